@@ -1,0 +1,17 @@
+/* The system's clocks. */
+#include "base/clock.h"
+
+#include <time.h>
+
+struct instant clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (struct instant){.ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000};
+}
+
+struct wall_time clock_wall(void)
+{
+	return (struct wall_time){.s = (int64_t)time(NULL)};
+}
