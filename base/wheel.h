@@ -2,7 +2,11 @@
  * handed in. Nodes are embedded by the caller, who owns them; a node must be stopped before its memory goes.
  *
  * Ticks are in a unit that the caller chooses (weir: 10 ms for timers of a worker, 1 s for expiry of sessions).
- * A timer never fires before its tick. Timers of one tick fire in the order in which they were started. */
+ * A timer never fires before its tick. Timers of one tick fire in the order in which they were started.
+ *
+ * A tick is read as digits of 8 bits. A timer lies on the level of the highest digit in which its tick differs from
+ * `now`, in the slot of that digit's value; so a slot's level follows from the tick alone, a level's slots are all
+ * later than those of the level below, and each timer moves down at most once a level. */
 #ifndef WEIR_BASE_WHEEL_H
 #define WEIR_BASE_WHEEL_H
 
@@ -18,16 +22,18 @@ struct wheel_node {
 };
 
 struct wheel {
-	uint64_t now; /* tick up to which everything has fired */
-	uint64_t count;
-	uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* one bit a slot that may hold nodes */
+	uint64_t now;                                      /* tick up to which everything has fired */
+	uint64_t count;                                    /* timers that run */
+	uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* one bit a slot that holds nodes */
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
+	struct list far;     /* beyond the highest level */
 	struct list expired; /* due, not yet handed out */
 };
 
 void wheel_init(struct wheel *w, uint64_t now);
 
-/* The node may be running: it is moved. A `due` that has passed fires at the next wheel_next(). */
+/* The node may be running: it is moved. A `due` that is not after w->now fires at the next wheel_next(), after what is
+ * due already. */
 void wheel_start(struct wheel *w, struct wheel_node *n, uint64_t due);
 void wheel_stop(struct wheel *w, struct wheel_node *n);
 
@@ -42,8 +48,8 @@ static inline bool wheel_running(const struct wheel_node *n)
 	return list_linked(&n->link);
 }
 
-/* Advances to `now` as far as needed and returns one node that is due, already stopped; NULL when none is left.
- * Call it again until NULL, or stop earlier: the rest stays due. */
+/* Advances towards `now` as far as needed and returns one node that is due, already stopped; NULL when none is left.
+ * Call it again until NULL, or stop earlier: the rest stays due. A `now` before w->now counts as w->now. */
 struct wheel_node *wheel_next(struct wheel *w, uint64_t now);
 
 /* Ticks from w->now until the wheel needs to look again; 0 when something is due, UINT64_MAX when empty.
