@@ -14,7 +14,10 @@
 	ROW(ERR_GONE, -8, "ended meanwhile")                                                                           \
 	ROW(ERR_FULL, -9, "no space left")                                                                             \
 	ROW(ERR_SYSTEM, -10, "system call failed")                                                                     \
-	ROW(ERR_CONFIG, -11, "configuration is wrong")
+	ROW(ERR_CONFIG, -11, "configuration is wrong")                                                                 \
+	ROW(ERR_RESET, -12, "connection reset")                                                                        \
+	ROW(ERR_OVERLOADED, -13, "overloaded")                                                                         \
+	ROW(ERR_ROLE, -14, "role not spoken")
 
 enum error_code {
 #define ERROR_ROW(name, code, text) name = (code),

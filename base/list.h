@@ -72,8 +72,8 @@ static inline void list_move_all(struct list *to, struct list *from)
 }
 
 /* The body may remove `node` itself, and no other. */
-#define LIST_EACH(node, list)                                                                                          \
-	for (struct list *node = (list)->next, *node##_next = node->next; node != (list);                              \
+#define LIST_EACH(node, head)                                                                                          \
+	for (struct list *node = (head)->next, *node##_next = node->next; node != (head);                              \
 	     node = node##_next, node##_next = node->next)
 
 #endif

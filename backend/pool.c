@@ -1,0 +1,585 @@
+/* A worker's connections: taking, lending, giving back. Runs on the worker's loop only; what is shared is in queue.c.
+ */
+#include "backend/pool_state.h"
+
+#include "backend/answer.h"
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+enum { RETRY_FIRST_MS = 10, RETRY_MAX_MS = 200 };
+
+static const struct net_stream_ops conn_ops;
+
+static struct shared_backend *backend_of(const struct conn *c)
+{
+	return &app_of(c->pool, c->app)->backends[c->backend];
+}
+
+static struct list *idle_of(const struct conn *c)
+{
+	return &c->pool->idle[c->app][c->backend];
+}
+
+/* The one place where a connection's state and list change. */
+static void conn_set_state(struct conn *c, enum conn_state state)
+{
+	struct shared_backend *b = backend_of(c);
+
+	INVARIANT(c->state != CONN_CLOSING);
+	if (c->state == CONN_IDLE && list_linked(&c->link))
+		atomic_fetch_sub(&b->idle, 1);
+	list_remove(&c->link);
+	net_timer_stop(c->pool->loop, &c->timer);
+	c->state = (uint8_t)state;
+	if (state == CONN_BUSY)
+		list_append(&c->pool->busy, &c->link);
+	else if (state == CONN_CONNECTING)
+		list_append(&c->pool->connecting, &c->link);
+}
+
+/* Without its slot: that was freed, or belongs to somebody else now. */
+static void conn_close(struct conn *c)
+{
+	conn_set_state(c, CONN_CLOSING);
+	c->owner = NULL;
+	net_stream_close(&c->stream);
+}
+
+static void conn_drop(struct conn *c)
+{
+	conn_close(c);
+	slot_free(c->pool->shared, app_of(c->pool, c->app), backend_of(c));
+}
+
+/* Keeps it for the next request. The queue is looked at again afterwards: somebody may have come meanwhile. */
+static void conn_keep(struct conn *c)
+{
+	struct shared_backend *b = backend_of(c);
+	struct shared_app *app = app_of(c->pool, c->app);
+
+	if (c->pool->draining) {
+		conn_drop(c);
+		return;
+	}
+	conn_set_state(c, CONN_IDLE);
+	c->kept = true;
+	list_append(idle_of(c), &c->link);
+	atomic_fetch_add(&b->idle, 1);
+	net_timer_start(c->pool->loop, &c->timer, b->o.idle_timeout_ms);
+	if (atomic_load(&app->waiting) > 0)
+		queue_dispatch(c->pool->shared, app);
+}
+
+static void deliver_grant(struct mail *mail);
+
+/* Gives a connection, or else its slot, to a request that waits; keeps it when nobody does. */
+static void conn_pass_on(struct conn *c, bool reusable)
+{
+	struct pool *p = c->pool;
+	struct shared_app *app = app_of(p, c->app);
+	struct pool_ticket *t = queue_pop(app, p, c->backend);
+
+	if (!t && reusable) {
+		conn_keep(c);
+	} else if (!t) {
+		conn_drop(c);
+	} else {
+		atomic_fetch_add(&backend_of(c)->active, 1);
+		if (reusable && t->pool == p && !t->fresh) {
+			conn_set_state(c, CONN_IDLE);
+			t->conn = c;
+			c->ticket = t;
+		} else {
+			conn_close(c);
+		}
+		net_loop_post(t->pool->loop, &t->mail);
+	}
+}
+
+/* --- taking --- */
+
+static void on_conn_timer(struct net_timer *timer);
+
+static int conn_start(struct pool_ticket *t, uint16_t backend)
+{
+	struct pool *p = t->pool;
+	struct shared_backend *b = &app_of(p, t->app)->backends[backend];
+	struct conn *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return ERR_NO_MEMORY;
+	c->pool = p;
+	c->app = t->app;
+	c->backend = backend;
+	c->scgi = b->o.scgi;
+	c->ticket = t;
+	list_init(&c->link);
+	fcgi_decoder_init(&c->decoder, FCGI_CLIENT);
+	net_timer_init(&c->timer, on_conn_timer);
+	int err = net_stream_connect(&c->stream, p->loop, &conn_ops, &b->o.address);
+	if (err) {
+		c->state = CONN_CLOSING;
+		return err;
+	}
+	conn_set_state(c, CONN_CONNECTING);
+	net_timer_start(p->loop, &c->timer, b->o.connect_timeout_ms);
+	t->conn = c;
+	t->backend = backend;
+	t->state = TICKET_CONNECTING;
+	return 0;
+}
+
+static bool tried(const struct pool_ticket *t, size_t backend)
+{
+	return (t->tried >> backend) & 1;
+}
+
+/* A kept connection of the backend, alive as far as one can know. */
+static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
+{
+	struct list *idle = &t->pool->idle[t->app][backend];
+
+	while (!list_empty(idle) && !t->fresh) {
+		struct conn *c = CONTAINER_OF(idle->prev, struct conn, link);
+		if (!t->careful || !net_stream_stale(&c->stream)) {
+			conn_set_state(c, CONN_IDLE);
+			return c;
+		}
+		conn_drop(c);
+	}
+	return NULL;
+}
+
+/* Which backend, among those that have a kept connection or a free slot. `slot` tells which of the two it was. */
+static int pick(struct pool_ticket *t, bool last_resort, bool *slot)
+{
+	struct shared_app *app = app_of(t->pool, t->app);
+	struct policy_candidate c[POOL_BACKENDS_MAX];
+	struct instant now = net_now(t->pool->loop);
+
+	for (size_t i = 0; i < app->backend_count; i++) {
+		struct shared_backend *b = &app->backends[i];
+		bool kept = !t->fresh && !list_empty(&t->pool->idle[t->app][i]);
+		bool room = kept || atomic_load_explicit(&b->open, memory_order_relaxed) < b->o.connections;
+		c[i].weight = b->o.weight;
+		c[i].active = atomic_load_explicit(&b->active, memory_order_relaxed);
+		c[i].usable = room && !tried(t, i) && (last_resort || health_admits(app, b, now));
+	}
+	int best = policy_pick(c, app->backend_count, t->pool->rotate++);
+	if (best != POLICY_NONE)
+		*slot = t->fresh || list_empty(&t->pool->idle[t->app][best]);
+	return best;
+}
+
+/* Tries to have a connection without waiting in the queue. OK with *c NULL: it is being made. ERR_BUSY: no slot. */
+static int try_now(struct pool_ticket *t, bool last_resort, struct conn **c)
+{
+	struct shared_app *app = app_of(t->pool, t->app);
+	bool slot = false;
+
+	for (;;) {
+		int i = pick(t, last_resort, &slot);
+		if (i == POLICY_NONE)
+			return ERR_BUSY;
+		struct shared_backend *b = &app->backends[i];
+		*c = slot ? NULL : take_idle(t, (uint16_t)i);
+		if (!*c && !slot_reserve(b))
+			continue;
+		atomic_fetch_add(&b->active, 1);
+		int err = *c ? 0 : conn_start(t, (uint16_t)i);
+		if (!err)
+			return 0;
+		atomic_fetch_sub(&b->active, 1);
+		slot_free(t->pool->shared, app, b);
+		if (err == ERR_NO_MEMORY)
+			return err;
+		health_failed(app, b, net_now(t->pool->loop));
+		t->tried |= UINT64_C(1) << i;
+	}
+}
+
+static bool all_tried(const struct pool_ticket *t)
+{
+	size_t n = app_of(t->pool, t->app)->backend_count;
+
+	return (~t->tried & (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1)) == 0;
+}
+
+static struct conn *take(struct pool_ticket *t, bool again, int *err)
+{
+	struct shared_app *app = app_of(t->pool, t->app);
+	struct conn *c = NULL;
+
+	*err = ERR_BUSY;
+	if (again || atomic_load(&app->waiting) == 0) {
+		*err = try_now(t, false, &c);
+		/* Better one that is said to be down than none. */
+		if (*err == ERR_BUSY && !all_tried(t))
+			*err = try_now(t, true, &c);
+	}
+	if (*err != ERR_BUSY)
+		return c;
+	if (all_tried(t)) {
+		*err = ERR_REFUSED;
+		return NULL;
+	}
+	if (!again)
+		t->since = net_now(t->pool->loop);
+	*err = queue_push(app, t, again);
+	if (!*err)
+		queue_dispatch(t->pool->shared, app);
+	return NULL;
+}
+
+struct conn *pool_take(struct pool_ticket *t, int *err)
+{
+	INVARIANT(t->state == TICKET_IDLE);
+	t->cancelled = false;
+	t->retry_ms = RETRY_FIRST_MS;
+	return take(t, t->tried != 0 || t->fresh, err);
+}
+
+/* Again, from a callback: the answer goes to `ready`. */
+static void take_again(struct pool_ticket *t)
+{
+	int err;
+
+	t->state = TICKET_IDLE;
+	struct conn *c = take(t, true, &err);
+	if (c || err)
+		t->ready(t, c, err);
+}
+
+static void on_retry(struct net_timer *timer)
+{
+	take_again(CONTAINER_OF(timer, struct pool_ticket, retry));
+}
+
+static void retry_later(struct pool_ticket *t)
+{
+	t->state = TICKET_RETRY;
+	net_timer_start(t->pool->loop, &t->retry, t->retry_ms);
+	t->retry_ms = t->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : t->retry_ms * 2;
+}
+
+/* A grant arrives: a connection, or the slot for one. */
+static void deliver_grant(struct mail *mail)
+{
+	struct pool_ticket *t = CONTAINER_OF(mail, struct pool_ticket, mail);
+	struct shared_app *app = app_of(t->pool, t->app);
+	struct shared_backend *b = &app->backends[t->backend];
+	struct conn *c = t->conn;
+
+	INVARIANT(t->state == TICKET_GRANTED);
+	t->state = TICKET_IDLE;
+	t->conn = NULL;
+	if (c)
+		c->ticket = NULL;
+	int err = t->cancelled ? ERR_GONE : 0;
+	if (!err && !c)
+		err = conn_start(t, t->backend);
+	if (err) {
+		atomic_fetch_sub(&b->active, 1);
+		if (c)
+			conn_pass_on(c, true);
+		else
+			slot_free(t->pool->shared, app, b);
+		t->ready(t, NULL, err == ERR_GONE ? ERR_GONE : ERR_REFUSED);
+	} else if (c) {
+		t->ready(t, c, 0);
+	}
+}
+
+void pool_ticket_init(struct pool_ticket *t, struct pool *p, uint16_t app,
+		      void (*ready)(struct pool_ticket *, struct conn *, int))
+{
+	memset(t, 0, sizeof *t);
+	list_init(&t->link);
+	list_init(&t->mail.link);
+	t->mail.deliver = deliver_grant;
+	t->pool = p;
+	t->app = app;
+	t->ready = ready;
+	net_timer_init(&t->retry, on_retry);
+}
+
+bool pool_cancel(struct pool_ticket *t)
+{
+	switch (t->state) {
+	case TICKET_IDLE:
+		return true;
+	case TICKET_RETRY:
+		net_timer_stop(t->pool->loop, &t->retry);
+		break;
+	case TICKET_CONNECTING:
+		/* The connection is finished all the same: the next request can use it. */
+		t->conn->ticket = NULL;
+		atomic_fetch_sub(&backend_of(t->conn)->active, 1);
+		t->conn = NULL;
+		break;
+	case TICKET_QUEUED:
+	case TICKET_GRANTED:
+		return queue_remove(app_of(t->pool, t->app), t);
+	}
+	t->state = TICKET_IDLE;
+	return true;
+}
+
+/* --- lending --- */
+
+void pool_lend(struct conn *c, const struct conn_events *events, void *owner)
+{
+	INVARIANT(c->state == CONN_IDLE);
+	INVARIANT(!list_linked(&c->link));
+	conn_set_state(c, CONN_BUSY);
+	c->events = events;
+	c->owner = owner;
+}
+
+static void give_back(struct conn *c)
+{
+	bool reusable = conn_reusable(c) && backend_of(c)->o.keep_alive;
+
+	INVARIANT(c->state == CONN_BUSY);
+	atomic_fetch_sub(&backend_of(c)->active, 1);
+	c->owner = NULL;
+	c->kept = true;
+	net_stream_read_start(&c->stream);
+	conn_pass_on(c, reusable);
+}
+
+void pool_release(struct conn *c, bool ok)
+{
+	struct shared_app *app = app_of(c->pool, c->app);
+
+	if (ok)
+		health_succeeded(app, backend_of(c));
+	else
+		health_failed(app, backend_of(c), net_now(c->pool->loop));
+	give_back(c);
+}
+
+void pool_abandon(struct conn *c)
+{
+	give_back(c);
+}
+
+/* --- events of the stream --- */
+
+/* The wish is not fulfilled by this connection; it is closed already. */
+static void connect_failed(struct conn *c, int err)
+{
+	struct pool_ticket *t = c->ticket;
+	struct shared_backend *b = backend_of(c);
+	struct shared_app *app = app_of(c->pool, c->app);
+
+	if (err != ERR_BUSY) {
+		log_event(LOG_WARN, "backend_connect_failed", LOG_S("app", app->name), LOG_S("backend", b->o.name),
+			  LOG_S("reason", error_text(err)));
+		health_failed(app, b, net_now(c->pool->loop));
+	}
+	conn_drop(c);
+	if (!t)
+		return;
+	atomic_fetch_sub(&b->active, 1);
+	t->conn = NULL;
+	if (err == ERR_BUSY) {
+		retry_later(t);
+	} else {
+		t->tried |= UINT64_C(1) << c->backend;
+		take_again(t);
+	}
+}
+
+static void on_connected(struct net_stream *s, int err)
+{
+	struct conn *c = CONTAINER_OF(s, struct conn, stream);
+	struct pool_ticket *t = c->ticket;
+
+	if (err) {
+		connect_failed(c, err);
+		return;
+	}
+	net_stream_read_start(s);
+	if (!t) {
+		conn_pass_on(c, true);
+		return;
+	}
+	c->ticket = NULL;
+	t->conn = NULL;
+	t->state = TICKET_IDLE;
+	conn_set_state(c, CONN_IDLE);
+	t->ready(t, c, 0);
+}
+
+static void on_read(struct net_stream *s, struct view data)
+{
+	struct conn *c = CONTAINER_OF(s, struct conn, stream);
+
+	if (c->state == CONN_BUSY)
+		answer_feed(c, data);
+	else
+		s->ops->ended(s, ERR_MALFORMED);
+}
+
+/* An idle connection that ends is no news. One that is promised to a ticket leaves it the slot. */
+static void on_ended(struct net_stream *s, int err)
+{
+	struct conn *c = CONTAINER_OF(s, struct conn, stream);
+
+	s->ended = true;
+	if (c->state == CONN_BUSY) {
+		answer_eof(c, err);
+	} else if (c->state == CONN_IDLE && c->ticket) {
+		c->ticket->conn = NULL;
+		conn_close(c);
+	} else if (c->state == CONN_IDLE) {
+		conn_drop(c);
+	}
+}
+
+static void on_full(struct net_stream *s)
+{
+	struct conn *c = CONTAINER_OF(s, struct conn, stream);
+
+	if (c->state == CONN_BUSY)
+		c->events->full(c->owner);
+}
+
+static void on_drained(struct net_stream *s)
+{
+	struct conn *c = CONTAINER_OF(s, struct conn, stream);
+
+	if (c->state == CONN_BUSY)
+		c->events->drained(c->owner);
+}
+
+static void on_closed(struct net_stream *s)
+{
+	free(CONTAINER_OF(s, struct conn, stream));
+}
+
+static void on_conn_timer(struct net_timer *timer)
+{
+	struct conn *c = CONTAINER_OF(timer, struct conn, timer);
+
+	if (c->state == CONN_CONNECTING)
+		connect_failed(c, ERR_TIMEOUT);
+	else
+		conn_drop(c);
+}
+
+static const struct net_stream_ops conn_ops = {
+    .connected = on_connected,
+    .read = on_read,
+    .ended = on_ended,
+    .full = on_full,
+    .drained = on_drained,
+    .closed = on_closed,
+};
+
+/* --- the pool's own life --- */
+
+/* Somebody waits elsewhere: idle connections of that app go, one for each who waits. */
+static void deliver_trim(struct mail *mail)
+{
+	struct pool *p = CONTAINER_OF(mail, struct pool, trim);
+
+	atomic_store(&p->trim_posted, false);
+	for (uint16_t a = 0; a < p->shared->app_count; a++) {
+		struct shared_app *app = app_of(p, a);
+		for (size_t i = 0; i < app->backend_count; i++) {
+			struct list *idle = &p->idle[a][i];
+			while (atomic_load(&app->waiting) > 0 && !list_empty(idle)) {
+				struct conn *c = CONTAINER_OF(idle->next, struct conn, link);
+				conn_set_state(c, CONN_IDLE);
+				conn_pass_on(c, true);
+				if (!list_empty(idle) && idle->prev == &c->link)
+					break; /* nobody could use it: it was kept again */
+			}
+		}
+	}
+}
+
+static void close_all(struct list *conns)
+{
+	while (!list_empty(conns)) {
+		struct conn *c = CONTAINER_OF(conns->next, struct conn, link);
+		INVARIANT(c->ticket == NULL);
+		conn_drop(c);
+	}
+}
+
+static void close_idle(struct pool *p)
+{
+	for (size_t a = 0; a < p->shared->app_count; a++) {
+		for (size_t i = 0; i < p->shared->apps[a].backend_count; i++)
+			close_all(&p->idle[a][i]);
+	}
+}
+
+void pool_drain(struct pool *p)
+{
+	p->draining = true;
+	close_idle(p);
+}
+
+void pool_close(struct pool *p)
+{
+	pool_drain(p);
+	INVARIANT(list_empty(&p->busy));
+	close_all(&p->connecting);
+}
+
+static int idle_lists_new(struct pool *p)
+{
+	const struct pool_shared *s = p->shared;
+
+	p->idle = calloc(s->app_count ? s->app_count : 1, sizeof *p->idle);
+	if (!p->idle)
+		return ERR_NO_MEMORY;
+	for (size_t a = 0; a < s->app_count; a++) {
+		p->idle[a] = calloc(s->apps[a].backend_count, sizeof **p->idle);
+		if (!p->idle[a])
+			return ERR_NO_MEMORY;
+		for (size_t i = 0; i < s->apps[a].backend_count; i++)
+			list_init(&p->idle[a][i]);
+	}
+	return 0;
+}
+
+struct pool *pool_new(struct pool_shared *s, struct net_loop *loop, size_t worker)
+{
+	struct pool *p = calloc(1, sizeof *p);
+
+	if (!p)
+		return NULL;
+	p->shared = s;
+	p->loop = loop;
+	list_init(&p->busy);
+	list_init(&p->connecting);
+	list_init(&p->trim.link);
+	p->trim.deliver = deliver_trim;
+	if (idle_lists_new(p) != 0) {
+		pool_free(&p);
+		return NULL;
+	}
+	s->workers[worker] = p;
+	return p;
+}
+
+void pool_free(struct pool **pp)
+{
+	struct pool *p = *pp;
+
+	if (!p)
+		return;
+	for (size_t a = 0; p->idle && a < p->shared->app_count; a++)
+		free(p->idle[a]);
+	free(p->idle);
+	free(p);
+	*pp = NULL;
+}

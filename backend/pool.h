@@ -1,0 +1,97 @@
+/* Connections to the applications, and the queue of requests that wait for one.
+ *
+ * Two halves. `pool_shared` is one for the node: for each backend how many connections are open (at most `connections`,
+ * over all workers), its health, and for each app the queue, first come first served. `pool` is one for each worker:
+ * its connections, which never leave its loop. A slot is the right to have one connection open; when a connection
+ * becomes free while a request of another worker waits, it is closed and its slot goes to that worker.
+ *
+ * doc/backends.md has the states and the rules. */
+#ifndef WEIR_BACKEND_POOL_H
+#define WEIR_BACKEND_POOL_H
+
+#include "backend/conn.h"
+#include "backend/policy.h"
+#include "net/loop.h"
+
+enum { POOL_BACKENDS_MAX = 64 }; /* of one app: `tried` is a bit set */
+
+struct pool_backend_options {
+	const char *name; /* borrowed; for logs */
+	struct net_address address;
+	bool scgi;
+	bool keep_alive;
+	uint32_t connections, weight;
+	uint64_t idle_timeout_ms, connect_timeout_ms;
+	struct policy_limits health;
+};
+
+struct pool_app_options {
+	const char *name;                            /* borrowed; for logs */
+	const struct pool_backend_options *backends; /* copied */
+	size_t backend_count;                        /* 1 .. POOL_BACKENDS_MAX */
+	uint32_t queue;                              /* requests waiting at most */
+};
+
+struct pool_shared;
+struct pool;
+struct pool_ticket;
+
+MUST_USE struct pool_shared *pool_shared_new(const struct pool_app_options *apps, size_t app_count,
+					     size_t workers); /* NULL: out of memory */
+void pool_shared_free(struct pool_shared **s);
+
+MUST_USE struct pool *pool_new(struct pool_shared *s, struct net_loop *loop, size_t worker);
+/* Closes every connection. No request may be left. Free it when the loop has run out. */
+void pool_close(struct pool *p);
+void pool_free(struct pool **p);
+
+/* Closes idle connections from now on instead of keeping them. */
+void pool_drain(struct pool *p);
+
+/* A request's wish for a connection. Embedded in the request, which must live until the ticket is idle again. */
+struct pool_ticket {
+	struct list link;  /* in the app's queue */
+	struct mail mail;  /* a grant on its way */
+	struct pool *pool; /* borrowed */
+	/* On the worker's thread. Either a connection, or NULL and why: ERR_REFUSED (every backend was tried),
+	 * ERR_TIMEOUT (to connect), ERR_GONE (cancelled while a grant was on its way: the ticket is idle now). */
+	void (*ready)(struct pool_ticket *t, struct conn *c, int err);
+	uint64_t tried;         /* backends that failed this request, a bit each */
+	struct instant since;   /* when it was queued */
+	struct conn *conn;      /* CONNECTING: the connection; GRANTED: handed over, or NULL for a slot */
+	struct net_timer retry; /* a full backlog is tried again */
+	uint32_t retry_ms;
+	uint16_t app, backend;
+	enum { TICKET_IDLE, TICKET_QUEUED, TICKET_GRANTED, TICKET_CONNECTING, TICKET_RETRY } state;
+	bool cancelled;
+	bool fresh;   /* take no kept connection: the last one was stale */
+	bool careful; /* check that a kept connection is alive: the request must not be repeated */
+};
+
+void pool_ticket_init(struct pool_ticket *t, struct pool *p, uint16_t app,
+		      void (*ready)(struct pool_ticket *, struct conn *, int));
+
+/* Asks for a connection. A kept one comes at once as the result. NULL with *err 0: `ready` will be called, later.
+ * NULL with *err: ERR_FULL (the queue), ERR_REFUSED (nothing left to try), ERR_NO_MEMORY. */
+MUST_USE struct conn *pool_take(struct pool_ticket *t, int *err);
+
+/* Stops waiting. True: the ticket is idle. False: a grant is on its way; `ready` comes with ERR_GONE. */
+bool pool_cancel(struct pool_ticket *t);
+
+/* Lends the connection to `owner` for one exchange. */
+void pool_lend(struct conn *c, const struct conn_events *events, void *owner);
+
+/* Gives it back: kept when it can be, closed otherwise. `ok`: the backend did its part (for its health). */
+void pool_release(struct conn *c, bool ok);
+
+/* Gives it back without a word about the backend's health: the request was given up. Closes unless reusable. */
+void pool_abandon(struct conn *c);
+
+struct pool_backend_stats {
+	const char *name;
+	uint32_t open, active, idle;
+	bool down;
+};
+void pool_backend_stats(const struct pool_shared *s, size_t app, size_t backend, struct pool_backend_stats *out);
+
+#endif

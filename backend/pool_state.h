@@ -1,0 +1,74 @@
+/* The pool's own structs, shared by pool.c (a worker's connections) and queue.c (slots, health and the queue).
+ * Nobody else includes this. */
+#ifndef WEIR_BACKEND_POOL_STATE_H
+#define WEIR_BACKEND_POOL_STATE_H
+
+#include "backend/pool.h"
+
+#include <stdatomic.h>
+
+struct shared_backend {
+	struct pool_backend_options o;
+	atomic_uint open;            /* slots taken: connections, and grants on their way */
+	atomic_uint active;          /* requests that run on it or connect to it */
+	atomic_uint idle;            /* kept connections without a request, over all workers */
+	atomic_bool unwell;          /* health.fails > 0: look at it, under the app's lock */
+	struct policy_health health; /* guarded by the app's lock */
+};
+
+struct shared_app {
+	const char *name; /* borrowed */
+	pthread_mutex_t lock;
+	struct list queue;   /* of struct pool_ticket; guarded by lock */
+	atomic_uint waiting; /* length of queue */
+	uint32_t queue_max;
+	struct shared_backend *backends; /* owned */
+	size_t backend_count;
+};
+
+struct pool_shared {
+	struct shared_app *apps; /* owned */
+	size_t app_count;
+	struct pool **workers; /* owned array, borrowed elements; all set before the first request */
+	size_t worker_count;
+};
+
+struct pool {
+	struct pool_shared *shared; /* borrowed */
+	struct net_loop *loop;      /* borrowed */
+	struct list **idle;         /* [app][backend]: kept connections, most recently used last */
+	struct list busy, connecting;
+	size_t rotate; /* where the next pick starts */
+	bool draining;
+	struct mail trim; /* somebody waits: let an idle connection go */
+	atomic_bool trim_posted;
+};
+
+static inline struct shared_app *app_of(const struct pool *p, uint16_t app)
+{
+	return &p->shared->apps[app];
+}
+
+/* Takes a slot of the backend if one is free. */
+bool slot_reserve(struct shared_backend *b);
+
+/* Gives a slot back; a waiting request may get it. */
+void slot_free(struct pool_shared *s, struct shared_app *app, struct shared_backend *b);
+
+/* Grants free slots to those who wait, and asks workers for idle connections while some still wait. */
+void queue_dispatch(struct pool_shared *s, struct shared_app *app);
+
+/* Appends (or, for one that has waited before, prepends) the ticket. ERR_FULL over the app's limit. */
+MUST_USE int queue_push(struct shared_app *app, struct pool_ticket *t, bool again);
+
+/* The ticket that gets what becomes free on worker `p` at backend `backend`, removed and GRANTED; or NULL. */
+struct pool_ticket *queue_pop(struct shared_app *app, const struct pool *p, uint16_t backend);
+
+/* True: it was queued, and is idle now. */
+bool queue_remove(struct shared_app *app, struct pool_ticket *t);
+
+void health_failed(struct shared_app *app, struct shared_backend *b, struct instant now);
+void health_succeeded(struct shared_app *app, struct shared_backend *b);
+bool health_admits(struct shared_app *app, struct shared_backend *b, struct instant now);
+
+#endif

@@ -1,0 +1,118 @@
+/* Listening sockets. */
+#include "net/socket.h"
+
+#include "base/error.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+bool net_address_tcp(struct net_address *a, const char *host, uint16_t port)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+
+	memset(a, 0, sizeof *a);
+	if (inet_pton(AF_INET, host, &v4.sin_addr) == 1)
+		memcpy(&a->tcp, &v4, sizeof v4);
+	else if (inet_pton(AF_INET6, host, &v6.sin6_addr) == 1)
+		memcpy(&a->tcp, &v6, sizeof v6);
+	else
+		return false;
+	return true;
+}
+
+bool net_address_unix(struct net_address *a, const char *path)
+{
+	size_t len = strlen(path);
+
+	memset(a, 0, sizeof *a);
+	if (len == 0 || len >= sizeof a->path)
+		return false;
+	a->is_unix = true;
+	memcpy(a->path, path, len + 1);
+	return true;
+}
+
+static struct sockaddr_un unix_sockaddr(const struct net_address *a)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	memcpy(un.sun_path, a->path, sizeof un.sun_path);
+	return un;
+}
+
+/* Removes a socket file that a dead process left. Anything else in its place is left alone; bind() then fails. */
+static int remove_stale(const struct net_address *a)
+{
+	struct sockaddr_un un = unix_sockaddr(a);
+	struct stat st;
+
+	if (lstat(a->path, &st) != 0 || !S_ISSOCK(st.st_mode))
+		return 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return ERR_SYSTEM;
+	int rc = connect(fd, (struct sockaddr *)&un, sizeof un);
+	int why = errno;
+	close(fd);
+	if (rc == 0 || why == EAGAIN)
+		return ERR_BUSY;
+	return why == ECONNREFUSED && unlink(a->path) != 0 ? ERR_SYSTEM : 0;
+}
+
+static int bind_unix(int fd, const struct net_address *a, const struct net_unix_access *access)
+{
+	struct sockaddr_un un = unix_sockaddr(a);
+
+	int err = remove_stale(a);
+	if (err)
+		return err;
+	/* Closed to everybody until owner and mode are right. */
+	mode_t mask = umask(0777);
+	int rc = bind(fd, (struct sockaddr *)&un, sizeof un);
+	umask(mask);
+	if (rc != 0)
+		return ERR_SYSTEM;
+	bool chowned = access->uid == (uid_t)-1 && access->gid == (gid_t)-1;
+	if (!chowned && chown(a->path, access->uid, access->gid) != 0)
+		return ERR_SYSTEM;
+	return chmod(a->path, access->mode) == 0 ? 0 : ERR_SYSTEM;
+}
+
+static int bind_tcp(int fd, const struct net_address *a)
+{
+	int on = 1;
+	bool v6 = a->tcp.ss_family == AF_INET6;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0)
+		return ERR_SYSTEM;
+	if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
+		return ERR_SYSTEM;
+	socklen_t len = v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	return bind(fd, (const struct sockaddr *)&a->tcp, len) == 0 ? 0 : ERR_SYSTEM;
+}
+
+int net_listen(const struct net_address *a, int backlog, const struct net_unix_access *access, int *out)
+{
+	int family = a->is_unix ? AF_UNIX : a->tcp.ss_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return ERR_SYSTEM;
+	int err = a->is_unix ? bind_unix(fd, a, access) : bind_tcp(fd, a);
+	if (!err && listen(fd, backlog) != 0)
+		err = ERR_SYSTEM;
+	if (err) {
+		int why = errno;
+		close(fd);
+		errno = why;
+		return err;
+	}
+	*out = fd;
+	return 0;
+}

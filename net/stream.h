@@ -1,0 +1,88 @@
+/* A byte stream over TCP or a Unix socket, with buffered output. Embedded in a front connection or a backend
+ * connection, which owns it; its memory must live until `closed` is called.
+ *
+ * Output is appended to `out` and leaves at the end of the turn. What the kernel does not take waits in `flight`, and
+ * the stream is `full` until all of it is gone: whoever feeds it must stop, so that the memory of a stream stays
+ * bounded. */
+#ifndef WEIR_NET_STREAM_H
+#define WEIR_NET_STREAM_H
+
+#include "net/loop.h"
+
+struct net_stream;
+
+struct net_stream_ops {
+	void (*connected)(struct net_stream *s, int err);     /* only after net_stream_connect */
+	void (*read)(struct net_stream *s, struct view data); /* data is good until the callback returns */
+	void (*ended)(struct net_stream *s,
+		      int err); /* ERR_CLOSED: a clean end; other: an error. Once. Then close it */
+	void (*full)(struct net_stream *s);
+	void (*drained)(struct net_stream *s);
+	void (*closed)(struct net_stream *s); /* the memory is the owner's again */
+};
+
+struct net_stream {
+	union {
+		uv_handle_t handle;
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t pipe;
+	} uv;
+	union {
+		uv_write_t write;
+		uv_connect_t connect;
+	} req;
+	struct net_loop *loop;            /* borrowed */
+	const struct net_stream_ops *ops; /* static */
+	struct buf out;                   /* not yet offered to the kernel */
+	struct buf flight;                /* offered, not yet taken; owned by the write request */
+	struct list dirty;                /* in loop->dirty while `out` waits for the end of the turn */
+	uint64_t taken_bytes;             /* that the kernel has taken since net_stream_mark() */
+	bool reading, writing, ended, closing;
+};
+
+struct net_address {
+	bool is_unix;
+	struct sockaddr_storage tcp;
+	char path[108];
+};
+
+/* Takes over the connected or accepted descriptor `fd`. On failure the stream is closing already: `closed` comes. */
+MUST_USE int net_stream_open(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd,
+			     bool is_unix);
+/* Starts to connect; ops->connected tells, in a later turn. After a failure here there is no `connected`, and the
+ * stream is closing already: `closed` comes. */
+MUST_USE int net_stream_connect(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops,
+				const struct net_address *to);
+
+void net_stream_read_start(struct net_stream *s);
+void net_stream_read_stop(struct net_stream *s);
+
+/* The output buffer, for appending; it is flushed at the end of the turn. */
+struct buf *net_stream_out(struct net_stream *s);
+
+/* Offers `out` to the kernel now. */
+void net_stream_flush(struct net_stream *s);
+
+/* Whether output waits for the other side. */
+static inline bool net_stream_full(const struct net_stream *s)
+{
+	return s->writing;
+}
+
+/* Bytes that the kernel has not taken yet. */
+size_t net_stream_backlog(const struct net_stream *s);
+
+/* Starts to count taken_bytes anew. */
+static inline void net_stream_mark(struct net_stream *s)
+{
+	s->taken_bytes = 0;
+}
+
+/* Whether the other side has closed or sent something: one recv(2) that takes nothing. */
+bool net_stream_stale(const struct net_stream *s);
+
+/* Drops what was not sent and closes. No callback but `closed` comes afterwards. Safe to repeat. */
+void net_stream_close(struct net_stream *s);
+
+#endif
