@@ -42,6 +42,34 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libweir.a
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
 
+# --- examples and the demonstration ---
+
+.PHONY: examples
+examples: $(OUT)/counter
+
+$(OUT)/counter: $(OUT)/examples/apps/counter.o
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ -lfcgi
+
+.PHONY: demo
+demo:
+	@tools/demo
+
+# --- the bench: side by side against peers; its programs share nothing with weir ---
+
+BENCH := $(addprefix $(OUT)/bench/,load relay app fill)
+
+.PHONY: bench-programs
+bench-programs: $(BENCH)
+
+$(BENCH): %: %.o
+	$(CC) $(LDFLAGS_ALL) $^ -o $@
+
+.PHONY: bench
+bench:
+	@tools/deps bench
+	@$(MAKE) --no-print-directory BUILD=release all bench-programs
+	@bench/run --build build/release $(BENCH_ARGS)
+
 .PHONY: clean
 clean:
 	rm -rf build
