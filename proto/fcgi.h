@@ -2,7 +2,7 @@
  * are its). Pure: bytes in, events out; events in, bytes out. Nothing here allocates but the buf that is handed in.
  *
  * The decoder never holds stream content: it hands out the bytes of PARAMS, STDIN, STDOUT, STDERR and DATA as they
- * arrive, in pieces that point into the input. It holds at most 16 bytes: a header or a small body that was cut. */
+ * arrive, in pieces that point into the input. It holds less than 8 bytes: a header or a small body that was cut. */
 #ifndef WEIR_PROTO_FCGI_H
 #define WEIR_PROTO_FCGI_H
 
@@ -13,8 +13,11 @@
 enum {
 	FCGI_VERSION = 1,
 	FCGI_HEADER_BYTES = 8,
+	FCGI_BODY_BYTES = 8,      /* of BEGIN_REQUEST, END_REQUEST and UNKNOWN_TYPE, 8 */
 	FCGI_CONTENT_MAX = 65535, /* of one record, 3.3 */
 	FCGI_PADDING_MAX = 255,
+	FCGI_LENGTH_MAX = 0x7fffffff, /* of a name or a value, 3.4 */
+	FCGI_PAIR_PREFIX_MAX = 8,     /* the two lengths before them */
 };
 
 enum fcgi_type { /* 8, record types */
@@ -73,13 +76,13 @@ enum fcgi_side { FCGI_SERVER, FCGI_CLIENT };
 struct fcgi_decoder {
 	enum fcgi_side side;
 	enum { FCGI_ST_HEADER, FCGI_ST_BODY, FCGI_ST_CONTENT, FCGI_ST_PADDING, FCGI_ST_BAD } state;
-	uint8_t held[16]; /* a header or a fixed body that is not complete yet */
+	uint8_t held[8]; /* a header or a fixed body that is not complete yet */
 	uint8_t held_len;
 	uint8_t type;
 	uint16_t id;
 	uint32_t content_left; /* bytes; wider than the wire's 16 bits on purpose (sums with padding) */
-	uint32_t padding_left;
-	const char *reason; /* set when MALFORMED; a string literal */
+	uint32_t padding_left; /* bytes to skip, also of the content of a foreign record */
+	const char *reason;    /* set when MALFORMED; a string literal */
 };
 
 void fcgi_decoder_init(struct fcgi_decoder *d, enum fcgi_side side);
@@ -93,7 +96,9 @@ MUST_USE enum decode fcgi_next(struct fcgi_decoder *d, struct view *in, struct f
 /* Whether the input may end here without cutting a record. */
 bool fcgi_decoder_idle(const struct fcgi_decoder *d);
 
-/* --- encoding; errors stay in the buf --- */
+void fcgi_decoder_check(const struct fcgi_decoder *d); /* INVARIANTs */
+
+/* --- encoding; errors stay in the buf. The id of an application record is never 0 --- */
 
 void fcgi_put_begin(struct buf *b, uint16_t id, uint16_t role, uint8_t flags);
 void fcgi_put_abort(struct buf *b, uint16_t id);
@@ -108,7 +113,8 @@ void fcgi_put_stream_end(struct buf *b, uint8_t type, uint16_t id);
 void fcgi_header_write(uint8_t out[FCGI_HEADER_BYTES], uint8_t type, uint16_t id, size_t content, size_t padding);
 
 /* The answer to GET_VALUES (4.1): of the names in `asked` (encoded pairs) those that are known, with their values.
- * FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS. DECODE_MALFORMED when `asked` is not a list of pairs. */
+ * FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS, each once at most. DECODE_MALFORMED, and nothing written, when
+ * `asked` is not a list of pairs. */
 MUST_USE enum decode fcgi_put_values_result(struct buf *b, struct view asked, uint32_t max_conns, uint32_t max_reqs,
 					    bool multiplexes);
 
@@ -118,12 +124,14 @@ struct param {
 	struct view name, value;
 };
 
-/* The next pair of *in. NEED_MORE: *in is empty (a clean end) or ends inside a pair; *in is not advanced then.
+/* The next pair of *in. NEED_MORE: *in is empty (a clean end) or ends inside a pair; *in and *out are untouched then.
  * MALFORMED never happens: every byte string is a prefix of some list of pairs. Lengths are checked against what is
  * left, never added up first (libfcgi CVE-2025-23016). */
 MUST_USE enum decode fcgi_pair_next(struct view *in, struct param *out);
 
 size_t fcgi_pair_bytes(struct param p);            /* encoded length */
-void fcgi_put_pair(struct buf *b, struct param p); /* lengths of 2^31 and more set ERR_TOO_LARGE */
+void fcgi_put_pair(struct buf *b, struct param p); /* lengths over FCGI_LENGTH_MAX set ERR_TOO_LARGE */
+/* The lengths alone, for a pair that the caller cuts; returns how many bytes they take. Both <= FCGI_LENGTH_MAX. */
+size_t fcgi_pair_prefix_write(uint8_t out[FCGI_PAIR_PREFIX_MAX], struct param p);
 
 #endif
