@@ -7,6 +7,9 @@
 #include "base/buf.h"
 #include "proto/decode.h"
 
+/* Bound on the headers of one request: web servers take fewer, and it bounds the search for names given twice. */
+enum { SCGI_NAMES_MAX = 512 };
+
 struct scgi_decoder {
 	enum { SCGI_ST_LENGTH, SCGI_ST_HEADER, SCGI_ST_COMMA, SCGI_ST_DONE, SCGI_ST_BAD } state;
 	uint32_t max_bytes; /* bound on the netstring's content */
@@ -20,11 +23,12 @@ void scgi_decoder_init(struct scgi_decoder *d, uint32_t max_bytes);
 
 /* Feeds *in, which is advanced past what was consumed; the netstring's content is appended to `header`.
  * OK: the header is complete (the body begins at *in). MALFORMED: no digit, a leading zero, over nine digits, a length
- * over max_bytes, a missing ':' or ','; `header` out of memory. */
+ * over max_bytes, a missing ':' or ','; `header` out of memory or over its own bound. After OK every call answers OK
+ * and takes nothing; after MALFORMED every call answers MALFORMED. */
 MUST_USE enum decode scgi_feed(struct scgi_decoder *d, struct view *in, struct buf *header);
 
 /* The header's own rules, once it is complete and passed params_check(): CONTENT_LENGTH comes first and is a number,
- * SCGI is "1", no name twice. False sets *reason. */
+ * SCGI is "1", no name twice, at most SCGI_NAMES_MAX names. False sets *reason. */
 bool scgi_check(struct view header, uint64_t *content_length, const char **reason);
 
 #endif
