@@ -35,12 +35,14 @@ bool params_find(const struct params *p, struct view name, struct view *value);
  * none is dropped), then `extra`. */
 
 /* FastCGI: PARAMS records and the empty one that ends them. A pair is never split across two records where it fits in
- * one (PHP reads each record on its own); records are filled up to 65,535 bytes and padded. */
+ * one (PHP reads each record on its own); records are filled up to 65,535 bytes and padded. A pair that is larger
+ * begins in a fresh record, and so does what follows it. */
 void params_put_fcgi(struct buf *b, uint16_t id, const struct params *p, struct view drop_prefix,
 		     const struct param *extra, size_t extra_count);
 
 /* SCGI: the netstring, CONTENT_LENGTH first with the given value, then SCGI=1, then the rest (those two are not taken
- * from `p` again). A name or value with a NUL cannot be said in SCGI: ERR_MALFORMED in the buf. */
+ * from `p` again, and must not be in `extra`). A NUL or an empty name cannot be said in SCGI: ERR_MALFORMED in the buf;
+ * a netstring of more than nine digits: ERR_TOO_LARGE. Nothing is written then. */
 void params_put_scgi(struct buf *b, const struct params *p, uint64_t content_length, struct view drop_prefix,
 		     const struct param *extra, size_t extra_count);
 
