@@ -8,7 +8,7 @@
 
 struct cgi_header {
 	struct view line;  /* the whole line with its end of line, as the application wrote it */
-	struct view name;  /* up to the colon */
+	struct view name;  /* up to the colon, without blanks before it */
 	struct view value; /* without blanks at both ends */
 };
 
@@ -16,8 +16,8 @@ struct cgi_header {
  * which includes the empty line. NEED_MORE otherwise. */
 MUST_USE enum decode cgi_head_find(struct view in, size_t from, size_t *head_bytes);
 
-/* The next header line of *head, which is advanced. False at the empty line or the end. A line without a colon, or
- * with an empty name, is handed out with name.len == 0. */
+/* The next header line of *head, which is advanced. False at the empty line or the end. A line without a colon,
+ * with an empty name, or that begins with a blank is handed out with name.len == 0. */
 bool cgi_header_next(struct view *head, struct cgi_header *out);
 
 /* A small response of the gateway's own: Status, Content-Type text/plain, Cache-Control: no-store, Retry-After when
