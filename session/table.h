@@ -50,11 +50,11 @@ struct sess_snapshot {
 	uint32_t created_s_ago;
 	uint32_t ttl_s;
 	bool fresh; /* first request after the creation */
+	bool ended; /* ended or renewed since it was opened: no state; what the request commits will be dropped */
 };
 
-/* What the request is told about the session it holds. Clears `fresh`. */
+/* What the request is told about the session it holds. The session is no longer fresh then. */
 void sess_table_read(struct sess_table *t, const struct sess_hold *h, struct instant now, struct sess_snapshot *out);
-void sess_state_unref(struct sess_state *s); /* NULL is fine */
 
 /* What a response asked for. */
 struct sess_commit {
@@ -72,7 +72,7 @@ struct sess_outcome {
 };
 
 /* Commits to the held session. Order: end wins over all; else data, ttl, renew. `fresh_id` is random, for renew.
- * 0, ERR_FULL or ERR_NO_MEMORY; on an error nothing has changed.
+ * 0, ERR_FULL or ERR_NO_MEMORY (ERR_BUSY: `fresh_id` is taken); on an error nothing has changed.
  * A session that was ended stays ended: the commit is dropped, the cookie is left alone. The same holds for one that
  * was renewed under this request: what it would write is older than the log-in.
  * Renewal makes a new session with the state, the times and the lock of the old one, and *h holds that from then on;
@@ -80,14 +80,16 @@ struct sess_outcome {
 MUST_USE int sess_table_commit(struct sess_table *t, struct sess_hold *h, const struct sess_commit *c,
 			       const struct sess_id *fresh_id, struct instant now, struct sess_outcome *out);
 
-/* Creates a session that has c's data (and ttl, or `ttl_s`), under *id (random). 0, ERR_FULL or ERR_NO_MEMORY. */
+/* Creates a session that has c's data (and ttl, or `ttl_s`), under *id (random). 0, ERR_FULL or ERR_NO_MEMORY
+ * (ERR_BUSY: *id is taken). */
 MUST_USE int sess_table_create(struct sess_table *t, uint16_t app, const struct sess_commit *c, uint32_t ttl_s,
 			       const struct sess_id *id, struct instant now);
 
 /* Lets the lock and the reference go; touches the session; *h is zeroed. Safe on a zeroed hold. */
 void sess_table_close(struct sess_table *t, struct sess_hold *h, struct instant now);
 
-/* Ends what has expired in shard `shard`, at most `max` sessions; true when more is due. */
+/* Ends what has expired in shard `shard`, looking at no more than `max` sessions (at least 1); true when more is due.
+ */
 bool sess_table_expire(struct sess_table *t, uint32_t shard, uint32_t max, struct instant now);
 uint32_t sess_table_shards(const struct sess_table *t);
 
@@ -96,5 +98,7 @@ struct sess_table_stats {
 	uint64_t created, ended, expired, renewed; /* since the start */
 };
 void sess_table_stats(struct sess_table *t, struct sess_table_stats *out);
+
+void sess_table_check(struct sess_table *t); /* INVARIANTs of all that is in it; slow, for tests */
 
 #endif

@@ -1,0 +1,217 @@
+/* One shard of the session table (session/shard.h): buckets, references, expiry. */
+#include "session/shard.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+
+#include <stdlib.h>
+
+enum { FIRST_BUCKETS = 64 };
+
+int shard_init(struct shard *sh)
+{
+	memset(sh, 0, sizeof(*sh));
+	sh->buckets = calloc(FIRST_BUCKETS, sizeof(struct session *));
+	if (!sh->buckets)
+		return ERR_NO_MEMORY;
+	sh->mask = FIRST_BUCKETS - 1;
+	pthread_mutex_init(&sh->lock, NULL);
+	wheel_init(&sh->wheel, 0);
+	return 0;
+}
+
+static void session_free(struct session *s)
+{
+	sess_state_unref(s->state);
+	free(s);
+}
+
+void shard_fini(struct shard *sh)
+{
+	for (uint64_t i = 0; i <= sh->mask; i++) {
+		struct session *next;
+		for (struct session *s = sh->buckets[i]; s; s = next) {
+			next = s->next;
+			INVARIANT(s->refs == 1);
+			session_free(s);
+		}
+	}
+	free(sh->buckets);
+	pthread_mutex_destroy(&sh->lock);
+}
+
+struct session *shard_find(const struct shard *sh, const struct sess_id *id, uint32_t hash)
+{
+	struct session *s = sh->buckets[hash & sh->mask];
+
+	while (s && (s->hash != hash || !sess_id_eq(&s->id, id)))
+		s = s->next;
+	return s;
+}
+
+/* Doubles the buckets. Each bucket's sessions go to one of two new ones. */
+static void grow(struct shard *sh)
+{
+	uint64_t old_count = (uint64_t)sh->mask + 1;
+	struct session **buckets = sh->mask < UINT32_MAX / 2 ? calloc(old_count * 2, sizeof(*buckets)) : NULL;
+	uint32_t mask = (uint32_t)(old_count * 2 - 1);
+
+	if (!buckets)
+		return;
+	for (uint64_t i = 0; i < old_count; i++) {
+		struct session *next;
+		for (struct session *s = sh->buckets[i]; s; s = next) {
+			next = s->next;
+			s->next = buckets[s->hash & mask];
+			buckets[s->hash & mask] = s;
+		}
+	}
+	free(sh->buckets);
+	sh->buckets = buckets;
+	sh->mask = mask;
+}
+
+void shard_insert(struct shard *sh, struct session *s)
+{
+	INVARIANT(s->in_table);
+	INVARIANT(s->phase == SESS_LIVE);
+	if (sh->count > sh->mask)
+		grow(sh);
+	struct session **bucket = &sh->buckets[s->hash & sh->mask];
+	s->next = *bucket;
+	*bucket = s;
+	sh->count++;
+	sh->live++;
+}
+
+/* The only way out of the table. The table's reference goes too. */
+static void take_out(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	struct session **at = &sh->buckets[s->hash & sh->mask];
+
+	INVARIANT(s->in_table);
+	INVARIANT(s->phase == SESS_ENDED);
+	while (*at != s) {
+		INVARIANT(*at != NULL);
+		at = &(*at)->next;
+	}
+	*at = s->next;
+	s->next = NULL;
+	s->in_table = false;
+	sh->count--;
+	wheel_stop(&sh->wheel, &s->timer);
+	shard_unref(s, after);
+}
+
+void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	INVARIANT(after->state == NULL);
+	after->state = sess_core_end(s, &after->woken);
+	after->freed_bytes += sess_state_cost(after->state);
+	sh->live--;
+	take_out(sh, s, after);
+}
+
+void shard_forget(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	INVARIANT(s->tombstone);
+	take_out(sh, s, after);
+}
+
+void shard_unref(struct session *s, struct shard_after *after)
+{
+	INVARIANT(s->refs > 0);
+	if (--s->refs > 0)
+		return;
+	INVARIANT(!s->in_table);
+	s->next = after->dead;
+	after->dead = s;
+	after->freed_bytes += sizeof(*s);
+}
+
+void shard_arm(struct shard *sh, struct session *s)
+{
+	uint64_t deadline_s = sess_core_deadline_s(s);
+
+	if (!wheel_running(&s->timer) || s->timer.due > deadline_s)
+		wheel_start(&sh->wheel, &s->timer, deadline_s);
+}
+
+void shard_after_init(struct shard_after *after)
+{
+	*after = (struct shard_after){0};
+	list_init(&after->woken);
+}
+
+void shard_after_run(struct sess_table *t, struct shard_after *after)
+{
+	struct list *node;
+
+	/* Nothing of a waiter may be touched after its call: its thread owns it from then on. */
+	while ((node = list_pop(&after->woken))) {
+		struct sess_waiter *w = CONTAINER_OF(node, struct sess_waiter, link);
+		w->granted(w);
+	}
+	while (after->dead) {
+		struct session *s = after->dead;
+		after->dead = s->next;
+		session_free(s);
+	}
+	sess_state_unref(after->state);
+	if (after->freed_bytes > 0)
+		atomic_fetch_sub_explicit(&t->bytes, after->freed_bytes, memory_order_relaxed);
+}
+
+bool table_bytes_change(struct sess_table *t, uint64_t add, uint64_t sub)
+{
+	uint64_t bytes = atomic_load_explicit(&t->bytes, memory_order_relaxed);
+
+	do {
+		INVARIANT(bytes >= sub);
+		if (add > sub && (bytes > t->max_bytes || add - sub > t->max_bytes - bytes))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&t->bytes, &bytes, bytes - sub + add, memory_order_relaxed,
+							memory_order_relaxed));
+	return true;
+}
+
+/* The wheel's timer is only a hint: touching does not move it. */
+static void fired(struct shard *sh, struct session *s, uint64_t now_s, struct shard_after *after)
+{
+	if (s->tombstone) {
+		shard_forget(sh, s, after);
+	} else if (sess_core_expired(s, now_s)) {
+		shard_end(sh, s, after);
+		/* Back to the struct, which nobody else has: they are freed together. */
+		s->state = after->state;
+		after->state = NULL;
+		sh->expired++;
+	} else if (!sess_core_in_use(s)) {
+		shard_arm(sh, s);
+	}
+	/* In use: the last one to close it arms the timer again. */
+}
+
+bool sess_table_expire(struct sess_table *t, uint32_t shard, uint32_t max, struct instant now)
+{
+	struct shard_after after;
+	struct wheel_node *n;
+	uint64_t now_s = table_now_s(t, now);
+	uint64_t done = 0;
+	bool more;
+
+	INVARIANT(shard < t->shard_count);
+	struct shard *sh = &t->shards[shard];
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	if (now_s < sh->wheel.now)
+		now_s = sh->wheel.now; /* another thread's clock was ahead */
+	while (done < max && (n = wheel_next(&sh->wheel, now_s))) {
+		fired(sh, CONTAINER_OF(n, struct session, timer), now_s, &after);
+		done++;
+	}
+	more = done == max && wheel_wait(&sh->wheel) <= now_s - sh->wheel.now;
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
+	return more;
+}

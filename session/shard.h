@@ -1,0 +1,94 @@
+/* The inside of the session table: one shard, and what the files of the table share. Only session/table.c, shard.c and
+ * commit.c include this.
+ *
+ * A shard owns the sessions in its buckets (one reference each) and the wheel that finds the expired ones. Every
+ * function here wants the shard's lock held unless it says otherwise. What must not happen under the lock, freeing and
+ * waking, is gathered in a struct shard_after and done by shard_after_run(). */
+#ifndef WEIR_SESSION_SHARD_H
+#define WEIR_SESSION_SHARD_H
+
+#include "session/table.h"
+
+#include <pthread.h>
+
+enum { SHARD_ALIGN = 64 }; /* a cache line: neighbours' locks do not disturb each other */
+
+struct shard {
+	_Alignas(SHARD_ALIGN) pthread_mutex_t lock;
+	struct session **buckets; /* owned */
+	uint32_t mask;            /* number of buckets - 1; a power of two */
+	uint32_t count;           /* sessions and tombstones in the buckets */
+	uint64_t live, waiters;
+	uint64_t created, ended, expired, renewed; /* since the start */
+	struct wheel wheel;                        /* in seconds since the table began */
+};
+
+struct sess_table {
+	struct siphash_key hash_key;
+	struct instant began;
+	uint64_t max_bytes;
+	uint32_t tombstone_s;
+	uint32_t shard_count;
+	unsigned shard_shift;                         /* hash >> shard_shift is the shard */
+	_Alignas(SHARD_ALIGN) _Atomic uint64_t bytes; /* all states in the table, all structs */
+	struct shard shards[];
+};
+
+/* Left to do when the locks are dropped. Zero is not enough: shard_after_init(). */
+struct shard_after {
+	struct list woken;        /* waiters that are GRANTED */
+	struct session *dead;     /* chain through `next`; owned, with their states */
+	struct sess_state *state; /* one more reference to drop */
+	uint64_t freed_bytes;     /* to be taken off the table's sum */
+};
+
+MUST_USE int shard_init(struct shard *sh);
+void shard_fini(struct shard *sh); /* frees the sessions; nobody may hold one */
+
+static inline struct shard *shard_of(struct sess_table *t, uint32_t hash)
+{
+	return &t->shards[(uint64_t)hash >> t->shard_shift];
+}
+
+struct session *shard_find(const struct shard *sh, const struct sess_id *id, uint32_t hash);
+
+/* Puts a session with one reference into its bucket. Cannot fail: without memory for more buckets, chains get longer.
+ */
+void shard_insert(struct shard *sh, struct session *s);
+
+/* Ends a live session and takes it out. */
+void shard_end(struct shard *sh, struct session *s, struct shard_after *after);
+
+/* Takes a tombstone out. */
+void shard_forget(struct shard *sh, struct session *s, struct shard_after *after);
+
+/* Drops a reference. */
+void shard_unref(struct session *s, struct shard_after *after);
+
+/* Sees to it that the wheel fires when the session could have expired, or earlier. */
+void shard_arm(struct shard *sh, struct session *s);
+
+void shard_after_init(struct shard_after *after);
+void shard_after_run(struct sess_table *t, struct shard_after *after); /* no lock held */
+
+/* Seconds since the table began. Down for "is it time yet?", up for "when was that?": nothing expires early. */
+static inline uint32_t table_now_s(const struct sess_table *t, struct instant now)
+{
+	return (uint32_t)(instant_since_ms(now, t->began) / 1000);
+}
+
+static inline uint32_t table_now_up_s(const struct sess_table *t, struct instant now)
+{
+	return (uint32_t)((instant_since_ms(now, t->began) + 999) / 1000);
+}
+
+static inline uint32_t table_hash(const struct sess_table *t, const struct sess_id *id)
+{
+	return (uint32_t)siphash(t->hash_key, view_of(id->bytes, SESS_ID_BYTES));
+}
+
+/* Changes the sum of bytes in one step; false, and nothing changed, when that would go over the bound. Never fails when
+ * it does not grow. No lock needed. */
+MUST_USE bool table_bytes_change(struct sess_table *t, uint64_t add, uint64_t sub);
+
+#endif
