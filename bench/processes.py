@@ -90,8 +90,9 @@ class Place:
 
     def start(self, name, argv, listens):
         """Starts a program and waits until it takes connections at `listens`."""
-        log = self.path(name + ".out")
-        with open(log, "ab") as out:
+        if not os.path.exists(argv[0]):
+            raise Failed("%s: %s is not built or not installed" % (name, os.path.basename(argv[0])))
+        with open(self.path(name + ".out"), "ab") as out:
             process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=self.dir
             )
