@@ -111,9 +111,17 @@ struct conf {
 
 /* Reads and checks `path`. On success *out is a new conf. On ERR_CONFIG every error found is in `errors`, one a line:
  *   FILE:LINE: OPTION: "VALUE": what is allowed
- * ERR_NO_MEMORY as usual. *out is untouched on failure. */
+ * ERR_NO_MEMORY as usual. *out is untouched on failure.
+ * One thread at a time: libconfuse keeps state of its own. */
 MUST_USE int conf_load(const char *path, struct conf **out, struct buf *errors);
+
+/* The same for a text that was read already; `name` stands in the errors instead of the path. */
+MUST_USE int conf_load_text(const char *name, struct view text, struct conf **out, struct buf *errors);
+
 void conf_free(struct conf **c);
+
+/* All sections and options, one a line: what is allowed, the default, the meaning. */
+void conf_help(struct buf *out);
 
 /* "30m" -> 1,800,000: ms, s, m, h, d; "0" needs no unit. "1M" -> bytes: k, M, G, powers of 1024; no unit: bytes.
  * False for anything else, overflow included. */

@@ -1,0 +1,333 @@
+/* The table of options, and how its rows read in words. Pure. */
+#include "conf/options.h"
+
+#include "base/invariant.h"
+
+#define SECOND UINT64_C(1000)
+#define HOUR (3600 * SECOND)
+#define DAY (24 * HOUR)
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+
+/* One row. AT: the field in the struct that the section fills. */
+#define AT(type, field) .offset = offsetof(struct type, field)
+#define SECTION(of, called, in, ...)                                                                                   \
+	{                                                                                                              \
+		.section = (of), .name = (called), .type = CONF_TYPE_SECTION, .opens = (in), __VA_ARGS__               \
+	}
+#define OPTION(of, called, kind, ...)                                                                                  \
+	{                                                                                                              \
+		.section = (of), .name = (called), .type = CONF_TYPE_##kind, __VA_ARGS__                               \
+	}
+#define LATER(of, called)                                                                                              \
+	{                                                                                                              \
+		.section = (of), .name = (called), .type = CONF_TYPE_LATER                                             \
+	}
+
+const struct conf_option conf_options[] = {
+    SECTION("", "node", "node", .title = "NAME", .help = "This process. Without it the name is the host name."),
+    SECTION("", "listen", "listen", .title = "ADDRESS", .many = true,
+	    .help = "A socket for web servers: 127.0.0.1:9001, [::1]:9001 or unix:/path."),
+    SECTION("", "app", "app", .title = "NAME", .many = true, .help = "An application."),
+    SECTION("", "store", "store", .help = "Where sessions are kept."),
+    SECTION("", "log", "log", .help = "The log."),
+    LATER("", "cluster"),
+    LATER("", "admin"),
+    LATER("", "status"),
+
+    OPTION("node", "workers", NUMBER, .preset_note = "the number of processors", .min = 1, .max = 256,
+	   AT(conf, workers), .help = "Threads that serve requests."),
+    OPTION("node", "state-dir", FILE, .preset = "/var/lib/weir", AT(conf, state_dir),
+	   .help = "Folder for what outlives the process."),
+    OPTION("node", "run-dir", FILE, .preset = "/run/weir", AT(conf, run_dir),
+	   .help = "Folder for what ends with the process."),
+    OPTION("node", "user", USER, .preset = "", AT(conf, user), .help = "User to become after the sockets are bound."),
+    OPTION("node", "group", GROUP, .preset = "", AT(conf, group),
+	   .help = "Group to become; empty: the group of the user."),
+    OPTION("node", "drain-timeout", TIME, .preset = "30s", .min = 0, .max = DAY, AT(conf, drain_timeout_ms),
+	   .help = "After TERM, how long requests that run may take."),
+
+    OPTION("listen", "protocol", WORD, .required = true, .words = {"fastcgi", "scgi"}, AT(conf_listen, protocol),
+	   .help = "What the web server speaks."),
+    OPTION("listen", "mode", MODE, .preset = "0660", .only = CONF_ONLY_UNIX, AT(conf_listen, mode),
+	   .help = "Permission bits of the socket."),
+    OPTION("listen", "owner", USER, .only = CONF_ONLY_UNIX, .preset_note = "unchanged", AT(conf_listen, owner),
+	   .help = "Owner of the socket."),
+    OPTION("listen", "group", GROUP, .only = CONF_ONLY_UNIX, .preset_note = "unchanged", AT(conf_listen, group),
+	   .help = "Group of the socket."),
+    OPTION("listen", "backlog", NUMBER, .preset = "1024", .min = 1, .max = 65535, AT(conf_listen, backlog),
+	   .help = "Connections that the kernel holds until they are accepted."),
+    OPTION("listen", "max-connections", NUMBER, .preset = "4096", .min = 1, .max = 1000000,
+	   AT(conf_listen, max_connections), .help = "Connections at once, over all workers."),
+    OPTION("listen", "max-requests", NUMBER, .preset = "128", .min = 1, .max = 65535, AT(conf_listen, max_requests),
+	   .help = "Requests at once on one FastCGI connection."),
+    OPTION("listen", "max-params", SIZE, .preset = "64k", .min = KIB, .max = 16 * MIB, AT(conf_listen, max_params),
+	   .help = "Bytes of the variables of one request."),
+    OPTION("listen", "max-body", SIZE, .preset = "2G", .min = 0, .max = 1024 * GIB, AT(conf_listen, max_body),
+	   .help = "Bytes of the body of one request; 0: no limit."),
+    OPTION("listen", "read-timeout", TIME, .preset = "60s", .min = 1, .max = DAY, AT(conf_listen, read_timeout_ms),
+	   .help = "Silence in the middle of a request."),
+    OPTION("listen", "write-timeout", TIME, .preset = "60s", .min = 1, .max = DAY, AT(conf_listen, write_timeout_ms),
+	   .help = "A web server that takes nothing of the response."),
+    OPTION("listen", "idle-timeout", TIME, .preset = "0", .min = 0, .max = 365 * DAY, AT(conf_listen, idle_timeout_ms),
+	   .help = "A connection without a request; 0: for ever."),
+
+    OPTION("app", "match", MATCHES, .preset_note = "takes what no other app matches", AT(conf_app, match),
+	   .help = "Hosts and paths: host:NAME, host:*.NAME, path:/PREFIX."),
+    SECTION("app", "backend", "backend", .title = "ADDRESS", .many = true,
+	    .help = "Where the application is: an address as of listen, or spawn:/path/to/program WORDS."),
+    OPTION("app", "timeout", TIME, .preset = "60s", .min = 1, .max = DAY, AT(conf_app, timeout_ms),
+	   .help = "Silence of a backend before the client gets 504."),
+    OPTION("app", "queue-wait", TIME, .preset = "10s", .min = 0, .max = DAY, AT(conf_app, queue_wait_ms),
+	   .help = "How long a request waits for a free backend connection before the client gets 503."),
+    OPTION("app", "queue", NUMBER, .preset = "1024", .min = 0, .max = 1000000, AT(conf_app, queue),
+	   .help = "Requests that may wait at once; more get 503 at once."),
+    OPTION("app", "max-header", SIZE, .preset = "64k", .min = KIB, .max = 16 * MIB, AT(conf_app, max_header),
+	   .help = "Bytes of the head of a response."),
+    SECTION("app", "session", "session", .help = "The app has sessions. Without it there are none."),
+
+    OPTION("backend", "protocol", WORD, .preset = "fastcgi", .words = {"fastcgi", "scgi"}, AT(conf_backend, protocol),
+	   .help = "What the application speaks."),
+    OPTION("backend", "connections", NUMBER, .preset = "8", .min = 1, .max = 65535, AT(conf_backend, connections),
+	   .help = "Connections at once, over all workers."),
+    OPTION("backend", "weight", NUMBER, .preset = "1", .min = 1, .max = 256, AT(conf_backend, weight),
+	   .help = "Share of the requests, in proportion to the other backends of the app."),
+    OPTION("backend", "keep-alive", BOOL, .preset = "yes", AT(conf_backend, keep_alive),
+	   .help = "Use a FastCGI connection for more than one request."),
+    OPTION("backend", "idle-timeout", TIME, .preset = "60s", .min = 1, .max = 365 * DAY,
+	   AT(conf_backend, idle_timeout_ms), .help = "A kept connection without a request."),
+    OPTION("backend", "connect-timeout", TIME, .preset = "5s", .min = 1, .max = HOUR,
+	   AT(conf_backend, connect_timeout_ms), .help = "How long a connection may take to come up."),
+    OPTION("backend", "fails", NUMBER, .preset = "3", .min = 1, .max = 1000, AT(conf_backend, fails),
+	   .help = "Failures in a row before the backend is left alone."),
+    OPTION("backend", "backoff", TIME, .preset = "1s", .min = 1, .max = HOUR, AT(conf_backend, backoff_min_ms),
+	   .help = "How long it is left alone at first; doubled with each further failure."),
+    OPTION("backend", "backoff-max", TIME, .preset = "30s", .min = 1, .max = DAY, AT(conf_backend, backoff_max_ms),
+	   .help = "How long it is left alone at most."),
+    OPTION("backend", "processes", NUMBER, .preset = "1", .min = 1, .max = 1024, .only = CONF_ONLY_SPAWN,
+	   AT(conf_backend, processes), .help = "Processes to run."),
+    OPTION("backend", "stop-timeout", TIME, .preset = "5s", .min = 0, .max = HOUR, .only = CONF_ONLY_SPAWN,
+	   AT(conf_backend, stop_timeout_ms), .help = "From TERM to KILL."),
+
+    OPTION("session", "mode", WORD, .preset = "managed", .words = {"none", "managed"}, .later = "adopted",
+	   AT(conf_session, mode), .help = "Who keeps the sessions: the gateway, or nobody."),
+    OPTION("session", "cookie", TOKEN, .preset = "WEIRSID", AT(conf_session, cookie), .help = "Name of the cookie."),
+    OPTION("session", "cookie-path", URL_PATH, .preset = "/", AT(conf_session, cookie_path),
+	   .help = "Path attribute of the cookie."),
+    OPTION("session", "cookie-domain", DOMAIN, .preset = "", AT(conf_session, cookie_domain),
+	   .help = "Domain attribute of the cookie; empty: none."),
+    OPTION("session", "cookie-http-only", BOOL, .preset = "yes", AT(conf_session, cookie_http_only),
+	   .help = "HttpOnly attribute of the cookie."),
+    OPTION("session", "cookie-same-site", WORD, .preset = "lax", .words = {"lax", "strict", "none"},
+	   AT(conf_session, cookie_same_site), .help = "SameSite attribute of the cookie."),
+    OPTION("session", "cookie-secure", WORD, .preset = "auto", .words = {"auto", "always", "never"},
+	   AT(conf_session, cookie_secure),
+	   .help = "Secure attribute of the cookie; auto: when the request came over HTTPS."),
+    OPTION("session", "ttl", TIME, .preset = "30m", .min = SECOND, .max = 3650 * DAY, AT(conf_session, ttl_ms),
+	   .help = "How long a session lives after its last request."),
+    OPTION("session", "max-size", SIZE, .preset = "1M", .min = 0, .max = 64 * MIB, AT(conf_session, max_size),
+	   .help = "Bytes of the state of one session."),
+    OPTION("session", "lock", WORD, .preset = "exclusive", .words = {"exclusive", "shared"}, AT(conf_session, lock),
+	   .help = "Requests of one session run one by one, or side by side."),
+    OPTION("session", "lock-wait", TIME, .preset = "30s", .min = 0, .max = HOUR, AT(conf_session, lock_wait_ms),
+	   .help = "How long a request waits for its session before the client gets 503."),
+    OPTION("session", "read-only", PATHS, .preset_note = "none", AT(conf_session, read_only),
+	   .help = "Requests that see the session, never change it and never wait for it."),
+    OPTION("session", "stateless", PATHS, .preset_note = "none", AT(conf_session, stateless),
+	   .help = "Requests that do without the session."),
+    LATER("session", "relocate"),
+    LATER("session", "copies"),
+    LATER("session", "ack"),
+    LATER("session", "socket"),
+    LATER("session", "key"),
+    LATER("session", "route"),
+
+    SECTION("store", "memory", "store.memory", .help = "Sessions in memory."),
+    LATER("store", "disk"),
+    LATER("store", "shared"),
+    OPTION("store.memory", "max", SIZE, .preset = "512M", .min = MIB, .max = 1024 * GIB, AT(conf, memory_max),
+	   .help = "Bytes of all sessions in memory."),
+    LATER("store.memory", "evict"),
+    LATER("store.memory", "after"),
+
+    OPTION("log", "level", WORD, .preset = "info", .words = {"error", "warn", "info", "debug"}, AT(conf, log_level),
+	   .help = "The least important lines to write."),
+    OPTION("log", "to", LOG, .preset = "stderr", AT(conf, log_to), .help = "stderr, or a file."),
+};
+
+const size_t conf_option_count = sizeof conf_options / sizeof *conf_options;
+
+const struct conf_option *conf_option_find(const char *section, struct view name)
+{
+	for (size_t i = 0; i < conf_option_count; i++) {
+		const struct conf_option *o = &conf_options[i];
+		if (strcmp(o->section, section) == 0 && view_eq(view_str(o->name), name))
+			return o;
+	}
+	return NULL;
+}
+
+bool conf_option_has_value(const struct conf_option *o)
+{
+	return o->type < CONF_TYPE_SECTION;
+}
+
+bool conf_option_is_list(const struct conf_option *o)
+{
+	return o->type == CONF_TYPE_MATCHES || o->type == CONF_TYPE_PATHS;
+}
+
+/* --- in words -------------------------------------------------------------------------------------------------- */
+
+struct scale {
+	const char *name;
+	uint64_t factor;
+};
+
+/* In the largest unit that leaves a whole number. */
+static void put_scaled(struct buf *out, uint64_t n, const struct scale *scales)
+{
+	if (n == 0) {
+		buf_put_str(out, "0");
+		return;
+	}
+	while (n % scales->factor != 0)
+		scales++;
+	buf_put_u64(out, n / scales->factor);
+	buf_put_str(out, scales->name);
+}
+
+static void put_range(const struct conf_option *o, const char *what, const struct scale *scales, struct buf *out)
+{
+	buf_put_str(out, what);
+	buf_put_str(out, " from ");
+	put_scaled(out, o->min, scales);
+	buf_put_str(out, " to ");
+	put_scaled(out, o->max, scales);
+}
+
+static void put_words(const struct conf_option *o, struct buf *out)
+{
+	for (size_t i = 0; i < CONF_WORDS_MAX && o->words[i]; i++) {
+		bool last = i + 1 == CONF_WORDS_MAX || !o->words[i + 1];
+		if (i > 0)
+			buf_put_str(out, last ? " or " : ", ");
+		buf_put_str(out, o->words[i]);
+	}
+}
+
+void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
+{
+	static const struct scale times[] = {{"d", DAY}, {"h", HOUR}, {"m", 60 * SECOND}, {"s", SECOND}, {"ms", 1}};
+	static const struct scale sizes[] = {{"G", GIB}, {"M", MIB}, {"k", KIB}, {"", 1}};
+	static const struct scale numbers[] = {{"", 1}};
+	static const char *const texts[] = {
+	    [CONF_TYPE_MODE] = "permission bits in octal, 0000 to 0777",
+	    [CONF_TYPE_BOOL] = "yes or no",
+	    [CONF_TYPE_TOKEN] = "1 to 64 letters, digits or !#$%&'*+-.^_`|~",
+	    [CONF_TYPE_FILE] = "a full path",
+	    [CONF_TYPE_LOG] = "stderr or a full path",
+	    [CONF_TYPE_URL_PATH] = "a path that begins with / and has no blank, ?, # or ;",
+	    [CONF_TYPE_DOMAIN] = "a domain name",
+	    [CONF_TYPE_USER] = "a user of this system",
+	    [CONF_TYPE_GROUP] = "a group of this system",
+	    [CONF_TYPE_MATCHES] = "\"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\"",
+	    [CONF_TYPE_PATHS] = "\"/PREFIX\" or \"*SUFFIX\"",
+	    [CONF_TYPE_SECTION] = "a section",
+	    [CONF_TYPE_LATER] = "not built yet in this version",
+	};
+
+	switch (o->type) {
+	case CONF_TYPE_NUMBER:
+		put_range(o, "a number", numbers, out);
+		break;
+	case CONF_TYPE_TIME:
+		put_range(o, "a time", times, out);
+		break;
+	case CONF_TYPE_SIZE:
+		put_range(o, "a size", sizes, out);
+		break;
+	case CONF_TYPE_WORD:
+		put_words(o, out);
+		break;
+	default:
+		INVARIANT(texts[o->type] != NULL);
+		buf_put_str(out, texts[o->type]);
+	}
+}
+
+void conf_option_put_name(const char *section, struct view name, struct buf *out)
+{
+	buf_put_str(out, section);
+	if (*section)
+		buf_put_str(out, ".");
+	buf_put(out, name);
+}
+
+void conf_option_put_known(const char *section, struct buf *out)
+{
+	const char *separator = "known here: ";
+
+	for (size_t i = 0; i < conf_option_count; i++) {
+		const struct conf_option *o = &conf_options[i];
+		if (strcmp(o->section, section) != 0 || o->type == CONF_TYPE_LATER)
+			continue;
+		buf_put_str(out, separator);
+		buf_put_str(out, o->name);
+		separator = ", ";
+	}
+}
+
+static void put_default(const struct conf_option *o, struct buf *out)
+{
+	if (o->required) {
+		buf_put_str(out, "; required");
+	} else if (o->preset) {
+		buf_put_str(out, *o->preset ? "; default " : "; default empty");
+		buf_put_str(out, o->preset);
+	} else {
+		INVARIANT(o->preset_note != NULL);
+		buf_put_str(out, "; default: ");
+		buf_put_str(out, o->preset_note);
+	}
+	if (o->only != CONF_ONLY_ANY)
+		buf_put_str(out, o->only == CONF_ONLY_UNIX ? "; only for unix:" : "; only for spawn:");
+}
+
+static void put_help(const struct conf_option *o, size_t depth, struct buf *out)
+{
+	for (size_t i = 0; i < depth; i++)
+		buf_put_str(out, "    ");
+	buf_put_str(out, o->name);
+	if (conf_option_has_value(o)) {
+		buf_put_str(out, conf_option_is_list(o) ? " = { ... }   " : " = ...   ");
+		conf_option_put_allowed(o, out);
+		put_default(o, out);
+		buf_put_str(out, ". ");
+	} else {
+		buf_put_str(out, o->title ? " \"" : "");
+		buf_put_str(out, o->title ? o->title : "");
+		buf_put_str(out, o->title ? "\" { }   " : " { }   ");
+		buf_put_str(out, o->many ? "Any number. " : "");
+	}
+	buf_put_str(out, o->help);
+	buf_put_str(out, "\n");
+}
+
+static void put_section_help(const char *section, size_t depth, struct buf *out)
+{
+	for (size_t i = 0; i < conf_option_count; i++) {
+		const struct conf_option *o = &conf_options[i];
+		if (strcmp(o->section, section) != 0 || o->type == CONF_TYPE_LATER)
+			continue;
+		put_help(o, depth, out);
+		if (o->type == CONF_TYPE_SECTION)
+			put_section_help(o->opens, depth + 1, out);
+	}
+}
+
+void conf_help(struct buf *out)
+{
+	put_section_help("", 0, out);
+}
