@@ -97,7 +97,7 @@ static void check_backends(const struct conf_app *app, const struct conf_node *n
 		}
 		const struct conf_value *backoff = conf_tree_value(at, "backoff");
 		const struct conf_value *most = conf_tree_value(at, "backoff-max");
-		if (b->backoff_min_ms > b->backoff_max_ms)
+		if (b->backoff_min_ms > b->backoff_max_ms && b->backoff_max_ms > 0) /* 0: refused */
 			report_value(r, backoff ? backoff : most, "backoff is at most backoff-max");
 	}
 }

@@ -22,6 +22,7 @@ struct loader {
 	struct conf *conf; /* owned */
 	struct conf_tree tree;
 	struct conf_report report;
+	bool whole; /* nothing was cut off after a syntax error, so what is missing is missing */
 	bool no_memory;
 };
 
@@ -100,7 +101,7 @@ static void fill(struct loader *l, const struct conf_node *node, const char *sec
 		const struct conf_option *o = &conf_options[i];
 		if (strcmp(o->section, section) != 0 || !conf_option_has_value(o) || set_given(l, node, o, base))
 			continue;
-		if (o->required && node) {
+		if (o->required && node && l->whole) {
 			struct buf why;
 			buf_init(&why, 0);
 			buf_put_str(&why, "missing: ");
@@ -254,9 +255,10 @@ static void load_text(struct loader *l, char *text, size_t len)
 	conf_report_fini(&aside);
 	if (whole && scan == CONF_SCAN_CUT)
 		conf_report_add(&l->report, 0, "syntax", NULL, "cannot be understood");
+	l->whole = whole && scan == CONF_SCAN_WHOLE;
 	if (!l->no_memory)
 		load_tree(l);
-	if (!l->no_memory && whole && scan == CONF_SCAN_WHOLE)
+	if (!l->no_memory && l->whole)
 		conf_check(l->conf, &l->tree, &l->report);
 	conf_tree_fini(&l->tree);
 }

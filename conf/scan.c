@@ -340,7 +340,7 @@ static void pull_brace(struct scan *s, struct token name, const struct shape *sh
 		s->text[shape->last.from] = there;
 }
 
-static bool scan_items(struct scan *s, const char *section, bool top);
+static bool scan_items(struct scan *s, const char *section, unsigned line);
 
 static bool scan_item(struct scan *s, const char *section, struct token name)
 {
@@ -358,7 +358,7 @@ static bool scan_item(struct scan *s, const char *section, struct token name)
 		if (shape.kind != SHAPE_SECTION)
 			return true;
 		pull_brace(s, name, &shape);
-		return scan_items(s, o->opens, false);
+		return scan_items(s, o->opens, name.line);
 	}
 	if (o)
 		report_item(s, section, name, shape.shown, why);
@@ -372,18 +372,30 @@ static bool scan_item(struct scan *s, const char *section, struct token name)
 	return true;
 }
 
-/* To the end of the section; false when the scan is over. Sections nest as deep as the table says, no deeper. */
-static bool scan_items(struct scan *s, const char *section, bool top)
+/* To the end of the section that began at `line`, 0: the file; false when the scan is over. Sections nest as deep as
+ * the table says, no deeper. */
+static bool scan_items(struct scan *s, const char *section, unsigned line)
 {
+	bool top = line == 0;
+
 	for (;;) {
 		struct token t = next(s);
 		if (t.kind == TOKEN_BROKEN)
 			return false;
 		if (is_mark(t, '}') && !top)
 			return true;
+		if (t.kind == TOKEN_END && !top) { /* libconfuse does not mind */
+			conf_report_add(s->report, line, section, NULL, "the section is not closed");
+			s->result = CONF_SCAN_BROKEN;
+		}
+		if (t.kind == TOKEN_END)
+			return false;
+		if (t.kind == TOKEN_STRING) { /* libconfuse would take it for a name */
+			(void)broken_string(s, t, "a name stands without quotes");
+			return false;
+		}
 		if (t.kind != TOKEN_WORD) {
-			if (t.kind != TOKEN_END || !top)
-				stop(s, t.to, CONF_SCAN_CUT);
+			stop(s, t.to, CONF_SCAN_CUT);
 			return false;
 		}
 		if (!scan_item(s, section, t))
@@ -395,6 +407,6 @@ enum conf_scan conf_scan(char *text, size_t len, struct conf_report *report)
 {
 	struct scan s = {.text = text, .len = len, .line = 1, .report = report, .result = CONF_SCAN_WHOLE};
 
-	(void)scan_items(&s, "", true);
+	(void)scan_items(&s, "", 0);
 	return s.result;
 }

@@ -1,0 +1,765 @@
+/* The configuration as its reader sees it: what a file becomes, and what he is told when it is wrong. */
+#include "base/error.h"
+#include "conf/conf.h"
+#include "conf/options.h"
+#include "conf/report.h"
+
+#include <pwd.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LISTEN "listen \"127.0.0.1:9001\" { protocol = fastcgi }\n"
+#define BACKEND "backend \"127.0.0.1:9002\" { }"
+
+static char errors_text[1 << 16];
+
+static int load(const char *text, struct conf **out)
+{
+	struct buf errors;
+
+	buf_init(&errors, 0);
+	int err = conf_load_text("f", view_str(text), out, &errors);
+	struct view v = buf_view(&errors);
+	assert_true(v.len < sizeof errors_text);
+	if (v.len > 0)
+		memcpy(errors_text, v.at, v.len);
+	errors_text[v.len] = '\0';
+	buf_fini(&errors);
+	return err;
+}
+
+static struct conf *load_good(const char *text)
+{
+	struct conf *c = NULL;
+	if (load(text, &c) != 0)
+		fail_msg("refused: %s", errors_text);
+	assert_string_equal(errors_text, "");
+	assert_non_null(c);
+	return c;
+}
+
+/* All that is said about the file, to the letter. */
+static void assert_errors(const char *text, const char *expected)
+{
+	struct conf *untouched = (struct conf *)(uintptr_t) "x", *c = untouched;
+	assert_int_equal(load(text, &c), ERR_CONFIG);
+	assert_string_equal(errors_text, expected);
+	assert_ptr_equal(c, untouched);
+}
+
+/* --- what a good file becomes ---------------------------------------------------------------------------------- */
+
+static void a_small_file_gets_all_defaults(void **state)
+{
+	(void)state;
+	struct conf *c = load_good(LISTEN "app \"a\" { " BACKEND " session { } }");
+	char host[256] = "";
+	gethostname(host, sizeof host - 1);
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	assert_string_equal(c->node, host);
+	assert_int_equal(c->workers, n > 256 ? 256 : n);
+	assert_string_equal(c->state_dir, "/var/lib/weir");
+	assert_string_equal(c->run_dir, "/run/weir");
+	assert_string_equal(c->user, "");
+	assert_string_equal(c->group, "");
+	assert_int_equal(c->drain_timeout_ms, 30000);
+	assert_int_equal(c->memory_max, 512 << 20);
+	assert_int_equal(c->log_level, LOG_INFO);
+	assert_string_equal(c->log_to, "stderr");
+
+	assert_int_equal(c->listen_count, 1);
+	const struct conf_listen *l = &c->listens[0];
+	assert_int_equal(l->address.kind, CONF_TCP);
+	assert_int_equal(l->address.port, 9001);
+	assert_int_equal(l->protocol, CONF_FASTCGI);
+	assert_int_equal(l->mode, 0660);
+	assert_null(l->owner);
+	assert_null(l->group);
+	assert_int_equal(l->backlog, 1024);
+	assert_int_equal(l->max_connections, 4096);
+	assert_int_equal(l->max_requests, 128);
+	assert_int_equal(l->max_params, 65536);
+	assert_int_equal(l->max_body, UINT64_C(2) << 30);
+	assert_int_equal(l->read_timeout_ms, 60000);
+	assert_int_equal(l->write_timeout_ms, 60000);
+	assert_int_equal(l->idle_timeout_ms, 0);
+
+	assert_int_equal(c->app_count, 1);
+	const struct conf_app *a = &c->apps[0];
+	assert_string_equal(a->name, "a");
+	assert_int_equal(a->match.count, 0);
+	assert_int_equal(a->timeout_ms, 60000);
+	assert_int_equal(a->queue_wait_ms, 10000);
+	assert_int_equal(a->queue, 1024);
+	assert_int_equal(a->max_header, 65536);
+
+	assert_int_equal(a->backend_count, 1);
+	const struct conf_backend *b = &a->backends[0];
+	assert_int_equal(b->address.port, 9002);
+	assert_int_equal(b->protocol, CONF_FASTCGI);
+	assert_int_equal(b->connections, 8);
+	assert_int_equal(b->weight, 1);
+	assert_true(b->keep_alive);
+	assert_int_equal(b->idle_timeout_ms, 60000);
+	assert_int_equal(b->connect_timeout_ms, 5000);
+	assert_int_equal(b->fails, 3);
+	assert_int_equal(b->backoff_min_ms, 1000);
+	assert_int_equal(b->backoff_max_ms, 30000);
+	assert_int_equal(b->processes, 1);
+	assert_int_equal(b->stop_timeout_ms, 5000);
+
+	const struct conf_session *s = &a->session;
+	assert_int_equal(s->mode, CONF_SESSION_MANAGED);
+	assert_string_equal(s->cookie, "WEIRSID");
+	assert_string_equal(s->cookie_path, "/");
+	assert_string_equal(s->cookie_domain, "");
+	assert_true(s->cookie_http_only);
+	assert_int_equal(s->cookie_same_site, CONF_SAME_SITE_LAX);
+	assert_int_equal(s->cookie_secure, CONF_SECURE_AUTO);
+	assert_int_equal(s->ttl_ms, 1800000);
+	assert_int_equal(s->max_size, 1 << 20);
+	assert_int_equal(s->lock, CONF_LOCK_EXCLUSIVE);
+	assert_int_equal(s->lock_wait_ms, 30000);
+	assert_int_equal(s->read_only.count, 0);
+	assert_int_equal(s->stateless.count, 0);
+	conf_free(&c);
+	assert_null(c);
+	conf_free(&c);
+}
+
+static void without_a_session_section_there_are_none(void **state)
+{
+	(void)state;
+	struct conf *c = load_good(LISTEN "app a { " BACKEND " }");
+	assert_int_equal(c->apps[0].session.mode, CONF_SESSION_NONE);
+	assert_string_equal(c->apps[0].session.cookie, "WEIRSID");
+	conf_free(&c);
+	c = load_good(LISTEN "app a { " BACKEND " session { mode = none } }");
+	assert_int_equal(c->apps[0].session.mode, CONF_SESSION_NONE);
+	conf_free(&c);
+}
+
+/* The example of the design, without what is not built yet. */
+static void the_example_loads(void **state)
+{
+	(void)state;
+	struct conf *c =
+	    load_good("node \"alpha\" {\n"
+		      "  workers   = 2                          # default: processors\n"
+		      "  state-dir = \"/var/lib/weir\"\n"
+		      "  run-dir   = \"/run/weir\"\n"
+		      "  user      = \"root\"                     # dropped to after the sockets are bound\n"
+		      "}\n"
+		      "listen \"unix:/run/weir/fastcgi.sock\" { protocol = fastcgi  mode = 0600 }\n"
+		      "listen \"127.0.0.1:9001\"              { protocol = scgi }\n"
+		      "app \"shop\" {\n"
+		      "  match = { \"host:shop.example.org\", \"path:/shop\" }   # longest path wins\n"
+		      "  backend \"unix:/run/php/php8.2-fpm.sock\" { protocol = fastcgi  connections = 9 }\n"
+		      "  backend \"spawn:/bin/sh -c true\"   { protocol = scgi  processes = 2 }\n"
+		      "  session {\n"
+		      "    mode     = managed                   # managed | adopted | none\n"
+		      "    cookie   = \"SHOP\"\n"
+		      "    ttl      = 31m\n"
+		      "    max-size = 2M\n"
+		      "    lock     = shared                    # exclusive | shared\n"
+		      "    lock-wait = 31s\n"
+		      "    read-only = { \"/status\", \"/assets/\" }  # never commit, never wait\n"
+		      "    stateless = { \"*.css\", \"*.js\", \"*.png\" } # no session look-up at all\n"
+		      "  }\n"
+		      "}\n"
+		      "store { memory { max = 256M } }\n"
+		      "log { level = debug  to = \"/var/log/weir.log\" }\n");
+	assert_string_equal(c->node, "alpha");
+	assert_int_equal(c->workers, 2);
+	assert_string_equal(c->user, "root");
+	assert_int_equal(c->listen_count, 2);
+	assert_string_equal(c->listens[0].address.path, "/run/weir/fastcgi.sock");
+	assert_int_equal(c->listens[0].mode, 0600);
+	assert_int_equal(c->listens[1].protocol, CONF_SCGI);
+	const struct conf_app *a = &c->apps[0];
+	assert_int_equal(a->match.count, 2);
+	assert_int_equal(a->match.at[0].kind, CONF_HOST);
+	assert_string_equal(a->match.at[1].text, "/shop");
+	assert_int_equal(a->backend_count, 2);
+	assert_int_equal(a->backends[0].connections, 9);
+	assert_int_equal(a->backends[1].protocol, CONF_SCGI);
+	assert_int_equal(a->backends[1].processes, 2);
+	assert_string_equal(a->backends[1].address.argv[2], "true");
+	assert_string_equal(a->session.cookie, "SHOP");
+	assert_int_equal(a->session.ttl_ms, 31 * 60000);
+	assert_int_equal(a->session.max_size, 2 << 20);
+	assert_int_equal(a->session.lock, CONF_LOCK_SHARED);
+	assert_int_equal(a->session.lock_wait_ms, 31000);
+	assert_int_equal(a->session.read_only.count, 2);
+	assert_string_equal(a->session.read_only.at[1].text, "/assets/");
+	assert_int_equal(a->session.stateless.count, 3);
+	assert_int_equal(a->session.stateless.at[2].kind, CONF_PATH_SUFFIX);
+	assert_string_equal(a->session.stateless.at[2].text, ".png");
+	assert_int_equal(c->memory_max, 256 << 20);
+	assert_int_equal(c->log_level, LOG_DEBUG);
+	assert_string_equal(c->log_to, "/var/log/weir.log");
+	conf_free(&c);
+}
+
+static void every_option_reaches_its_field(void **state)
+{
+	(void)state;
+	const struct passwd *root = getpwuid(0);
+	assert_non_null(root);
+	struct conf *c =
+	    load_good("node n { state-dir=/a run-dir=/b group=root drain-timeout=7s workers=256 }"
+		      "listen \"unix:/s\" { protocol=scgi owner=root group=root backlog=7 max-connections=8"
+		      " max-requests=9 max-params=2k max-body=0 read-timeout=1ms write-timeout=2s"
+		      " idle-timeout=3s }"
+		      "app a { backend \"[::1]:1\" { protocol=scgi weight=256 keep-alive=off idle-timeout=1s"
+		      " connect-timeout=2s fails=4 backoff=5s backoff-max=6s }"
+		      " backend 'spawn:/bin/sh' { processes=3 stop-timeout=0 }"
+		      " timeout=1s queue-wait=0 queue=0 max-header=1k"
+		      " session { cookie-path=/x cookie-domain=a.org cookie-http-only=no"
+		      " cookie-same-site=strict cookie-secure=always ttl=1s max-size=0 lock-wait=0 } }"
+		      "log { level=error }");
+	assert_string_equal(c->state_dir, "/a");
+	assert_string_equal(c->run_dir, "/b");
+	assert_string_equal(c->group, "root");
+	assert_int_equal(c->drain_timeout_ms, 7000);
+	assert_int_equal(c->workers, 256);
+	const struct conf_listen *l = &c->listens[0];
+	assert_string_equal(l->owner, "root");
+	assert_string_equal(l->group, "root");
+	assert_int_equal(l->backlog, 7);
+	assert_int_equal(l->max_connections, 8);
+	assert_int_equal(l->max_requests, 9);
+	assert_int_equal(l->max_params, 2048);
+	assert_int_equal(l->max_body, 0);
+	assert_int_equal(l->read_timeout_ms, 1);
+	assert_int_equal(l->write_timeout_ms, 2000);
+	assert_int_equal(l->idle_timeout_ms, 3000);
+	const struct conf_backend *b = &c->apps[0].backends[0];
+	assert_int_equal(b->protocol, CONF_SCGI);
+	assert_int_equal(b->weight, 256);
+	assert_false(b->keep_alive);
+	assert_int_equal(b->idle_timeout_ms, 1000);
+	assert_int_equal(b->connect_timeout_ms, 2000);
+	assert_int_equal(b->fails, 4);
+	assert_int_equal(b->backoff_min_ms, 5000);
+	assert_int_equal(b->backoff_max_ms, 6000);
+	assert_int_equal(b[1].processes, 3);
+	assert_int_equal(b[1].stop_timeout_ms, 0);
+	assert_int_equal(c->apps[0].timeout_ms, 1000);
+	assert_int_equal(c->apps[0].queue_wait_ms, 0);
+	assert_int_equal(c->apps[0].queue, 0);
+	assert_int_equal(c->apps[0].max_header, 1024);
+	const struct conf_session *s = &c->apps[0].session;
+	assert_string_equal(s->cookie_path, "/x");
+	assert_string_equal(s->cookie_domain, "a.org");
+	assert_false(s->cookie_http_only);
+	assert_int_equal(s->cookie_same_site, CONF_SAME_SITE_STRICT);
+	assert_int_equal(s->cookie_secure, CONF_SECURE_ALWAYS);
+	assert_int_equal(s->ttl_ms, 1000);
+	assert_int_equal(s->max_size, 0);
+	assert_int_equal(s->lock_wait_ms, 0);
+	assert_int_equal(c->log_level, LOG_ERROR);
+	conf_free(&c);
+}
+
+static void syntax_is_forgiving_where_it_is_clear(void **state)
+{
+	(void)state;
+	struct conf *c = load_good("// one\n/* two\n * three */ # four\r\n"
+				   "listen '127.0.0.1:9001'\n{\n protocol\n=\n\"scgi\" }\r\n"
+				   "app \"a\" { match = { 'host:a.org' , \"path:/x\\\\\", }\n" BACKEND "\n"
+				   "match += { \"host:b.org\" } match += \"path:/y\" }");
+	assert_int_equal(c->listens[0].protocol, CONF_SCGI);
+	assert_int_equal(c->apps[0].match.count, 4);
+	assert_string_equal(c->apps[0].match.at[1].text, "/x\\");
+	assert_string_equal(c->apps[0].match.at[2].text, "b.org");
+	assert_string_equal(c->apps[0].match.at[3].text, "/y");
+	conf_free(&c);
+}
+
+static void the_environment_stays_outside(void **state)
+{
+	(void)state;
+	setenv("WEIR_TEST", "/from-the-environment", 1);
+	assert_errors(LISTEN "node n { run-dir = \"${WEIR_TEST}\" }",
+		      "f:2: syntax: the environment is not put into values: write '${' in single quotes\n");
+	struct conf *c = NULL;
+	assert_int_equal(load(LISTEN "node n { run-dir = ${WEIR_TEST} }", &c), ERR_CONFIG);
+	assert_non_null(strstr(errors_text, "f:2: syntax: \"$\": must stand in quotes\n"));
+	c = load_good(LISTEN "node n { run-dir = '/${WEIR_TEST}' }");
+	assert_string_equal(c->run_dir, "/${WEIR_TEST}");
+	conf_free(&c);
+}
+
+/* --- what is said about a bad one ------------------------------------------------------------------------------ */
+
+/* One line for each option: a value that it refuses, and what is said. */
+static void every_option_says_what_is_allowed(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *before, *option, *after, *expected;
+	} rows[] = {
+	    {"node n {", "workers = 0", "}", "node.workers: \"0\": a number from 1 to 256"},
+	    {"node n {", "workers = 257", "}", "node.workers: \"257\": a number from 1 to 256"},
+	    {"node n {", "workers = many", "}", "node.workers: \"many\": a number from 1 to 256"},
+	    {"node n {", "workers = -1", "}", "node.workers: \"-1\": a number from 1 to 256"},
+	    {"node n {", "workers = 4294967298", "}", "node.workers: \"4294967298\": a number from 1 to 256"},
+	    {"node n {", "state-dir = var", "}", "node.state-dir: \"var\": a full path"},
+	    {"node n {", "run-dir = ''", "}", "node.run-dir: \"\": a full path"},
+	    {"node n {", "user = no-such-user", "}", "node.user: \"no-such-user\": a user of this system"},
+	    {"node n {", "group = no-such-group", "}", "node.group: \"no-such-group\": a group of this system"},
+	    {"node n {", "drain-timeout = 25h", "}", "node.drain-timeout: \"25h\": a time from 0 to 1d"},
+	    {"node n {", "drain-timeout = 30", "}", "node.drain-timeout: \"30\": a time from 0 to 1d"},
+	    {"listen '[::]:1' {", "protocol = http", "}", "listen.protocol: \"http\": fastcgi or scgi"},
+	    {"listen 'unix:/x' { protocol = scgi", "mode = 0999", "}",
+	     "listen.mode: \"0999\": permission bits in octal, 0000 to 0777"},
+	    {"listen 'unix:/x' { protocol = scgi", "owner = no-such-user", "}",
+	     "listen.owner: \"no-such-user\": a user of this system"},
+	    {"listen 'unix:/x' { protocol = scgi", "group = no-such-group", "}",
+	     "listen.group: \"no-such-group\": a group of this system"},
+	    {"listen '[::]:1' { protocol = scgi", "mode = 0600", "}",
+	     "listen.mode: \"0600\": only for unix: addresses"},
+	    {"listen '[::]:1' { protocol = scgi", "owner = root", "}",
+	     "listen.owner: \"root\": only for unix: addresses"},
+	    {"listen '[::]:1' { protocol = scgi", "group = root", "}",
+	     "listen.group: \"root\": only for unix: addresses"},
+	    {"listen '[::]:1' { protocol = scgi", "backlog = 0", "}",
+	     "listen.backlog: \"0\": a number from 1 to 65535"},
+	    {"listen '[::]:1' { protocol = scgi", "max-connections = 0", "}",
+	     "listen.max-connections: \"0\": a number from 1 to 1000000"},
+	    {"listen '[::]:1' { protocol = scgi", "max-requests = 65536", "}",
+	     "listen.max-requests: \"65536\": a number from 1 to 65535"},
+	    {"listen '[::]:1' { protocol = scgi", "max-params = 1023", "}",
+	     "listen.max-params: \"1023\": a size from 1k to 16M"},
+	    {"listen '[::]:1' { protocol = scgi", "max-params = 17M", "}",
+	     "listen.max-params: \"17M\": a size from 1k to 16M"},
+	    {"listen '[::]:1' { protocol = scgi", "max-body = 1025G", "}",
+	     "listen.max-body: \"1025G\": a size from 0 to 1024G"},
+	    {"listen '[::]:1' { protocol = scgi", "read-timeout = 0", "}",
+	     "listen.read-timeout: \"0\": a time from 1ms to 1d"},
+	    {"listen '[::]:1' { protocol = scgi", "write-timeout = 0", "}",
+	     "listen.write-timeout: \"0\": a time from 1ms to 1d"},
+	    {"listen '[::]:1' { protocol = scgi", "idle-timeout = 366d", "}",
+	     "listen.idle-timeout: \"366d\": a time from 0 to 365d"},
+	    {"app a { " BACKEND, "match = { 'shop' }", "}",
+	     "app.match: \"shop\": \"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\""},
+	    {"app a { " BACKEND, "timeout = 0", "}", "app.timeout: \"0\": a time from 1ms to 1d"},
+	    {"app a { " BACKEND, "queue-wait = 2d", "}", "app.queue-wait: \"2d\": a time from 0 to 1d"},
+	    {"app a { " BACKEND, "queue = 1000001", "}", "app.queue: \"1000001\": a number from 0 to 1000000"},
+	    {"app a { " BACKEND, "max-header = 1", "}", "app.max-header: \"1\": a size from 1k to 16M"},
+	    {"app a { backend '[::]:1' {", "protocol = http", "} }", "backend.protocol: \"http\": fastcgi or scgi"},
+	    {"app a { backend '[::]:1' {", "connections = 0", "} }",
+	     "backend.connections: \"0\": a number from 1 to 65535"},
+	    {"app a { backend '[::]:1' {", "weight = 257", "} }", "backend.weight: \"257\": a number from 1 to 256"},
+	    {"app a { backend '[::]:1' {", "keep-alive = maybe", "} }", "backend.keep-alive: \"maybe\": yes or no"},
+	    {"app a { backend '[::]:1' {", "idle-timeout = 0", "} }",
+	     "backend.idle-timeout: \"0\": a time from 1ms to 365d"},
+	    {"app a { backend '[::]:1' {", "connect-timeout = 2h", "} }",
+	     "backend.connect-timeout: \"2h\": a time from 1ms to 1h"},
+	    {"app a { backend '[::]:1' {", "fails = 0", "} }", "backend.fails: \"0\": a number from 1 to 1000"},
+	    {"app a { backend '[::]:1' {", "backoff = 0", "} }", "backend.backoff: \"0\": a time from 1ms to 1h"},
+	    {"app a { backend '[::]:1' {", "backoff = 31s", "} }",
+	     "backend.backoff: \"31s\": backoff is at most backoff-max"},
+	    {"app a { backend '[::]:1' {", "backoff-max = 999ms", "} }",
+	     "backend.backoff-max: \"999ms\": backoff is at most backoff-max"},
+	    {"app a { backend '[::]:1' {", "backoff-max = 2d", "} }",
+	     "backend.backoff-max: \"2d\": a time from 1ms to 1d"},
+	    {"app a { backend '[::]:1' {", "processes = 2", "} }",
+	     "backend.processes: \"2\": only for spawn: addresses"},
+	    {"app a { backend '[::]:1' {", "stop-timeout = 2s", "} }",
+	     "backend.stop-timeout: \"2s\": only for spawn: addresses"},
+	    {"app a { backend 'spawn:/bin/sh' {", "processes = 1025", "} }",
+	     "backend.processes: \"1025\": a number from 1 to 1024"},
+	    {"app a { backend 'spawn:/bin/sh' {", "stop-timeout = 2h", "} }",
+	     "backend.stop-timeout: \"2h\": a time from 0 to 1h"},
+	    {"app a { " BACKEND " session {", "mode = yes", "} }", "session.mode: \"yes\": none or managed"},
+	    {"app a { " BACKEND " session {", "cookie = 'a b'", "} }",
+	     "session.cookie: \"a b\": 1 to 64 letters, digits or !#$%&'*+-.^_`|~"},
+	    {"app a { " BACKEND " session {", "cookie-path = x", "} }",
+	     "session.cookie-path: \"x\": a path that begins with / and has no blank, ?, # or ;"},
+	    {"app a { " BACKEND " session {", "cookie-domain = 'a;b'", "} }",
+	     "session.cookie-domain: \"a;b\": a domain name"},
+	    {"app a { " BACKEND " session {", "cookie-http-only = 2", "} }",
+	     "session.cookie-http-only: \"2\": yes or no"},
+	    {"app a { " BACKEND " session {", "cookie-same-site = any", "} }",
+	     "session.cookie-same-site: \"any\": lax, strict or none"},
+	    {"app a { " BACKEND " session {", "cookie-secure = yes", "} }",
+	     "session.cookie-secure: \"yes\": auto, always or never"},
+	    {"app a { " BACKEND " session { cookie-same-site = none", "cookie-secure = never", "} }",
+	     "session.cookie-secure: \"never\": "
+	     "browsers drop a cookie with cookie-same-site none that is not secure"},
+	    {"app a { " BACKEND " session {", "ttl = 999ms", "} }", "session.ttl: \"999ms\": a time from 1s to 3650d"},
+	    {"app a { " BACKEND " session {", "ttl = 3651d", "} }", "session.ttl: \"3651d\": a time from 1s to 3650d"},
+	    {"app a { " BACKEND " session {", "max-size = 65M", "} }",
+	     "session.max-size: \"65M\": a size from 0 to 64M"},
+	    {"app a { " BACKEND " session {", "lock = none", "} }", "session.lock: \"none\": exclusive or shared"},
+	    {"app a { " BACKEND " session {", "lock-wait = 61m", "} }",
+	     "session.lock-wait: \"61m\": a time from 0 to 1h"},
+	    {"app a { " BACKEND " session {", "read-only = { status }", "} }",
+	     "session.read-only: \"status\": \"/PREFIX\" or \"*SUFFIX\""},
+	    {"app a { " BACKEND " session {", "stateless = { '*' }", "} }",
+	     "session.stateless: \"*\": \"/PREFIX\" or \"*SUFFIX\""},
+	    {"store { memory {", "max = 1k", "} }", "store.memory.max: \"1k\": a size from 1M to 1024G"},
+	    {"log {", "level = loud", "}", "log.level: \"loud\": error, warn, info or debug"},
+	    {"log {", "to = syslog", "}", "log.to: \"syslog\": stderr or a full path"},
+	};
+	char text[512], expected[512];
+	bool seen[256] = {false};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		snprintf(text, sizeof text, LISTEN "%s\n%s\n%s\n", rows[i].before, rows[i].option, rows[i].after);
+		snprintf(expected, sizeof expected, "f:3: %s\n", rows[i].expected);
+		assert_errors(text, expected);
+		for (size_t k = 0; k < conf_option_count; k++) {
+			size_t of = strlen(conf_options[k].section), called = strlen(conf_options[k].name);
+			const char *said = rows[i].expected;
+			if (strncmp(said, conf_options[k].section, of) == 0 && said[of] == '.' &&
+			    strncmp(said + of + 1, conf_options[k].name, called) == 0 && said[of + 1 + called] == ':')
+				seen[k] = true;
+		}
+	}
+	for (size_t k = 0; k < conf_option_count; k++) {
+		if (conf_option_has_value(&conf_options[k]) && !seen[k])
+			fail_msg("no row for %s.%s", conf_options[k].section, conf_options[k].name);
+	}
+}
+
+static void all_errors_at_once_in_order(void **state)
+{
+	(void)state;
+	assert_errors("node \"al pha\" {\n"
+		      "  workers = 0\n"
+		      "  /* a comment\n"
+		      "     of two lines */\n"
+		      "  colour = red\n"
+		      "  shapes = { round, \"flat\" }\n"
+		      "}\n"
+		      "listen \"x:1\" { protocol = http }\n"
+		      "app \"shop\" {\n"
+		      "  backend \"unix:run\" {\n"
+		      "    weight = 0\n"
+		      "    extra \"x\" { deep { a = { b } } c = d }\n"
+		      "    fails = none\n"
+		      "  }\n"
+		      "  session { ttl = 1y\n"
+		      "    lock = no }\n"
+		      "}\n"
+		      "cluster \"eu\" { listen = \"10.0.0.1:7400\" }\n"
+		      "nonsense { }\n"
+		      "log { level = loud }\n",
+		      "f:1: node: \"al pha\": a name is 1 to 64 letters, digits, '-', '_' or '.'\n"
+		      "f:2: node.workers: \"0\": a number from 1 to 256\n"
+		      "f:5: node.colour: \"red\": unknown; known here: workers, state-dir, run-dir, user, group, "
+		      "drain-timeout\n"
+		      "f:6: node.shapes: \"round\": unknown; known here: workers, state-dir, run-dir, user, group, "
+		      "drain-timeout\n"
+		      "f:8: listen: \"x:1\": the host is a numeric address, an IPv6 address in brackets\n"
+		      "f:8: listen.protocol: \"http\": fastcgi or scgi\n"
+		      "f:10: backend: \"unix:run\": the path of a Unix socket begins with /\n"
+		      "f:11: backend.weight: \"0\": a number from 1 to 256\n"
+		      "f:12: backend.extra: \"x\": unknown; known here: protocol, connections, weight, keep-alive, "
+		      "idle-timeout, connect-timeout, fails, backoff, backoff-max, processes, stop-timeout\n"
+		      "f:13: backend.fails: \"none\": a number from 1 to 1000\n"
+		      "f:15: session.ttl: \"1y\": a time from 1s to 3650d\n"
+		      "f:16: session.lock: \"no\": exclusive or shared\n"
+		      "f:18: cluster: \"eu\": not built yet in this version\n"
+		      "f:19: nonsense: unknown; known here: node, listen, app, store, log\n"
+		      "f:20: log.level: \"loud\": error, warn, info or debug\n");
+}
+
+static void what_is_not_built_is_refused_by_name(void **state)
+{
+	(void)state;
+	assert_errors(LISTEN "cluster \"eu\" { peers = { a, b } }\n"
+			     "admin { socket = \"/x\"  open = on-signal }\n"
+			     "status { path = \"/weir-status\"  allow = { \"127.0.0.0/8\" } }\n"
+			     "store { disk { max = 20G }\n"
+			     "shared { url = \"postgresql://weir@db/weir\" }\n"
+			     "memory { max = 512M\n"
+			     "evict = idle\n"
+			     "after = 10m } }\n"
+			     "app a { " BACKEND " session { mode = adopted\n"
+			     "relocate = auto\n"
+			     "copies = 1\n"
+			     "ack = memory\n"
+			     "socket = \"unix:/x\"\n"
+			     "key = K\n"
+			     "route = yes } }\n",
+		      "f:2: cluster: \"eu\": not built yet in this version\n"
+		      "f:3: admin: not built yet in this version\n"
+		      "f:4: status: not built yet in this version\n"
+		      "f:5: store.disk: not built yet in this version\n"
+		      "f:6: store.shared: not built yet in this version\n"
+		      "f:8: store.memory.evict: \"idle\": not built yet in this version\n"
+		      "f:9: store.memory.after: \"10m\": not built yet in this version\n"
+		      "f:10: session.mode: \"adopted\": not built yet in this version\n"
+		      "f:11: session.relocate: \"auto\": not built yet in this version\n"
+		      "f:12: session.copies: \"1\": not built yet in this version\n"
+		      "f:13: session.ack: \"memory\": not built yet in this version\n"
+		      "f:14: session.socket: \"unix:/x\": not built yet in this version\n"
+		      "f:15: session.key: \"K\": not built yet in this version\n"
+		      "f:16: session.route: \"yes\": not built yet in this version\n");
+}
+
+static void what_is_missing(void **state)
+{
+	(void)state;
+	assert_errors("", "f:1: listen: missing: at least one is needed\n");
+	assert_errors("# nothing\n", "f:1: listen: missing: at least one is needed\n");
+	assert_errors("\n\nlisten \"127.0.0.1:1\"\n\n{ }", "f:3: listen.protocol: missing: fastcgi or scgi\n");
+	assert_errors(LISTEN "\napp \"a\" {\n\n}", "f:3: app: \"a\": needs at least one backend\n");
+	assert_errors(LISTEN "app \"a\" { " BACKEND "\nbackend { } }",
+		      "f:3: app.backend: needs a title before the brace\n");
+	assert_errors(LISTEN "app { }", "f:2: app: needs a title before the brace\n");
+}
+
+static void what_is_given_twice(void **state)
+{
+	(void)state;
+	assert_errors(LISTEN "\n" LISTEN, "f:3: listen: \"127.0.0.1:9001\": given twice\n");
+	assert_errors(LISTEN "app a { " BACKEND " match={'path:/a'} }\napp a { " BACKEND " match={'path:/b'} }",
+		      "f:3: app: \"a\": given twice\n");
+	assert_errors(LISTEN "app a { " BACKEND "\n" BACKEND " }",
+		      "f:3: backend: \"127.0.0.1:9002\": given twice in this app\n");
+	assert_errors(LISTEN "log { }\nlog { }", "f:3: log: only one such section is allowed\n");
+	assert_errors(LISTEN "node a { }\nnode b { }", "f:3: node: \"b\": only one such section is allowed\n");
+	assert_errors(LISTEN "node a { }\nnode a { }", "f:3: node: \"a\": only one such section is allowed\n");
+	assert_errors(LISTEN "store { memory { }\nmemory { } }",
+		      "f:3: store.memory: only one such section is allowed\n");
+	assert_errors(LISTEN "app a { " BACKEND " session { }\nsession { } }",
+		      "f:3: session: only one such section is allowed\n");
+	assert_errors(LISTEN "log { level = info\nlevel = warn }", "f:3: log.level: \"warn\": given twice\n");
+	assert_errors(LISTEN "app a { " BACKEND " match = { 'path:/a' }\nmatch = { 'path:/b' } }",
+		      "f:3: app.match: \"path:/b\": given twice\n");
+	assert_errors(LISTEN "app a { " BACKEND " match = { 'path:/a',\n'path:/a' } }",
+		      "f:3: app.match: \"path:/a\": given twice\n");
+	assert_errors(LISTEN "app a { " BACKEND " session { stateless = { '*.a', '*.b',\n'*.a' } } }",
+		      "f:3: session.stateless: \"*.a\": given twice\n");
+}
+
+static void assert_rivals(const char *a, const char *b, bool rivals)
+{
+	char text[512];
+	struct conf *c = NULL;
+
+	snprintf(text, sizeof text, LISTEN "app a { " BACKEND " %s }\napp b { " BACKEND " %s }", a, b);
+	if (rivals) {
+		assert_errors(text, "f:3: app: \"b\": matches the same host and path as app \"a\"\n");
+	} else {
+		c = load_good(text);
+		conf_free(&c);
+	}
+}
+
+static void two_apps_never_match_the_same(void **state)
+{
+	(void)state;
+	assert_rivals("", "", true);
+	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a' }", true);
+	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a/' }", true);
+	assert_rivals("match = { 'path:/a', 'path:/b' }", "match = { 'path:/c', 'path:/b' }", true);
+	assert_rivals("match = { 'host:a' }", "match = { 'host:A' }", true);
+	assert_rivals("match = { 'host:a' }", "match = { 'host:a', 'path:/' }", true);
+	assert_rivals("", "match = { 'path:/' }", true);
+	assert_rivals("match = { 'host:a', 'path:/x' }", "match = { 'host:b', 'host:a', 'path:/x' }", true);
+	assert_rivals("", "match = { 'path:/a' }", false);
+	assert_rivals("", "match = { 'host:a' }", false);
+	assert_rivals("match = { 'path:/a' }", "match = { 'path:/b' }", false);
+	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a/b' }", false);
+	assert_rivals("match = { 'host:a' }", "match = { 'host:b' }", false);
+	assert_rivals("match = { 'host:a.b' }", "match = { 'host:*.b' }", false);
+	assert_rivals("match = { 'host:a', 'path:/x' }", "match = { 'host:a' }", false);
+	assert_rivals("match = { 'host:a', 'path:/x' }", "match = { 'path:/x' }", false);
+}
+
+static void programs_must_be_there(void **state)
+{
+	(void)state;
+	assert_errors(LISTEN "app a {\nbackend 'spawn:/no/such/program x' { } }",
+		      "f:3: backend: \"spawn:/no/such/program x\": there is no such program\n");
+	assert_errors(LISTEN "app a {\nbackend 'spawn:/etc/passwd' { } }",
+		      "f:3: backend: \"spawn:/etc/passwd\": the program cannot be executed\n");
+	assert_errors(LISTEN "app a {\nbackend 'spawn:/tmp' { } }",
+		      "f:3: backend: \"spawn:/tmp\": the program cannot be executed\n");
+	assert_errors("listen 'spawn:/bin/sh' { protocol = scgi }",
+		      "f:1: listen: \"spawn:/bin/sh\": only a backend can be spawned\n");
+}
+
+static void things_out_of_place(void **state)
+{
+	(void)state;
+	assert_errors(LISTEN "log = 3\nnode a { }", "f:2: log: \"3\": a section: its options stand in braces, "
+						    "without an equal sign\n");
+	assert_errors(LISTEN "log {\nlevel { x = y } }", "f:3: log.level: an option: NAME = VALUE\n");
+	assert_errors(LISTEN "log {\nlevel = { info } }", "f:3: log.level: \"info\": takes one value, not a list\n");
+	assert_errors(LISTEN "log 'x' { }", "f:2: log: \"x\": has no title\n");
+	assert_errors(LISTEN "app a { " BACKEND "\nmatch = { } }",
+		      "f:3: app.match: an empty list says nothing: leave it out\n");
+	assert_errors(LISTEN "memory { }", "f:2: memory: unknown; known here: node, listen, app, store, log\n");
+	assert_errors(LISTEN "store|memory = 1", "f:2: syntax: \"|\": must stand in quotes\n"
+						 "f:2: syntax: missing opening brace for section 'store'\n");
+	assert_errors(LISTEN "include(\"/etc/passwd\")",
+		      "f:2: syntax: \"(\": must stand in quotes\n"
+		      "f:2: syntax: \")\": must stand in quotes\n"
+		      "f:2: include: \"/etc/passwd\": unknown; known here: node, listen, app, store, log\n");
+	assert_errors(LISTEN "log { to = '/a\x07' }", "f:2: log.to: \"/a\\x07\": stderr or a full path\n");
+}
+
+/* A syntax error ends the reading; what stood before it is told all the same, what comes after is not made up. */
+static void syntax_errors_have_their_line(void **state)
+{
+	(void)state;
+	assert_errors("log { level = loud }\nlog2 { }\nlisten \"127.0.0.1:1\" {\n protocol scgi\n}\nlog { to = x }",
+		      "f:1: log.level: \"loud\": error, warn, info or debug\n"
+		      "f:2: log2: unknown; known here: node, listen, app, store, log\n"
+		      "f:4: syntax: missing equal sign after option 'protocol'\n");
+	assert_errors(LISTEN "\n}\n", "f:3: syntax: unexpected closing brace\n");
+	assert_errors(LISTEN "log {\n level = info\n", "f:2: log: the section is not closed\n");
+	assert_errors(LISTEN "log {\n level = \"info\n to = x }", "f:3: syntax: the string does not end on its line\n");
+	assert_errors(LISTEN "log {\n level = 'info\\\n' }", "f:3: syntax: a backslash stands before a quote or a "
+							     "backslash only\n");
+	assert_errors(LISTEN "log {\n to = \"/a\\x00b\" }", "f:3: syntax: a backslash stands before a quote or a "
+							    "backslash only\n");
+	assert_errors(LISTEN "\n/* no end", "f:3: syntax: the comment does not end\n");
+	assert_errors(LISTEN "log {\n to = /var//log }", "f:3: syntax: // and /* must stand in quotes\n");
+	assert_errors(LISTEN "log {\n level = =\n}", "f:3: syntax: unexpected token '='\n");
+	assert_errors(LISTEN "app a {\n match = { 'path:/a' 'path:/b' } }",
+		      "f:3: syntax: unexpected token 'path:/b'\n");
+	assert_errors(LISTEN "app a {\n session { stateless = { *.css } }",
+		      "f:2: app: the section is not closed\nf:3: syntax: \"*\": must stand in quotes\n"
+		      "f:3: session.stateless: \".css\": \"/PREFIX\" or \"*SUFFIX\"\n");
+	assert_errors(LISTEN "bogus = \n", "f:2: bogus: unknown; known here: node, listen, app, store, log\n");
+	assert_errors(LISTEN "\"log\" { }", "f:2: syntax: a name stands without quotes\n");
+}
+
+static void a_text_has_no_nul(void **state)
+{
+	(void)state;
+	struct conf *c = NULL;
+	struct buf errors;
+	buf_init(&errors, 0);
+	assert_int_equal(conf_load_text("f", VIEW("log { }\0log { }"), &c, &errors), ERR_CONFIG);
+	assert_true(view_eq(buf_view(&errors), VIEW("f: syntax: a NUL byte: this is not a text\n")));
+	buf_fini(&errors);
+}
+
+static void a_flood_of_errors_is_counted(void **state)
+{
+	(void)state;
+	char text[4096] = LISTEN;
+	for (int i = 0; i < CONF_REPORT_MAX + 23; i++)
+		strcat(text, "x = 1\n");
+	struct conf *c = NULL;
+	assert_int_equal(load(text, &c), ERR_CONFIG);
+	assert_non_null(strstr(errors_text, "f:101: x: "));
+	assert_null(strstr(errors_text, "f:102: x: "));
+	assert_non_null(strstr(errors_text, "f: and 23 more errors\n"));
+}
+
+static void files_are_read(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/weir-conf-XXXXXX";
+	char expected[256];
+	struct conf *c = NULL;
+	struct buf errors;
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+
+	buf_init(&errors, 0);
+	assert_int_equal(write(fd, LISTEN, strlen(LISTEN)), strlen(LISTEN));
+	assert_int_equal(conf_load(path, &c, &errors), 0);
+	assert_int_equal(c->listen_count, 1);
+	conf_free(&c);
+	assert_int_equal(write(fd, "x=1", 3), 3);
+	assert_int_equal(conf_load(path, &c, &errors), ERR_CONFIG);
+	snprintf(expected, sizeof expected, "%s:2: x: \"1\": unknown; known here: node, listen, app, store, log\n",
+		 path);
+	assert_true(view_eq(buf_view(&errors), view_str(expected)));
+	buf_clear(&errors);
+	assert_int_equal(ftruncate(fd, 2 << 20), 0);
+	assert_int_equal(conf_load(path, &c, &errors), ERR_CONFIG);
+	snprintf(expected, sizeof expected, "%s: cannot be read: File too large\n", path);
+	assert_true(view_eq(buf_view(&errors), view_str(expected)));
+	buf_clear(&errors);
+	close(fd);
+	unlink(path);
+	assert_int_equal(conf_load(path, &c, &errors), ERR_CONFIG);
+	snprintf(expected, sizeof expected, "%s: cannot be read: No such file or directory\n", path);
+	assert_true(view_eq(buf_view(&errors), view_str(expected)));
+	buf_fini(&errors);
+	assert_null(c);
+}
+
+/* --- the table ------------------------------------------------------------------------------------------------- */
+
+static void the_table_is_sound(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < conf_option_count; i++) {
+		const struct conf_option *o = &conf_options[i];
+		assert_ptr_equal(conf_option_find(o->section, view_str(o->name)), o); /* no name twice */
+		assert_true(o->type == CONF_TYPE_LATER || (o->help && *o->help));
+		assert_true((o->type == CONF_TYPE_SECTION) == (o->opens != NULL));
+		if (conf_option_has_value(o))
+			assert_int_equal(!!o->required + !!o->preset + !!o->preset_note, 1);
+		for (size_t k = 0; k < i; k++) { /* sections are recognised by their names */
+			if (o->type == CONF_TYPE_SECTION && conf_options[k].type == CONF_TYPE_SECTION)
+				assert_string_not_equal(o->name, conf_options[k].name);
+		}
+	}
+}
+
+static void help_names_every_option(void **state)
+{
+	(void)state;
+	struct buf out;
+	buf_init(&out, 0);
+	conf_help(&out);
+	buf_put_u8(&out, '\0');
+	assert_int_equal(buf_error(&out), 0);
+	const char *text = (const char *)buf_view(&out).at;
+	for (size_t i = 0; i < conf_option_count; i++) {
+		if (conf_options[i].type == CONF_TYPE_LATER)
+			continue;
+		assert_non_null(strstr(text, conf_options[i].name));
+		assert_non_null(strstr(text, conf_options[i].help));
+	}
+	assert_non_null(strstr(text, "    drain-timeout = ...   a time from 0 to 1d; default 30s. After TERM, "));
+	assert_non_null(strstr(text, "        max = ...   a size from 1M to 1024G; default 512M. "));
+	assert_non_null(strstr(text, "    protocol = ...   fastcgi or scgi; required. "));
+	buf_fini(&out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_small_file_gets_all_defaults),
+	    cmocka_unit_test(without_a_session_section_there_are_none),
+	    cmocka_unit_test(the_example_loads),
+	    cmocka_unit_test(every_option_reaches_its_field),
+	    cmocka_unit_test(syntax_is_forgiving_where_it_is_clear),
+	    cmocka_unit_test(the_environment_stays_outside),
+	    cmocka_unit_test(every_option_says_what_is_allowed),
+	    cmocka_unit_test(all_errors_at_once_in_order),
+	    cmocka_unit_test(what_is_not_built_is_refused_by_name),
+	    cmocka_unit_test(what_is_missing),
+	    cmocka_unit_test(what_is_given_twice),
+	    cmocka_unit_test(two_apps_never_match_the_same),
+	    cmocka_unit_test(programs_must_be_there),
+	    cmocka_unit_test(things_out_of_place),
+	    cmocka_unit_test(syntax_errors_have_their_line),
+	    cmocka_unit_test(a_text_has_no_nul),
+	    cmocka_unit_test(a_flood_of_errors_is_counted),
+	    cmocka_unit_test(files_are_read),
+	    cmocka_unit_test(the_table_is_sound),
+	    cmocka_unit_test(help_names_every_option),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
