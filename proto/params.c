@@ -129,6 +129,17 @@ static void records_put(struct records *r, struct view bytes)
 	}
 }
 
+/* A pair that no record can hold. What follows it must not begin in the middle of a record. */
+static void records_put_long(struct records *r, struct param p)
+{
+	uint8_t prefix[FCGI_PAIR_PREFIX_MAX];
+
+	records_put(r, view_of(prefix, fcgi_pair_prefix_write(prefix, p)));
+	records_put(r, p.name);
+	records_put(r, p.value);
+	records_close(r);
+}
+
 static void records_put_pair(struct records *r, struct param p)
 {
 	if (p.name.len > FCGI_LENGTH_MAX || p.value.len > FCGI_LENGTH_MAX) {
@@ -138,13 +149,14 @@ static void records_put_pair(struct records *r, struct param p)
 	size_t n = fcgi_pair_bytes(p);
 	if (n > records_room(r))
 		records_close(r);
-	uint8_t prefix[FCGI_PAIR_PREFIX_MAX];
-	records_put(r, view_of(prefix, fcgi_pair_prefix_write(prefix, p)));
-	records_put(r, p.name);
-	records_put(r, p.value);
-	/* What follows a pair that was cut must not begin in the middle of a record. */
-	if (n > FCGI_CONTENT_MAX)
-		records_close(r);
+	if (n > FCGI_CONTENT_MAX) {
+		records_put_long(r, p);
+		return;
+	}
+	if (!r->open)
+		records_open(r);
+	fcgi_put_pair(r->b, p);
+	r->content += n;
 }
 
 /* Pairs that are FastCGI already are copied as they came, in runs as long as a record has room for. */

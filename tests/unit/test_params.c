@@ -154,7 +154,8 @@ static void params_for_fastcgi(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		struct buf b = {0};
 		struct records r;
-		buf_put_str(&b, "what was there");
+		buf_put_str(&b, "gone, what was there");
+		buf_consume(&b, strlen("gone, "));
 		params_put_fcgi(&b, 0x0102, both[i], VIEW("SESSION_"), extra, 2);
 		buf_consume(&b, strlen("what was there"));
 		read_records(buf_view(&b), 0x0102, &r);
