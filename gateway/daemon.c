@@ -1,0 +1,327 @@
+/* Start, signals, stop. Runs on the main thread. */
+#include "gateway/daemon.h"
+
+#include "backend/spawn.h"
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/version.h"
+#include "gateway/listener.h"
+#include "gateway/pools.h"
+#include "gateway/privilege.h"
+#include "gateway/secret.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_CLOSING, DAEMON_STOPPING };
+
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+enum { SIGNALS = sizeof signals / sizeof *signals };
+
+struct quiet_mail {
+	struct mail mail;
+	struct daemon *daemon;
+};
+
+struct daemon {
+	struct gateway gateway; /* first: a worker's gateway is the daemon's */
+	struct net_loop loop;
+	uv_signal_t signals[SIGNALS];
+	struct privilege privilege;
+	struct applications *applications;
+	struct quiet_mail *quiet; /* one for each worker */
+	struct net_timer drain;
+	unsigned workers_started, workers_quiet;
+	enum daemon_state state;
+};
+
+/* --- stop --- */
+
+static void each_worker(struct daemon *d, void (*act)(struct worker *))
+{
+	for (unsigned i = 0; i < d->workers_started; i++)
+		act(&d->gateway.workers[i]);
+}
+
+static void applications_stopped(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (int i = 0; i < SIGNALS; i++) {
+		if (!uv_is_closing((uv_handle_t *)&d->signals[i]))
+			uv_close((uv_handle_t *)&d->signals[i], NULL);
+	}
+	net_timer_stop(&d->loop, &d->drain);
+	net_loop_stop(&d->loop);
+}
+
+static void workers_done(struct daemon *d)
+{
+	d->state = DAEMON_STOPPING;
+	each_worker(d, worker_finish);
+	each_worker(d, worker_join);
+	d->workers_started = 0;
+	applications_stop(d->applications, applications_stopped, d);
+}
+
+static void deliver_quiet(struct mail *mail)
+{
+	struct daemon *d = CONTAINER_OF(mail, struct quiet_mail, mail)->daemon;
+
+	if (++d->workers_quiet == d->workers_started)
+		workers_done(d);
+}
+
+/* On a worker's thread. */
+static void worker_quiet(struct gateway *g, unsigned worker)
+{
+	struct daemon *d = (struct daemon *)g;
+
+	net_loop_post(&d->loop, &d->quiet[worker].mail);
+}
+
+static void close_now(struct daemon *d, const char *reason)
+{
+	if (d->state >= DAEMON_CLOSING)
+		return;
+	log_event(LOG_INFO, "closing", LOG_S("reason", reason));
+	d->state = DAEMON_CLOSING;
+	each_worker(d, worker_close);
+}
+
+static void on_drain_timeout(struct net_timer *timer)
+{
+	close_now(CONTAINER_OF(timer, struct daemon, drain), "drain-timeout");
+}
+
+static void drain(struct daemon *d)
+{
+	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", d->gateway.conf->drain_timeout_ms));
+	d->state = DAEMON_DRAINING;
+	net_timer_start(&d->loop, &d->drain, d->gateway.conf->drain_timeout_ms);
+	each_worker(d, worker_drain);
+}
+
+/* --- signals --- */
+
+static void reap(struct daemon *d)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		applications_reaped(d->applications, pid, status);
+}
+
+static void reopen_log(void)
+{
+	if (log_reopen() != 0)
+		log_event(LOG_ERROR, "log_not_reopened", LOG_S("reason", strerror(errno)));
+	else
+		log_event(LOG_INFO, "log_reopened", LOG_S("by", "USR2"));
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	struct daemon *d = handle->data;
+
+	if (signum == SIGCHLD)
+		reap(d);
+	else if (signum == SIGUSR2)
+		reopen_log();
+	else if (signum == SIGTERM && d->state == DAEMON_RUNNING)
+		drain(d);
+	else if (signum == SIGTERM || signum == SIGINT)
+		close_now(d, signum == SIGINT ? "INT" : "second TERM");
+	else
+		log_event(LOG_WARN, "signal_ignored", LOG_I("signal", signum),
+			  LOG_S("reason", "not built yet in this version"));
+	net_loop_flush(&d->loop);
+}
+
+static void signals_start(struct daemon *d)
+{
+	for (int i = 0; i < SIGNALS; i++) {
+		uv_signal_init(&d->loop.uv, &d->signals[i]);
+		d->signals[i].data = d;
+		uv_signal_start(&d->signals[i], on_signal, signals[i]);
+	}
+}
+
+/* --- start --- */
+
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_event(LOG_WARN, "descriptor_limit", LOG_S("reason", strerror(errno)));
+}
+
+static int open_listeners(struct daemon *d, char *why, size_t why_len)
+{
+	struct gateway *g = &d->gateway;
+	const struct conf *c = g->conf;
+
+	g->listeners = calloc(c->listen_count, sizeof *g->listeners);
+	if (!g->listeners)
+		return ERR_NO_MEMORY;
+	for (size_t i = 0; i < c->listen_count; i++)
+		g->listeners[i].fd = -1;
+	for (size_t i = 0; i < c->listen_count; i++) {
+		int err = listener_open(&g->listeners[i], &c->listens[i], why, why_len);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int make_table(struct daemon *d, char *why, size_t why_len)
+{
+	struct gateway *g = &d->gateway;
+	struct sess_table_options o = {.max_bytes = g->conf->memory_max};
+	uint8_t secret[SESS_SECRET_BYTES];
+
+	int err = secret_load(g->conf->state_dir, secret);
+	if (err) {
+		snprintf(why, why_len, "%s/secret: %s", g->conf->state_dir,
+			 err == ERR_SYSTEM ? strerror(errno) : error_text(err));
+		return err;
+	}
+	sess_keys_derive(&g->keys, secret);
+	explicit_bzero(secret, sizeof secret);
+	g->table = sess_table_new(&o, &g->keys, clock_now());
+	return g->table ? 0 : ERR_NO_MEMORY;
+}
+
+static int make_workers(struct daemon *d)
+{
+	struct gateway *g = &d->gateway;
+	unsigned n = g->conf->workers;
+
+	g->workers = calloc(n, sizeof *g->workers);
+	d->quiet = calloc(n, sizeof *d->quiet);
+	if (!g->workers || !d->quiet)
+		return ERR_NO_MEMORY;
+	for (unsigned i = 0; i < n; i++) {
+		list_init(&d->quiet[i].mail.link);
+		d->quiet[i].mail.deliver = deliver_quiet;
+		d->quiet[i].daemon = d;
+		int err = worker_init(&g->workers[i], g, i);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Everything that can fail because of the machine or the configuration; the threads start after it. */
+static int prepare(struct daemon *d, char *why, size_t why_len)
+{
+	const struct conf *c = d->gateway.conf;
+	int err = privilege_find(&d->privilege, c, why, why_len);
+
+	if (!err)
+		err = open_listeners(d, why, why_len);
+	if (!err)
+		err = applications_new(&d->applications, c, d->privilege.uid, d->privilege.gid, why, why_len);
+	if (!err)
+		err = privilege_drop(&d->privilege, why, why_len);
+	if (!err)
+		err = make_table(d, why, why_len);
+	if (err)
+		return err;
+	d->gateway.pools = pools_new(c, d->applications);
+	return d->gateway.pools ? make_workers(d) : ERR_NO_MEMORY;
+}
+
+/* A thread that cannot start is not survived: those that run hold sockets and loops. */
+static int start(struct daemon *d)
+{
+	const struct conf *c = d->gateway.conf;
+
+	signals_start(d);
+	net_timer_init(&d->drain, on_drain_timeout);
+	int err = applications_start(d->applications, &d->loop);
+	for (; !err && d->workers_started < c->workers; d->workers_started++) {
+		err = worker_start(&d->gateway.workers[d->workers_started]);
+		if (err)
+			break;
+	}
+	if (err)
+		return err;
+	d->state = DAEMON_RUNNING;
+	log_event(LOG_INFO, "started", LOG_S("version", WEIR_VERSION), LOG_S("node", c->node),
+		  LOG_I("workers", c->workers), LOG_I("listeners", c->listen_count), LOG_I("apps", c->app_count));
+	return 0;
+}
+
+static void daemon_fini(struct daemon *d)
+{
+	struct gateway *g = &d->gateway;
+
+	for (size_t i = 0; g->listeners && i < g->conf->listen_count; i++)
+		listener_close(&g->listeners[i]);
+	applications_free(&d->applications);
+	pool_shared_free(&g->pools);
+	if (g->table)
+		sess_table_free(&g->table);
+	free(g->listeners);
+	free(g->workers);
+	free(d->quiet);
+	privilege_fini(&d->privilege);
+}
+
+/* After a start that failed: what others would stumble over. */
+static void daemon_unlink(struct daemon *d)
+{
+	for (size_t i = 0; d->gateway.listeners && i < d->gateway.conf->listen_count; i++)
+		listener_close(&d->gateway.listeners[i]);
+	applications_unlink(d->applications);
+}
+
+int daemon_run(const struct conf *c)
+{
+	char why[512] = "";
+	struct daemon *d = calloc(1, sizeof *d);
+
+	if (!d) {
+		fprintf(stderr, "weir: %s\n", error_text(ERR_NO_MEMORY));
+		return 1;
+	}
+	d->gateway.conf = c;
+	d->gateway.quiet = worker_quiet;
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
+	if (log_open(c->log_level, c->log_to) != 0) {
+		fprintf(stderr, "weir: log.to: \"%s\": %s\n", c->log_to, strerror(errno));
+		free(d);
+		return 1;
+	}
+	int err = net_loop_init(&d->loop);
+	if (!err)
+		err = prepare(d, why, sizeof why);
+	if (!err)
+		err = start(d);
+	if (err) {
+		/* The process ends here: loops and sockets go with it. Only files that others would stumble over are
+		 * removed. */
+		fprintf(stderr, "weir: %s\n", *why ? why : error_text(err));
+		daemon_unlink(d);
+		return 1;
+	}
+	net_loop_run(&d->loop);
+	net_loop_fini(&d->loop);
+	daemon_fini(d);
+	free(d);
+	log_event(LOG_INFO, "stopped", LOG_S("node", c->node));
+	log_close();
+	return 0;
+}

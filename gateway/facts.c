@@ -1,0 +1,187 @@
+/* Gathering facts. Pure. */
+#include "gateway/facts.h"
+
+static bool text_is(struct view v, const char *text)
+{
+	return view_eq(v, view_str(text));
+}
+
+static bool method_idempotent(struct view m)
+{
+	return text_is(m, "GET") || text_is(m, "HEAD") || text_is(m, "PUT") || text_is(m, "DELETE") ||
+	       text_is(m, "OPTIONS") || text_is(m, "TRACE");
+}
+
+static void take_length(struct facts *f, struct view value)
+{
+	if (value.len == 0)
+		return;
+	f->has_length = view_to_u64(value, UINT64_MAX >> 1, &f->content_length);
+	f->bad_length = !f->has_length;
+}
+
+static void set_once(struct view *to, struct view value)
+{
+	if (!to->at)
+		*to = value;
+}
+
+static void take_param(struct facts *f, struct view name, struct view value)
+{
+	switch (name.len) {
+	case 5:
+		if (text_is(name, "HTTPS"))
+			f->https = value.len > 0 && !view_eq_nocase(value, VIEW("off"));
+		break;
+	case 9:
+		if (text_is(name, "HTTP_HOST"))
+			set_once(&f->host, value);
+		else if (text_is(name, "PATH_INFO"))
+			set_once(&f->path_info, value);
+		break;
+	case 11:
+		if (text_is(name, "REQUEST_URI"))
+			set_once(&f->uri, value);
+		else if (text_is(name, "SCRIPT_NAME"))
+			set_once(&f->script_name, value);
+		else if (text_is(name, "HTTP_COOKIE"))
+			set_once(&f->cookie, value);
+		else if (text_is(name, "SERVER_NAME"))
+			set_once(&f->server_name, value);
+		break;
+	case 14:
+		if (text_is(name, "REQUEST_METHOD"))
+			set_once(&f->method, value);
+		else if (text_is(name, "CONTENT_LENGTH") && !f->has_length)
+			take_length(f, value);
+		else if (text_is(name, "REQUEST_SCHEME") && text_is(value, "https"))
+			f->https = true;
+		break;
+	default:
+		break;
+	}
+}
+
+void facts_gather(struct facts *f, const struct params *p)
+{
+	struct params_iter it = params_begin(p);
+	struct param param;
+
+	memset(f, 0, sizeof *f);
+	while (params_next(&it, &param))
+		take_param(f, param.name, param.value);
+	f->idempotent = method_idempotent(f->method);
+}
+
+/* "http://host/path" (absolute form) becomes "/path". */
+static struct view without_origin(struct view uri)
+{
+	for (size_t i = 0; i + 2 < uri.len && uri.at[i] != '/'; i++) {
+		if (uri.at[i] != ':' || uri.at[i + 1] != '/' || uri.at[i + 2] != '/')
+			continue;
+		(void)view_take(&uri, i + 3);
+		const uint8_t *slash = uri.len ? memchr(uri.at, '/', uri.len) : NULL;
+		return slash ? view_of(slash, uri.len - (size_t)(slash - uri.at)) : VIEW("/");
+	}
+	return uri;
+}
+
+static struct view without_query(struct view uri)
+{
+	const uint8_t *mark = uri.len ? memchr(uri.at, '?', uri.len) : NULL;
+
+	return mark ? view_of(uri.at, (size_t)(mark - uri.at)) : uri;
+}
+
+static int hex(uint8_t c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Appends `in`, percent-decoded; what is no escape stays as it is. */
+static void put_decoded(struct buf *out, struct view in)
+{
+	uint8_t *to = buf_reserve(out, in.len);
+	size_t n = 0;
+
+	if (!to)
+		return;
+	for (size_t i = 0; i < in.len; i++) {
+		bool escape = in.at[i] == '%' && i + 2 < in.len && hex(in.at[i + 1]) >= 0 && hex(in.at[i + 2]) >= 0;
+		if (escape) {
+			to[n++] = (uint8_t)(hex(in.at[i + 1]) << 4 | hex(in.at[i + 2]));
+			i += 2;
+		} else {
+			to[n++] = in.at[i];
+		}
+	}
+	buf_commit(out, n);
+}
+
+/* The end of the parent of path[0..n), which ends without a slash. */
+static size_t parent(const uint8_t *path, size_t n)
+{
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	return n > 0 ? n - 1 : 0;
+}
+
+/* Drops empty, "." and ".." segments in place (RFC 3986 section 5.2.4); the result starts with a slash. */
+static size_t clean(uint8_t *path, size_t len)
+{
+	size_t n = 0;
+	size_t i = 0;
+
+	while (i < len) {
+		size_t end = i;
+		while (end < len && path[end] != '/')
+			end++;
+		size_t seg = end - i;
+		bool dot = seg == 1 && path[i] == '.';
+		bool dots = seg == 2 && path[i] == '.' && path[i + 1] == '.';
+		if (dots) {
+			n = parent(path, n);
+		} else if (seg > 0 && !dot) {
+			path[n++] = '/';
+			memmove(path + n, path + i, seg);
+			n += seg;
+		}
+		i = end + 1;
+	}
+	return n;
+}
+
+void facts_path(const struct facts *f, struct buf *out)
+{
+	buf_clear(out);
+	buf_put_u8(out, '/'); /* room: a path without a leading slash grows by one */
+	if (f->uri.len > 0) {
+		put_decoded(out, without_query(without_origin(f->uri)));
+	} else {
+		buf_put(out, f->script_name);
+		buf_put(out, f->path_info);
+	}
+	if (buf_error(out))
+		return;
+	bool slash = out->data[out->tail - 1] == '/';
+	out->tail = out->head + clean(out->data + out->head, buf_len(out));
+	if (slash || buf_len(out) == 0)
+		buf_put_u8(out, '/');
+}
+
+struct view facts_host(const struct facts *f)
+{
+	struct view host = f->host.len ? f->host : f->server_name;
+	const uint8_t *end;
+
+	if (host.len == 0)
+		return host;
+	/* "[::1]:80": the brackets belong to the host. */
+	const uint8_t *bracket = memchr(host.at, ']', host.len);
+	const uint8_t *from = bracket ? bracket : host.at;
+	end = memchr(from, ':', host.len - (size_t)(from - host.at));
+	return end ? view_of(host.at, (size_t)(end - host.at)) : host;
+}

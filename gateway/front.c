@@ -1,0 +1,347 @@
+/* A front connection's life: bytes, time limits, ending. The protocols are in front_fcgi.c and front_scgi.c. */
+#include "gateway/front.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const struct net_stream_ops front_ops;
+
+static void on_timer(struct net_timer *timer);
+
+static struct net_loop *loop_of(const struct front *f)
+{
+	return &f->worker->loop;
+}
+
+static bool is_fcgi(const struct front *f)
+{
+	return front_conf(f)->protocol == CONF_FASTCGI;
+}
+
+/* --- states --- */
+
+/* The one place where a front's state and its membership in the worker's list change. */
+static void front_set_state(struct front *f, enum front_state state)
+{
+	INVARIANT(f->state < state || (f->state == FRONT_OPEN && state == FRONT_OPEN));
+	f->state = (uint8_t)state;
+	if (state == FRONT_CLOSED) {
+		list_remove(&f->link);
+		net_timer_stop(loop_of(f), &f->timer);
+		net_stream_close(&f->stream);
+	}
+}
+
+static void abort_requests(struct front *f)
+{
+	while (!list_empty(&f->requests))
+		request_abort(CONTAINER_OF(f->requests.next, struct request, link));
+}
+
+void front_close(struct front *f, const char *reason)
+{
+	if (f->state == FRONT_CLOSED)
+		return;
+	if (reason)
+		log_event(LOG_WARN, "front_closed", LOG_S("listener", front_conf(f)->address.text),
+			  LOG_S("reason", reason));
+	abort_requests(f);
+	front_set_state(f, FRONT_CLOSED);
+}
+
+/* All output is with the kernel. Closing while input is unread could reset the connection and destroy the answer on its
+ * way, so then only the sending side is closed, and the rest of the input is thrown away for a while. */
+static void end_now(struct front *f)
+{
+	uv_os_fd_t fd;
+
+	if (!f->unread || uv_fileno(&f->stream.uv.handle, &fd) != 0) {
+		front_set_state(f, FRONT_CLOSED);
+		return;
+	}
+	shutdown(fd, SHUT_WR);
+	front_set_state(f, FRONT_LINGERING);
+	net_stream_read_start(&f->stream);
+	net_timer_start(loop_of(f), &f->timer, FRONT_LINGER_MS);
+}
+
+/* No more requests: what is written leaves, then it closes. */
+static void front_finish(struct front *f)
+{
+	if (f->state != FRONT_OPEN)
+		return;
+	front_set_state(f, FRONT_ENDING);
+	net_stream_flush(&f->stream);
+	if (f->state == FRONT_ENDING && !net_stream_full(&f->stream))
+		end_now(f);
+}
+
+/* A request has left: what follows for the connection. */
+static void front_settle(struct front *f)
+{
+	if (f->request_count == 0 && (!f->keep || f->worker->draining))
+		front_finish(f);
+}
+
+void front_drain(struct front *f)
+{
+	bool idle = is_fcgi(f) ? fcgi_decoder_idle(&f->in.fcgi) : !f->used;
+
+	if (f->request_count == 0 && idle)
+		front_finish(f);
+}
+
+/* --- for requests --- */
+
+void front_put(struct front *f, const struct request *r, struct view data)
+{
+	struct buf *out = net_stream_out(&f->stream);
+
+	if (is_fcgi(f))
+		fcgi_put_stream(out, FCGI_STDOUT, r->id, data);
+	else
+		buf_put(out, data);
+}
+
+void front_end(struct front *f, const struct request *r, uint32_t app_status, uint8_t protocol_status)
+{
+	struct buf *out = net_stream_out(&f->stream);
+
+	if (is_fcgi(f)) {
+		if (protocol_status == FCGI_REQUEST_COMPLETE)
+			fcgi_put_stream_end(out, FCGI_STDOUT, r->id);
+		fcgi_put_end(out, r->id, app_status, protocol_status);
+	}
+	front_settle(f);
+}
+
+void front_refuse(struct front *f, uint16_t id, uint8_t protocol_status)
+{
+	fcgi_put_end(net_stream_out(&f->stream), id, 0, protocol_status);
+	front_settle(f);
+}
+
+void front_cut(struct front *f, const struct request *r)
+{
+	if (is_fcgi(f) && f->request_count > 0) {
+		fcgi_put_end(net_stream_out(&f->stream), r->id, 1, FCGI_REQUEST_COMPLETE);
+		return;
+	}
+	front_finish(f);
+}
+
+void front_block(struct front *f)
+{
+	if (f->blockers++ == 0)
+		net_stream_read_stop(&f->stream);
+}
+
+void front_unblock(struct front *f)
+{
+	INVARIANT(f->blockers > 0);
+	if (--f->blockers > 0 || f->state != FRONT_OPEN)
+		return;
+	f->last_read = net_now(loop_of(f));
+	net_stream_read_start(&f->stream);
+}
+
+struct request *front_request(struct front *f, uint16_t id)
+{
+	LIST_EACH (node, &f->requests) {
+		struct request *r = CONTAINER_OF(node, struct request, link);
+		if (r->id == id)
+			return r;
+	}
+	return NULL;
+}
+
+/* --- time --- */
+
+static bool body_expected(struct front *f)
+{
+	if (f->blockers > 0)
+		return false;
+	LIST_EACH (node, &f->requests) {
+		struct request *r = CONTAINER_OF(node, struct request, link);
+		if (!r->body[0].ended || !r->body[1].ended)
+			return true;
+	}
+	return false;
+}
+
+/* Closes if `limit_ms` have gone by since `since`; looks again when they will have. */
+static void look_since(struct front *f, struct instant since, uint64_t limit_ms, const char *reason)
+{
+	uint64_t gone = instant_since_ms(net_now(loop_of(f)), since);
+
+	if (gone >= limit_ms)
+		front_close(f, reason);
+	else
+		net_timer_start(loop_of(f), &f->timer, limit_ms - gone);
+}
+
+static void look_output(struct front *f)
+{
+	size_t backlog = net_stream_backlog(&f->stream);
+
+	if (backlog >= f->stalled_backlog && f->stalled_backlog > 0) {
+		front_close(f, "web server takes no output for write-timeout");
+		return;
+	}
+	f->stalled_backlog = backlog;
+	net_timer_start(loop_of(f), &f->timer, front_conf(f)->write_timeout_ms);
+}
+
+static void on_timer(struct net_timer *timer)
+{
+	struct front *f = CONTAINER_OF(timer, struct front, timer);
+	const struct conf_listen *c = front_conf(f);
+
+	if (f->state == FRONT_LINGERING)
+		front_close(f, NULL);
+	else if (net_stream_full(&f->stream))
+		look_output(f);
+	else if (f->waits_for_head)
+		look_since(f, f->head_since, c->read_timeout_ms, "no complete request in read-timeout");
+	else if (body_expected(f))
+		look_since(f, f->last_read, c->read_timeout_ms, "no body in read-timeout");
+	else if (f->request_count > 0)
+		net_timer_start(loop_of(f), timer, c->read_timeout_ms);
+	else if (c->idle_timeout_ms > 0)
+		look_since(f, f->last_read, c->idle_timeout_ms, NULL);
+}
+
+/* After each piece of input: whether a head is under way, and the timer that goes with it. */
+static void note_progress(struct front *f)
+{
+	bool cut = is_fcgi(f) && !fcgi_decoder_idle(&f->in.fcgi);
+	bool waits = f->heads > 0 || (f->request_count == 0 && (cut || !f->used));
+	uint64_t limit = front_conf(f)->read_timeout_ms;
+
+	f->last_read = net_now(loop_of(f));
+	if (waits && !f->waits_for_head)
+		f->head_since = f->last_read;
+	f->waits_for_head = waits;
+	if (!waits && f->request_count == 0)
+		limit = front_conf(f)->idle_timeout_ms;
+	if (limit > 0)
+		net_timer_start_before(loop_of(f), &f->timer, limit);
+}
+
+/* --- events of the stream --- */
+
+static void on_read(struct net_stream *s, struct view data)
+{
+	struct front *f = CONTAINER_OF(s, struct front, stream);
+
+	if (f->state != FRONT_OPEN)
+		return;
+	if (is_fcgi(f))
+		front_fcgi_read(f, data);
+	else
+		front_scgi_read(f, data);
+	if (f->state == FRONT_OPEN)
+		note_progress(f);
+}
+
+/* The web server has gone. A clean end between requests is no news. */
+static void on_ended(struct net_stream *s, int err)
+{
+	struct front *f = CONTAINER_OF(s, struct front, stream);
+	bool cut = is_fcgi(f) && f->state == FRONT_OPEN && !fcgi_decoder_idle(&f->in.fcgi);
+
+	if (cut || f->heads > 0)
+		front_close(f, "web server closed in the middle of a request's head");
+	else if (err != ERR_CLOSED && err != ERR_RESET)
+		front_close(f, error_text(err));
+	else
+		front_close(f, NULL);
+}
+
+static void on_full(struct net_stream *s)
+{
+	struct front *f = CONTAINER_OF(s, struct front, stream);
+
+	f->stalled_backlog = 0;
+	net_timer_start_before(loop_of(f), &f->timer, front_conf(f)->write_timeout_ms);
+	LIST_EACH (node, &f->requests)
+		request_hold_answer(CONTAINER_OF(node, struct request, link));
+}
+
+static void on_drained(struct net_stream *s)
+{
+	struct front *f = CONTAINER_OF(s, struct front, stream);
+
+	if (f->state == FRONT_ENDING) {
+		end_now(f);
+		return;
+	}
+	LIST_EACH (node, &f->requests)
+		request_resume_answer(CONTAINER_OF(node, struct request, link));
+}
+
+static void on_closed(struct net_stream *s)
+{
+	struct front *f = CONTAINER_OF(s, struct front, stream);
+	struct worker *w = f->worker;
+
+	atomic_fetch_sub(&f->listener->connections, 1);
+	atomic_fetch_sub(&w->front_count, 1);
+	buf_fini(&f->values);
+	free(f);
+	worker_look_quiet(w);
+}
+
+static const struct net_stream_ops front_ops = {
+    .read = on_read,
+    .ended = on_ended,
+    .full = on_full,
+    .drained = on_drained,
+    .closed = on_closed,
+};
+
+static void decoder_init(struct front *f)
+{
+	if (is_fcgi(f))
+		fcgi_decoder_init(&f->in.fcgi, FCGI_SERVER);
+	else
+		scgi_decoder_init(&f->in.scgi, (uint32_t)front_conf(f)->max_params);
+}
+
+void front_new(struct worker *w, struct listener *l, int fd)
+{
+	struct front *f = calloc(1, sizeof *f);
+
+	if (!f) {
+		atomic_fetch_sub(&l->connections, 1);
+		atomic_fetch_sub(&w->front_count, 1);
+		close(fd);
+		return;
+	}
+	f->worker = w;
+	f->listener = l;
+	list_init(&f->requests);
+	buf_init(&f->values, FRONT_VALUES_MAX);
+	net_timer_init(&f->timer, on_timer);
+	decoder_init(f);
+	list_init(&f->link);
+	if (net_stream_open(&f->stream, &w->loop, &front_ops, fd, l->conf->address.kind == CONF_UNIX) != 0) {
+		f->state = FRONT_CLOSED;
+		return;
+	}
+	list_append(&w->fronts, &f->link);
+	f->waits_for_head = true;
+	f->head_since = f->last_read = net_now(&w->loop);
+	net_timer_start(&w->loop, &f->timer, l->conf->read_timeout_ms);
+	net_stream_read_start(&f->stream);
+	/* It was accepted before the worker was told to stop. */
+	if (w->closing)
+		front_close(f, NULL);
+	else if (w->draining)
+		front_drain(f);
+}

@@ -1,0 +1,80 @@
+/* A connection from a web server: FastCGI or SCGI, server side. Owned by its worker; it owns its requests.
+ *
+ *   OPEN --> ENDING (answers leave, nothing is read) --> LINGERING (sending half closed, input thrown away)
+ *     \----------\-----------------------------------------\--> closed
+ *
+ * A broken byte stream closes the connection with one log line; its requests are aborted. */
+#ifndef WEIR_GATEWAY_FRONT_H
+#define WEIR_GATEWAY_FRONT_H
+
+#include "gateway/listener.h"
+#include "gateway/request.h"
+#include "proto/scgi.h"
+
+enum { FRONT_VALUES_MAX = 1024, FRONT_LINGER_MS = 2000 };
+
+struct front {
+	struct net_stream stream;
+	struct worker *worker;     /* borrowed */
+	struct listener *listener; /* borrowed */
+	struct list link;          /* in worker->fronts */
+	struct list requests;      /* of struct request; owned */
+	unsigned request_count;
+	unsigned heads;    /* requests whose variables are not complete */
+	unsigned blockers; /* requests that cannot take more body now */
+	union {
+		struct fcgi_decoder fcgi;
+		struct scgi_decoder scgi;
+	} in;
+	struct buf values; /* content of a GET_VALUES record */
+	struct net_timer timer;
+	struct instant head_since; /* since when waits_for_head holds */
+	struct instant last_read;
+	size_t stalled_backlog; /* output that waited when the timer last looked */
+	uint8_t state;          /* enum front_state; changed by front_set_state() only */
+	bool waits_for_head;    /* a head is not complete, or the connection has never had a request */
+	bool used;              /* it has had a request */
+	bool keep;              /* stays open when its requests are done */
+	bool unread;            /* a request ended before all of its body was read */
+};
+
+enum front_state { FRONT_OPEN, FRONT_ENDING, FRONT_LINGERING, FRONT_CLOSED };
+
+/* A new connection; `fd` is taken over. Counts itself in l->connections and w->front_count. */
+void front_new(struct worker *w, struct listener *l, int fd);
+
+/* Closes as soon as its requests are done; at once if there are none. */
+void front_drain(struct front *f);
+
+/* Closes now; its requests are aborted. `reason` is logged when it is not NULL. */
+void front_close(struct front *f, const char *reason);
+
+/* --- for requests --- */
+
+/* A piece of the answer. */
+void front_put(struct front *f, const struct request *r, struct view data);
+/* The answer is complete. The request must be off the list already. */
+void front_end(struct front *f, const struct request *r, uint32_t app_status, uint8_t protocol_status);
+/* The answer cannot be completed: the web server must see that it was cut. The same. */
+void front_cut(struct front *f, const struct request *r);
+
+/* END_REQUEST for an id that has no request (any more). */
+void front_refuse(struct front *f, uint16_t id, uint8_t protocol_status);
+
+/* Reading stops while at least one request blocks it. */
+void front_block(struct front *f);
+void front_unblock(struct front *f);
+
+static inline const struct conf_listen *front_conf(const struct front *f)
+{
+	return f->listener->conf;
+}
+
+/* --- for the protocols --- */
+
+void front_fcgi_read(struct front *f, struct view data);
+void front_scgi_read(struct front *f, struct view data);
+/* The request with this id, or NULL. */
+struct request *front_request(struct front *f, uint16_t id);
+
+#endif

@@ -1,0 +1,26 @@
+/* Listening sockets. Bound by the main thread before privileges are dropped; each is polled by one worker, which hands
+ * new connections to whichever worker has the fewest. */
+#ifndef WEIR_GATEWAY_LISTENER_H
+#define WEIR_GATEWAY_LISTENER_H
+
+#include "gateway/worker.h"
+#include "net/socket.h"
+
+struct listener {
+	const struct conf_listen *conf; /* borrowed */
+	int fd;                         /* owned; -1: not open */
+	int reserve;             /* a descriptor to give up when there are no others, to refuse politely; owned */
+	atomic_uint connections; /* open front connections, over all workers */
+	uv_poll_t poll;          /* on the polling worker's loop */
+	struct worker *worker;   /* who polls; NULL: not yet, or no more */
+};
+
+/* Binds. On failure one line in `why` (owned by the caller, at least 256 bytes). */
+MUST_USE int listener_open(struct listener *l, const struct conf_listen *c, char *why, size_t why_len);
+/* Closes the socket and removes a Unix socket's file. */
+void listener_close(struct listener *l);
+
+MUST_USE int listener_start(struct listener *l, struct worker *w); /* on the worker's thread */
+void listener_stop(struct listener *l);                            /* on the worker's thread */
+
+#endif

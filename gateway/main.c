@@ -1,0 +1,86 @@
+/* The command line. */
+#include "base/error.h"
+#include "base/version.h"
+#include "conf/conf.h"
+#include "gateway/daemon.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static void usage(FILE *to)
+{
+	fputs("usage: weir [-t] -c FILE    run with this configuration; -t: only check it\n"
+	      "       weir -o              print every option with its default and meaning\n"
+	      "       weir -v | -h         print the version | this text\n",
+	      to);
+}
+
+static int print_options(void)
+{
+	struct buf out = {.max_bytes = 0};
+
+	conf_help(&out);
+	struct view text = buf_view(&out);
+	fwrite(text.at, 1, text.len, stdout);
+	buf_fini(&out);
+	return 0;
+}
+
+static struct conf *load(const char *path)
+{
+	struct buf errors = {.max_bytes = 0};
+	struct conf *c = NULL;
+	int err = conf_load(path, &c, &errors);
+
+	if (err) {
+		struct view text = buf_view(&errors);
+		fwrite(text.at, 1, text.len, stderr);
+		if (text.len == 0)
+			fprintf(stderr, "weir: %s: %s\n", path, error_text(err));
+	}
+	buf_fini(&errors);
+	return c;
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = NULL;
+	bool check = false;
+	int option;
+
+	while ((option = getopt(argc, argv, "c:thov")) != -1) {
+		switch (option) {
+		case 'c':
+			path = optarg;
+			break;
+		case 't':
+			check = true;
+			break;
+		case 'o':
+			return print_options();
+		case 'v':
+			puts("weir " WEIR_VERSION);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (!path || optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+	struct conf *c = load(path);
+	if (!c)
+		return 1;
+	int code = 0;
+	if (check)
+		printf("%s: the configuration is good\n", path);
+	else
+		code = daemon_run(c);
+	conf_free(&c);
+	return code;
+}

@@ -1,0 +1,274 @@
+/* Managed sessions: the session side of a request. Depends on session/ and proto/cgi. */
+#include "gateway/managed.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "proto/cgi.h"
+#include "session/cookie.h"
+
+#include <stdio.h>
+
+enum { COOKIES_TRIED_MAX = 8 }; /* of one name in one request */
+
+static uint16_t app_index(const struct request *r)
+{
+	return (uint16_t)(r->app - r->worker->gateway->conf->apps);
+}
+
+static struct sess_table *table_of(const struct request *r)
+{
+	return r->worker->gateway->table;
+}
+
+static struct instant now_of(const struct request *r)
+{
+	return net_now(&r->worker->loop);
+}
+
+/* --- before the backend --- */
+
+static void read_session(struct request *r)
+{
+	sess_table_read(table_of(r), &r->hold, now_of(r), &r->snapshot);
+}
+
+/* The cookie's session is not there (any more): what follows for the client. */
+static void session_missing(struct request *r, enum sess_open open)
+{
+	if (open == SESS_RENEWED) {
+		r->drop_cookie = false;
+		r->sealed = true;
+	} else {
+		r->drop_cookie = true;
+	}
+}
+
+static enum sess_open open_id(struct request *r, const struct sess_id *id)
+{
+	bool shared = r->app->session.lock == CONF_LOCK_SHARED;
+	enum sess_lock lock = r->read_only || shared ? SESS_LOCK_NONE : SESS_LOCK_EXCLUSIVE;
+
+	return sess_table_open(table_of(r), app_index(r), id, lock, &r->waiter, now_of(r), &r->hold);
+}
+
+enum managed_open managed_open(struct request *r)
+{
+	struct view header = r->facts.cookie;
+	struct view name = view_str(r->app->session.cookie);
+	struct view value;
+	struct sess_id id;
+
+	for (int i = 0; i < COOKIES_TRIED_MAX && sess_cookie_next(&header, name, &value); i++) {
+		enum sess_open open = SESS_ABSENT;
+		if (sess_id_decode(&r->worker->gateway->keys, value, &id))
+			open = open_id(r, &id);
+		if (open == SESS_QUEUED) {
+			r->awaits_grant = true;
+			return MANAGED_WAIT;
+		}
+		if (open == SESS_OPENED) {
+			r->drop_cookie = r->sealed = false;
+			read_session(r);
+			return MANAGED_READY;
+		}
+		if (!r->sealed)
+			session_missing(r, open);
+	}
+	return MANAGED_READY;
+}
+
+void managed_granted(struct request *r)
+{
+	enum sess_open open = sess_table_granted(table_of(r), &r->waiter, now_of(r), &r->hold);
+
+	r->awaits_grant = false;
+	if (open == SESS_OPENED) {
+		read_session(r);
+		return;
+	}
+	/* It was there when the request came, and was ended or renewed since: this request must not make another. */
+	session_missing(r, open);
+	r->sealed = true;
+}
+
+void managed_close(struct request *r)
+{
+	if (r->awaits_grant)
+		r->awaits_grant = !sess_table_cancel(table_of(r), &r->waiter, &r->hold);
+	else if (r->hold.session)
+		sess_table_close(table_of(r), &r->hold, now_of(r));
+}
+
+static struct view put_number(char *to, size_t size, int64_t n)
+{
+	int len = snprintf(to, size, "%lld", (long long)n);
+
+	return view_of(to, (size_t)len);
+}
+
+size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS])
+{
+	const struct sess_snapshot *s = &r->snapshot;
+
+	if (!r->hold.session) {
+		out[0] = (struct param){VIEW("SESSION_STATE"), VIEW("none")};
+		return 1;
+	}
+	sess_id_name(&r->worker->gateway->keys, &r->hold.id, text->name);
+	int64_t created = clock_wall().s - (int64_t)s->created_s_ago;
+	struct view data = s->state ? view_of(s->state->bytes, s->state->len) : view_of(NULL, 0);
+	out[0] = (struct param){VIEW("SESSION_STATE"), s->fresh ? VIEW("new") : VIEW("live")};
+	out[1] = (struct param){VIEW("SESSION_ID"), view_of(text->name, sizeof text->name)};
+	out[2] = (struct param){VIEW("SESSION_DATA"), data};
+	out[3] = (struct param){VIEW("SESSION_CREATED"), put_number(text->created, sizeof text->created, created)};
+	out[4] = (struct param){VIEW("SESSION_TTL"), put_number(text->ttl, sizeof text->ttl, (int64_t)s->ttl_s)};
+	return MANAGED_PARAMS;
+}
+
+/* --- after the backend --- */
+
+#define SESSION_HEADER "Weir-Session-"
+
+static bool is_session_header(struct view name)
+{
+	struct view prefix = VIEW(SESSION_HEADER);
+
+	return name.len > prefix.len && view_eq_nocase(view_of(name.at, prefix.len), prefix);
+}
+
+/* A value that makes no sense is an application's mistake: it is logged and does nothing. */
+static void bad_value(const struct request *r, const struct cgi_header *h)
+{
+	log_event(LOG_WARN, "session_header_ignored", LOG_S("app", r->app->name), LOG_V("name", h->name));
+}
+
+static bool is_one(struct view value)
+{
+	return view_eq(value, VIEW("1"));
+}
+
+static void take_session_header(const struct request *r, const struct cgi_header *h, struct sess_commit *c)
+{
+	struct view what = view_of(h->name.at + strlen(SESSION_HEADER), h->name.len - strlen(SESSION_HEADER));
+	uint64_t ttl_s;
+
+	if (view_eq_nocase(what, VIEW("Data")) && !memchr(h->value.at, 0, h->value.len)) {
+		c->has_data = true;
+		c->data = h->value;
+	} else if (view_eq_nocase(what, VIEW("TTL")) && view_to_u64(h->value, UINT32_MAX / 2, &ttl_s) && ttl_s > 0) {
+		c->has_ttl = true;
+		c->ttl_s = (uint32_t)ttl_s;
+	} else if (view_eq_nocase(what, VIEW("Renew")) && is_one(h->value)) {
+		c->renew = true;
+	} else if (view_eq_nocase(what, VIEW("End")) && is_one(h->value)) {
+		c->end = true;
+	} else {
+		bad_value(r, h);
+	}
+}
+
+/* Copies the head's lines up to the empty one without session headers, which go to *c. *head is left at the empty line.
+ * False: no header at all. */
+static bool filter_head(const struct request *r, struct view *head, struct buf *out, struct sess_commit *c)
+{
+	struct cgi_header h;
+	struct view rest = *head;
+	const uint8_t *from = head->at; /* of a run of lines that stay */
+	bool some = false;
+
+	while (cgi_header_next(&rest, &h)) {
+		*head = rest;
+		some = some || h.name.len > 0;
+		if (!is_session_header(h.name))
+			continue;
+		buf_put(out, view_of(from, (size_t)(h.line.at - from)));
+		from = rest.at;
+		take_session_header(r, &h, c);
+	}
+	buf_put(out, view_of(from, (size_t)(head->at - from)));
+	return some;
+}
+
+static struct sess_cookie_options cookie_options(const struct conf_session *s)
+{
+	return (struct sess_cookie_options){
+	    .name = s->cookie,
+	    .path = s->cookie_path,
+	    .domain = s->cookie_domain,
+	    .http_only = s->cookie_http_only,
+	    .same_site = (enum sess_same_site)s->cookie_same_site,
+	    .secure = (enum sess_cookie_secure)s->cookie_secure,
+	};
+}
+
+static void put_cookie(const struct request *r, const struct sess_outcome *o, struct buf *out)
+{
+	struct sess_cookie_options options = cookie_options(&r->app->session);
+	char text[SESS_ID_TEXT];
+
+	if (o->cookie == SESS_COOKIE_SET) {
+		sess_id_encode(&r->worker->gateway->keys, &o->id, text);
+		sess_cookie_put_set(out, &options, view_of(text, sizeof text), r->facts.https);
+	} else if (o->cookie == SESS_COOKIE_EXPIRE || r->drop_cookie) {
+		sess_cookie_put_expire(out, &options, r->facts.https);
+	}
+}
+
+static int create(struct request *r, const struct sess_commit *c, const struct sess_id *id, struct sess_outcome *o)
+{
+	uint32_t ttl_s = (uint32_t)(r->app->session.ttl_ms / 1000);
+	int err = sess_table_create(table_of(r), app_index(r), c, ttl_s, id, now_of(r));
+
+	if (!err) {
+		o->cookie = SESS_COOKIE_SET;
+		o->id = *id;
+	}
+	return err;
+}
+
+static int commit(struct request *r, const struct sess_commit *c, struct sess_outcome *o)
+{
+	struct sess_id id;
+	bool creates = !r->hold.session && c->has_data && !c->end && !r->sealed;
+
+	if (r->read_only || r->stateless || !(c->has_data || c->has_ttl || c->renew || c->end))
+		return 0;
+	if ((creates || c->renew) && random_fill(&id, sizeof id) != 0)
+		return ERR_SYSTEM;
+	if (creates)
+		return create(r, c, &id, o);
+	if (!r->hold.session)
+		return 0;
+	return sess_table_commit(table_of(r), &r->hold, c, &id, now_of(r), o);
+}
+
+unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason)
+{
+	struct sess_commit c = {.has_data = false};
+	struct sess_outcome o = {.cookie = SESS_COOKIE_KEEP};
+	struct cgi_header first;
+	struct view rest = head;
+
+	if (!r->managed) {
+		buf_put(out, head);
+		*reason = "answer has no header";
+		return cgi_header_next(&rest, &first) && first.name.len > 0 ? 0 : 502;
+	}
+	if (!filter_head(r, &rest, out, &c)) {
+		*reason = "answer has no header";
+		return 502;
+	}
+	if (c.has_data && c.data.len > r->app->session.max_size) {
+		*reason = "session state over max-size";
+		return 413;
+	}
+	if (commit(r, &c, &o) != 0) {
+		*reason = "session cannot be stored";
+		return 503;
+	}
+	put_cookie(r, &o, out);
+	buf_put(out, rest.len ? rest : VIEW("\r\n"));
+	return 0;
+}

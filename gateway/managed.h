@@ -1,0 +1,33 @@
+/* Sessions that travel with the request: from cookie to hold, from hold to SESSION_ variables, and from Weir-Session-
+ * headers to a commit (doc/sessions.md). */
+#ifndef WEIR_GATEWAY_MANAGED_H
+#define WEIR_GATEWAY_MANAGED_H
+
+#include "gateway/request.h"
+
+enum managed_open { MANAGED_READY, MANAGED_WAIT };
+
+/* Finds the request's session. WAIT: the lock is somebody else's; managed_granted() is called when it comes. */
+enum managed_open managed_open(struct request *r);
+
+/* The grant's mail has arrived. Reads the session, if it still is one. */
+void managed_granted(struct request *r);
+
+/* Stops waiting; the lock and the session go back. */
+void managed_close(struct request *r);
+
+enum { MANAGED_PARAMS = 5 };
+
+/* The SESSION_ variables, borrowed from `text` and from the request. Returns how many. */
+struct managed_text {
+	char name[SESS_NAME_TEXT];
+	char created[24], ttl[24];
+};
+size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS]);
+
+/* Reads the answer's head, commits what it asks for, and writes the head for the client to `out`: without Weir-Session-
+ * headers, with the cookie. 0, or the status to answer instead (413: state too large; 503: no room; 502: no head), and
+ * *reason. */
+unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason);
+
+#endif

@@ -1,0 +1,28 @@
+/* From the configuration to pools, and the applications that weir starts itself. Main thread. */
+#ifndef WEIR_GATEWAY_POOLS_H
+#define WEIR_GATEWAY_POOLS_H
+
+#include "backend/pool.h"
+#include "conf/conf.h"
+
+#include <sys/types.h>
+
+/* The processes of all `spawn:` backends, and their sockets in run-dir. */
+struct applications;
+
+/* Opens the sockets (RUN-DIR/APP-N.sock, mode 0600, owned by uid and gid). On failure one line in `why`. */
+MUST_USE int applications_new(struct applications **out, const struct conf *c, uid_t uid, gid_t gid, char *why,
+			      size_t why_len);
+MUST_USE int applications_start(struct applications *a, struct net_loop *loop);
+void applications_reaped(struct applications *a, int pid, int status);
+/* Calls `stopped` when every process has ended. */
+void applications_stop(struct applications *a, void (*stopped)(void *arg), void *arg);
+void applications_free(struct applications **a); /* also removes the sockets */
+
+/* Only removes the sockets' files: for a start that failed. NULL is fine. */
+void applications_unlink(const struct applications *a);
+
+/* The pools for all apps. NULL: out of memory. `a` is only read. */
+MUST_USE struct pool_shared *pools_new(const struct conf *c, const struct applications *a);
+
+#endif

@@ -1,0 +1,394 @@
+/* A request's states, from its variables to its end. What happens with a backend is in exchange.c, what happens with a
+ * session in managed.c. */
+#include "gateway/request.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "gateway/exchange.h"
+#include "gateway/front.h"
+#include "gateway/managed.h"
+#include "gateway/route.h"
+#include "proto/cgi.h"
+
+#include <stdlib.h>
+
+enum { RETRY_AFTER_S = 1 };
+
+static void on_timer(struct net_timer *timer);
+static void on_grant(struct mail *mail);
+static void granted(struct sess_waiter *waiter);
+
+/* --- memory --- */
+
+static struct request *request_alloc(struct worker *w)
+{
+	struct list *spare = list_pop(&w->spare_requests);
+
+	if (!spare)
+		return calloc(1, sizeof(struct request));
+	w->spare_request_count--;
+	struct request *r = CONTAINER_OF(spare, struct request, link);
+	memset(r, 0, sizeof *r);
+	return r;
+}
+
+struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool keep)
+{
+	struct request *r = request_alloc(f->worker);
+
+	if (!r)
+		return NULL;
+	list_init(&r->link);
+	list_init(&r->grant.link);
+	list_init(&r->waiter.link);
+	r->worker = f->worker;
+	r->front = f;
+	r->id = id;
+	r->role = role;
+	r->keep = keep;
+	r->held_all = true;
+	r->body[0].ended = role == FCGI_AUTHORIZER;
+	r->body[1].ended = role != FCGI_FILTER;
+	r->grant.deliver = on_grant;
+	r->waiter.granted = granted;
+	net_timer_init(&r->timer, on_timer);
+	net_buf_take(&r->worker->loop, &r->head);
+	return r;
+}
+
+void request_bury(struct request *r)
+{
+	struct worker *w = r->worker;
+
+	INVARIANT(r->state == REQUEST_GONE);
+	if (r->awaits_grant || r->awaits_ticket)
+		return;
+	sess_state_unref(r->snapshot.state);
+	net_buf_give(&w->loop, &r->head);
+	net_buf_give(&w->loop, &r->answer);
+	net_buf_give(&w->loop, &r->body[0].hold);
+	net_buf_give(&w->loop, &r->body[1].hold);
+	if (w->spare_request_count < REQUEST_SPARE_MAX) {
+		list_append(&w->spare_requests, &r->link);
+		w->spare_request_count++;
+	} else {
+		free(r);
+	}
+}
+
+void request_free_spares(struct worker *w)
+{
+	struct list *node;
+
+	while ((node = list_pop(&w->spare_requests)))
+		free(CONTAINER_OF(node, struct request, link));
+	w->spare_request_count = 0;
+}
+
+/* A mail that a zombie waited for has arrived. */
+static void zombie_mail(struct request *r)
+{
+	if (!r->awaits_grant && !r->awaits_ticket) {
+		r->worker->zombies--;
+		worker_look_quiet(r->worker);
+	}
+	request_bury(r);
+}
+
+/* --- the end --- */
+
+/* Lets everything go but the memory and the front. */
+static void release(struct request *r)
+{
+	net_timer_stop(&r->worker->loop, &r->timer);
+	managed_close(r);
+	r->awaits_ticket = !exchange_give_up(r);
+	if (r->awaits_grant || r->awaits_ticket)
+		r->worker->zombies++;
+}
+
+void request_unblock(struct request *r)
+{
+	if (r->blocking) {
+		r->blocking = false;
+		front_unblock(r->front);
+	}
+}
+
+static void leave(struct request *r)
+{
+	struct front *f = r->front;
+
+	request_unblock(r);
+	list_remove(&r->link);
+	f->request_count--;
+	if (r->state == REQUEST_HEAD)
+		f->heads--;
+	if (!r->body[0].ended || !r->body[1].ended)
+		f->unread = true;
+	r->state = REQUEST_GONE;
+}
+
+void request_abort(struct request *r)
+{
+	release(r);
+	leave(r);
+	r->front = NULL;
+	request_bury(r);
+}
+
+static void log_failure(const struct request *r, unsigned status, const char *reason)
+{
+	log_event(status >= 500 ? LOG_WARN : LOG_INFO, "request_failed", LOG_S("app", r->app ? r->app->name : "-"),
+		  LOG_I("status", status), LOG_S("reason", reason), LOG_V("method", r->facts.method),
+		  LOG_V("uri", r->facts.uri));
+}
+
+void request_fail(struct request *r, unsigned status, const char *reason)
+{
+	struct front *f = r->front;
+	struct buf *scratch = &r->worker->scratch;
+
+	log_failure(r, status, reason);
+	release(r);
+	leave(r);
+	if (r->head_sent) {
+		front_cut(f, r);
+	} else {
+		buf_clear(scratch);
+		cgi_put_answer(scratch, status, status == 503 ? RETRY_AFTER_S : 0);
+		front_put(f, r, buf_view(scratch));
+		front_end(f, r, 0, FCGI_REQUEST_COMPLETE);
+	}
+	r->front = NULL;
+	request_bury(r);
+}
+
+void request_refuse(struct request *r, uint8_t protocol_status)
+{
+	struct front *f = r->front;
+
+	release(r);
+	leave(r);
+	front_end(f, r, 0, protocol_status);
+	r->front = NULL;
+	request_bury(r);
+}
+
+void request_finish(struct request *r, uint32_t app_status)
+{
+	struct front *f = r->front;
+
+	/* The lock is free before the client can know that the answer is complete. */
+	release(r);
+	leave(r);
+	front_end(f, r, app_status, FCGI_REQUEST_COMPLETE);
+	r->front = NULL;
+	request_bury(r);
+}
+
+/* --- the way to the backend --- */
+
+struct params request_params(const struct request *r)
+{
+	enum wire wire = front_conf(r->front)->protocol == CONF_SCGI ? WIRE_SCGI : WIRE_FCGI;
+
+	return (struct params){.wire = wire, .raw = buf_view(&r->head)};
+}
+
+static void open_session(struct request *r)
+{
+	if (r->managed && !r->stateless && managed_open(r) == MANAGED_WAIT) {
+		r->state = REQUEST_LOCK;
+		net_timer_start(&r->worker->loop, &r->timer, r->app->session.lock_wait_ms);
+		return;
+	}
+	exchange_start(r);
+}
+
+static bool has_scgi_backend(const struct conf_app *app)
+{
+	for (size_t i = 0; i < app->backend_count; i++) {
+		if (app->backends[i].protocol == CONF_SCGI)
+			return true;
+	}
+	return false;
+}
+
+/* Which app, and what its configuration says of this path. False: no app. */
+static bool find_app(struct request *r)
+{
+	const struct conf *conf = r->worker->gateway->conf;
+	struct buf *path = &r->worker->path;
+
+	facts_path(&r->facts, path);
+	int app = route_app(conf, facts_host(&r->facts), buf_view(path));
+	if (app < 0)
+		return false;
+	r->app = &conf->apps[app];
+	r->managed = r->app->session.mode == CONF_SESSION_MANAGED;
+	if (r->managed) {
+		r->stateless = route_path_in(&r->app->session.stateless, buf_view(path));
+		r->read_only = route_path_in(&r->app->session.read_only, buf_view(path));
+	}
+	return true;
+}
+
+void request_head_end(struct request *r)
+{
+	struct front *f = r->front;
+	struct params params = request_params(r);
+	const char *reason;
+
+	if (buf_error(&r->head) || !params_check(&params, &reason)) {
+		front_close(f, buf_error(&r->head) ? error_text(buf_error(&r->head)) : reason);
+		return;
+	}
+	f->heads--;
+	r->state = REQUEST_LENGTH;
+	facts_gather(&r->facts, &params);
+	uint64_t max_body = front_conf(f)->max_body;
+	if (r->facts.bad_length)
+		request_fail(r, 400, "content length is no number");
+	else if (max_body && r->facts.content_length > max_body)
+		request_fail(r, 413, "body over max-body");
+	else if (!find_app(r))
+		request_fail(r, 404, "no app matches");
+	else if (r->role != FCGI_RESPONDER && has_scgi_backend(r->app))
+		request_refuse(r, FCGI_UNKNOWN_ROLE);
+	else if (!has_scgi_backend(r->app) || r->facts.has_length)
+		open_session(r);
+	/* Else the body is collected first: SCGI says its length before it. */
+}
+
+bool request_head(struct request *r, struct view data)
+{
+	if (buf_len(&r->head) + data.len > front_conf(r->front)->max_params) {
+		request_fail(r, 431, "variables over max-params");
+		return false;
+	}
+	buf_put(&r->head, data);
+	return true;
+}
+
+/* --- the body --- */
+
+/* Reads ahead while there is no connection, up to a bound; then the front stops reading. */
+static void hold_body(struct request *r, unsigned which, struct view data)
+{
+	struct buf *hold = &r->body[which].hold;
+
+	if (!hold->data)
+		net_buf_take(&r->worker->loop, hold);
+	buf_put(hold, data);
+	if (buf_error(hold)) {
+		request_fail(r, 503, error_text(buf_error(hold)));
+		return;
+	}
+	if (buf_len(hold) <= REQUEST_HOLD_MAX || r->blocking)
+		return;
+	if (r->state == REQUEST_LENGTH) {
+		request_fail(r, 411, "body without length is too large to collect");
+	} else if (r->front->request_count > 1) {
+		/* Blocking would stop the others on this connection, and one of them may hold what this one waits for.
+		 */
+		if (buf_len(hold) > REQUEST_HOLD_SHARED_MAX)
+			request_fail(r, 503, "body arrives faster than the backend is free");
+	} else {
+		request_block(r);
+	}
+}
+
+void request_body(struct request *r, unsigned which, struct view data)
+{
+	uint64_t max_body = front_conf(r->front)->max_body;
+
+	if (r->body[which].ended)
+		return;
+	r->body_bytes += data.len;
+	if (max_body && r->body_bytes > max_body)
+		request_fail(r, 413, "body over max-body");
+	else if (r->state == REQUEST_RUN)
+		exchange_body(r, which, data);
+	else
+		hold_body(r, which, data);
+}
+
+void request_body_end(struct request *r, unsigned which)
+{
+	if (r->body[which].ended)
+		return;
+	r->body[which].ended = true;
+	if (r->state == REQUEST_RUN) {
+		exchange_body_end(r, which);
+	} else if (r->state == REQUEST_LENGTH && which == 0) {
+		r->facts.content_length = r->body_bytes;
+		r->facts.has_length = true;
+		open_session(r);
+	}
+}
+
+void request_block(struct request *r)
+{
+	if (!r->blocking) {
+		r->blocking = true;
+		front_block(r->front);
+	}
+}
+
+/* --- events --- */
+
+/* Any thread: the lock is this request's now. */
+static void granted(struct sess_waiter *waiter)
+{
+	struct request *r = CONTAINER_OF(waiter, struct request, waiter);
+
+	net_loop_post(&r->worker->loop, &r->grant);
+}
+
+static void on_grant(struct mail *mail)
+{
+	struct request *r = CONTAINER_OF(mail, struct request, grant);
+
+	managed_granted(r);
+	if (r->state == REQUEST_GONE) {
+		managed_close(r);
+		zombie_mail(r);
+		return;
+	}
+	net_timer_stop(&r->worker->loop, &r->timer);
+	exchange_start(r);
+}
+
+void request_ticket_back(struct request *r)
+{
+	r->awaits_ticket = false;
+	zombie_mail(r);
+}
+
+static void on_timer(struct net_timer *timer)
+{
+	struct request *r = CONTAINER_OF(timer, struct request, timer);
+
+	if (r->state == REQUEST_LOCK)
+		request_fail(r, 503, "session lock not free in lock-wait");
+	else if (r->state == REQUEST_CONN)
+		request_fail(r, 503, "no backend connection free in queue-wait");
+	else if (r->state == REQUEST_RUN)
+		exchange_look(r);
+}
+
+void request_hold_answer(struct request *r)
+{
+	if (r->state == REQUEST_RUN)
+		conn_pause(r->conn);
+}
+
+void request_resume_answer(struct request *r)
+{
+	if (r->state != REQUEST_RUN)
+		return;
+	r->active = net_now(&r->worker->loop);
+	conn_resume(r->conn);
+}

@@ -1,0 +1,173 @@
+/* A worker thread: start, drain, close, finish. */
+#include "gateway/worker.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "gateway/front.h"
+
+#include <stdlib.h>
+
+enum {
+	EXPIRY_MS = 1000,     /* between two looks at the sessions */
+	EXPIRY_AGAIN_MS = 10, /* when one look did not end them all */
+	EXPIRY_MAX = 500,     /* sessions of one shard ended in one look: bounds the pause of requests */
+};
+
+/* --- expiry of sessions --- */
+
+/* Each worker looks after every n-th shard. */
+static void on_expiry(struct net_timer *timer)
+{
+	struct worker *w = CONTAINER_OF(timer, struct worker, expiry);
+	struct sess_table *t = w->gateway->table;
+	bool more = false;
+
+	for (uint32_t s = w->index; s < sess_table_shards(t); s += w->gateway->conf->workers)
+		more = sess_table_expire(t, s, EXPIRY_MAX, net_now(&w->loop)) || more;
+	net_timer_start(&w->loop, timer, more ? EXPIRY_AGAIN_MS : EXPIRY_MS);
+}
+
+/* --- the end, in three steps --- */
+
+static struct worker *worker_of_mail(struct mail *mail, size_t offset)
+{
+	return (struct worker *)(void *)((char *)mail - offset);
+}
+
+static void stop_listening(struct worker *w)
+{
+	const struct gateway *g = w->gateway;
+
+	for (size_t i = 0; i < g->conf->listen_count; i++) {
+		if (g->listeners[i].worker == w)
+			listener_stop(&g->listeners[i]);
+	}
+}
+
+static void deliver_drain(struct mail *mail)
+{
+	struct worker *w = worker_of_mail(mail, offsetof(struct worker, drain));
+
+	w->draining = true;
+	stop_listening(w);
+	pool_drain(w->pool);
+	LIST_EACH (node, &w->fronts)
+		front_drain(CONTAINER_OF(node, struct front, link));
+	worker_look_quiet(w);
+}
+
+/* Requests are given up, connections closed; pools when the last request has gone. */
+static void deliver_close(struct mail *mail)
+{
+	struct worker *w = worker_of_mail(mail, offsetof(struct worker, close));
+	unsigned given_up = 0;
+
+	w->draining = w->closing = true;
+	stop_listening(w);
+	while (!list_empty(&w->fronts)) {
+		struct front *f = CONTAINER_OF(w->fronts.next, struct front, link);
+		given_up += f->request_count;
+		front_close(f, NULL);
+	}
+	if (given_up > 0)
+		log_event(LOG_WARN, "requests_given_up", LOG_I("worker", w->index), LOG_I("requests", given_up));
+	worker_look_quiet(w);
+}
+
+void worker_look_quiet(struct worker *w)
+{
+	if (!w->draining || w->quiet || atomic_load(&w->front_count) > 0 || w->zombies > 0)
+		return;
+	w->quiet = true;
+	w->gateway->quiet(w->gateway, w->index);
+}
+
+static void deliver_finish(struct mail *mail)
+{
+	struct worker *w = worker_of_mail(mail, offsetof(struct worker, finish));
+
+	INVARIANT(w->quiet);
+	net_timer_stop(&w->loop, &w->expiry);
+	pool_close(w->pool);
+	net_loop_stop(&w->loop);
+}
+
+static void post(struct worker *w, struct mail *mail, void (*deliver)(struct mail *))
+{
+	list_init(&mail->link);
+	mail->deliver = deliver;
+	net_loop_post(&w->loop, mail);
+}
+
+void worker_drain(struct worker *w)
+{
+	post(w, &w->drain, deliver_drain);
+}
+
+void worker_close(struct worker *w)
+{
+	post(w, &w->close, deliver_close);
+}
+
+void worker_finish(struct worker *w)
+{
+	post(w, &w->finish, deliver_finish);
+}
+
+/* --- the thread --- */
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+
+	net_timer_start(&w->loop, &w->expiry, EXPIRY_MS);
+	net_loop_run(&w->loop);
+	return NULL;
+}
+
+/* Every listener is polled by one worker; they take turns. */
+static int start_listening(struct worker *w)
+{
+	const struct gateway *g = w->gateway;
+
+	for (size_t i = 0; i < g->conf->listen_count; i++) {
+		if (i % g->conf->workers == w->index && listener_start(&g->listeners[i], w) != 0)
+			return ERR_SYSTEM;
+	}
+	return 0;
+}
+
+int worker_init(struct worker *w, struct gateway *g, unsigned index)
+{
+	memset(w, 0, sizeof *w);
+	w->gateway = g;
+	w->index = index;
+	list_init(&w->fronts);
+	list_init(&w->spare_requests);
+	net_timer_init(&w->expiry, on_expiry);
+	int err = net_loop_init(&w->loop);
+	if (err)
+		return err;
+	w->pool = pool_new(g->pools, &w->loop, index);
+	return w->pool ? 0 : ERR_NO_MEMORY;
+}
+
+int worker_start(struct worker *w)
+{
+	int err = start_listening(w);
+
+	if (err)
+		return err;
+	return pthread_create(&w->thread, NULL, run, w) == 0 ? 0 : ERR_SYSTEM;
+}
+
+void worker_join(struct worker *w)
+{
+	pthread_join(w->thread, NULL);
+	request_free_spares(w);
+	net_loop_fini(&w->loop);
+	buf_fini(&w->scratch);
+	buf_fini(&w->path);
+	pool_free(&w->pool);
+}

@@ -1,0 +1,60 @@
+/* One worker thread: a loop, its front connections, its requests and its half of the backend pools. Everything here is
+ * touched by this thread only, but the fields that say otherwise. */
+#ifndef WEIR_GATEWAY_WORKER_H
+#define WEIR_GATEWAY_WORKER_H
+
+#include "backend/pool.h"
+#include "conf/conf.h"
+#include "net/loop.h"
+#include "session/table.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What all workers share; made before they start and not changed while they run. */
+struct gateway {
+	const struct conf *conf;
+	struct sess_keys keys;
+	struct sess_table *table;
+	struct pool_shared *pools;
+	struct listener *listeners;                        /* owned array of conf->listen_count */
+	struct worker *workers;                            /* owned array of conf->workers */
+	void (*quiet)(struct gateway *g, unsigned worker); /* it has closed everything; on its thread */
+};
+
+struct worker {
+	struct net_loop loop;
+	struct gateway *gateway; /* borrowed */
+	struct pool *pool;       /* owned */
+	unsigned index;
+	pthread_t thread;
+	struct list fronts;         /* of struct front */
+	atomic_uint front_count;    /* read by whoever looks for the least busy worker */
+	struct list spare_requests; /* for reuse */
+	unsigned spare_request_count;
+	unsigned zombies;        /* ended requests that still wait for a mail */
+	struct buf scratch;      /* an answer's head; only good within a call */
+	struct buf path;         /* a request's path; the same */
+	struct net_timer expiry; /* expires this worker's share of the session table */
+	bool draining, closing, quiet;
+	struct mail drain, close, finish;
+};
+
+/* All workers are made before the first one starts: they know each other. 0, ERR_NO_MEMORY or ERR_SYSTEM. */
+MUST_USE int worker_init(struct worker *w, struct gateway *g, unsigned index);
+/* Polls its listeners and starts the thread. */
+MUST_USE int worker_start(struct worker *w);
+
+/* From the main thread, each at most once and in this order:
+ * drain: no new connections; a connection closes when its requests are done.
+ * close: closes what is left, requests are given up. When all is closed, gateway->quiet is called.
+ * finish: ends the loop; only when every worker is quiet, for until then one may post to another. */
+void worker_drain(struct worker *w);
+void worker_close(struct worker *w);
+void worker_finish(struct worker *w);
+void worker_join(struct worker *w); /* waits for the thread and frees */
+
+/* A front connection or a zombie request is gone; to be called by their owners. */
+void worker_look_quiet(struct worker *w);
+
+#endif
