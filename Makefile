@@ -42,6 +42,42 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libweir.a
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
 
+# --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
+
+$(addprefix $(OUT)/unit/,test_buf test_fcgi test_params test_scgi test_cgi): LDFLAGS_ALL += -Wl,--wrap=realloc
+
+# --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
+
+FUZZ_SECONDS ?= 60
+FUZZ         := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+
+# The corpus is copied, so that what is found stays under build/; a crash leaves its input there too.
+.PHONY: fuzz fuzz-run
+fuzz:
+	@$(MAKE) --no-print-directory BUILD=fuzz CC=clang fuzz-run
+fuzz-run: $(FUZZ:%=fuzz-run-%)
+fuzz-run-%: $(OUT)/fuzz/%
+	@rm -rf $(OUT)/fuzz/$*.corpus && mkdir -p $(OUT)/fuzz/$*.corpus
+	@if [ -d tests/fuzz/corpus/$* ]; then cp tests/fuzz/corpus/$*/* $(OUT)/fuzz/$*.corpus/; fi
+	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 \
+		-artifact_prefix=$(OUT)/fuzz/$*- $(OUT)/fuzz/$*.corpus
+
+$(OUT)/fuzz/%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/libweir.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@ $(LIBS)
+
+# The committed corpus without a fuzzer, for every compiler and every check.
+.PHONY: fuzz-replay fuzz-replay-run
+fuzz-replay:
+	@$(MAKE) --no-print-directory BUILD=asan fuzz-replay-run
+fuzz-replay-run: $(FUZZ:%=fuzz-replay-%)
+fuzz-replay-%: $(OUT)/replay/%
+	@$< tests/fuzz/corpus/$*
+
+$(OUT)/replay/%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libweir.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
 # --- examples and the demonstration ---
 
 .PHONY: examples
