@@ -1,8 +1,9 @@
 /* The timer wheel: placing, stopping, moving down, firing. Pure.
  *
- * What holds between calls: a node that runs is in `expired` if its tick is not after `now`; else in the slot that
- * level_of() and its tick name; a slot's bit is set exactly when the slot holds nodes. Because `now` never passes a
- * slot's first tick without emptying the slot, no node has to know its level. */
+ * What holds between calls: a node that runs is in `spreading`; or in `expired` if its tick is not after `now`; or in
+ * the slot that level_of() and its tick name. A slot's bit is set exactly when the slot holds nodes. `now` never passes
+ * a slot's first tick without emptying the slot into `spreading`, and stays there until `spreading` is empty; so no
+ * node has to know its level, and nodes of one tick never change their order. */
 #include "base/wheel.h"
 
 #include "base/invariant.h"
@@ -60,6 +61,7 @@ void wheel_init(struct wheel *w, uint64_t now)
 			list_init(&w->slot[level][index]);
 	}
 	list_init(&w->far);
+	list_init(&w->spreading);
 	list_init(&w->expired);
 }
 
@@ -67,7 +69,10 @@ void wheel_start(struct wheel *w, struct wheel_node *n, uint64_t due)
 {
 	wheel_stop(w, n);
 	n->due = due;
-	place(w, n);
+	if (list_empty(&w->spreading))
+		place(w, n);
+	else
+		list_append(&w->spreading, &n->link); /* not before what was started earlier */
 	w->count++;
 }
 
@@ -105,7 +110,7 @@ static unsigned slot_after(const struct wheel *w, unsigned level, unsigned index
 
 uint64_t wheel_wait(const struct wheel *w)
 {
-	if (!list_empty(&w->expired))
+	if (!list_empty(&w->expired) || !list_empty(&w->spreading))
 		return 0;
 	for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
 		unsigned digit = digit_of(w->now, level);
@@ -119,36 +124,43 @@ uint64_t wheel_wait(const struct wheel *w)
 	return UINT64_MAX;
 }
 
-/* Places the nodes of a list again, in order: `now` has reached the first tick that they may have. */
-static void spread(struct wheel *w, struct list *from)
-{
-	struct list moving;
-	struct list *node;
-
-	list_init(&moving);
-	list_move_all(&moving, from);
-	while ((node = list_pop(&moving)))
-		place(w, CONTAINER_OF(node, struct wheel_node, link));
-}
-
-/* `now` has just become the first tick of at least one slot: that slot's nodes move down or become due. */
+/* `now` has just become the first tick of at least one slot. At most one of the lists taken here holds nodes: those of
+ * the levels below are of the digits that have just ended. */
 static void enter(struct wheel *w)
 {
+	INVARIANT(list_empty(&w->spreading));
+	INVARIANT(list_empty(&w->expired));
 	if ((w->now & (WHEEL_SPAN - 1)) == 0)
-		spread(w, &w->far);
+		list_move_all(&w->spreading, &w->far);
 	for (unsigned level = WHEEL_LEVELS; level-- > 0;) {
 		uint64_t below = (UINT64_C(1) << (WHEEL_BITS * level)) - 1;
 		unsigned index = digit_of(w->now, level);
 		if ((w->now & below) != 0)
 			continue;
 		slot_clear(w, level, index);
-		spread(w, &w->slot[level][index]);
+		list_move_all(level > 0 ? &w->spreading : &w->expired, &w->slot[level][index]);
+	}
+}
+
+/* Moves nodes down, no more than *budget, which is lessened. */
+static void spread(struct wheel *w, unsigned *budget)
+{
+	struct list *node;
+
+	while (*budget > 0 && (node = list_pop(&w->spreading))) {
+		place(w, CONTAINER_OF(node, struct wheel_node, link));
+		(*budget)--;
 	}
 }
 
 struct wheel_node *wheel_next(struct wheel *w, uint64_t now)
 {
-	while (list_empty(&w->expired) && w->now < now) {
+	unsigned budget = WHEEL_SPREAD_MAX;
+
+	while (list_empty(&w->expired)) {
+		spread(w, &budget);
+		if (!list_empty(&w->spreading) || !list_empty(&w->expired) || w->now >= now)
+			break;
 		uint64_t wait = wheel_wait(w);
 		if (wait > now - w->now) {
 			w->now = now;

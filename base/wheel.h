@@ -16,6 +16,9 @@
 
 enum { WHEEL_LEVELS = 4, WHEEL_BITS = 8, WHEEL_SLOTS = 1 << WHEEL_BITS };
 
+/* Timers that one wheel_next() moves down at most: a slot may hold a million. */
+enum { WHEEL_SPREAD_MAX = 256 };
+
 struct wheel_node {
 	struct list link; /* linked while the timer runs */
 	uint64_t due;     /* tick at which it fires */
@@ -26,7 +29,9 @@ struct wheel {
 	uint64_t count;                                    /* timers that run */
 	uint64_t occupied[WHEEL_LEVELS][WHEEL_SLOTS / 64]; /* one bit a slot that holds nodes */
 	struct list slot[WHEEL_LEVELS][WHEEL_SLOTS];
-	struct list far;     /* beyond the highest level */
+	struct list far; /* beyond the highest level */
+	struct list
+	    spreading;       /* of a slot that `now` has reached, still to move down; then what was started meanwhile */
 	struct list expired; /* due, not yet handed out */
 };
 
@@ -48,11 +53,12 @@ static inline bool wheel_running(const struct wheel_node *n)
 	return list_linked(&n->link);
 }
 
-/* Advances towards `now` as far as needed and returns one node that is due, already stopped; NULL when none is left.
- * Call it again until NULL, or stop earlier: the rest stays due. A `now` before w->now counts as w->now. */
+/* Advances towards `now` as far as needed and returns one node that is due, already stopped. NULL when none is left, or
+ * when this call has moved enough timers down already: then wheel_wait() is 0, call again, at best after other work.
+ * To stop earlier is fine: the rest stays due. A `now` before w->now counts as w->now. */
 struct wheel_node *wheel_next(struct wheel *w, uint64_t now);
 
-/* Ticks from w->now until the wheel needs to look again; 0 when something is due, UINT64_MAX when empty.
+/* Ticks from w->now until the wheel needs to look again; 0 when there is work now, UINT64_MAX when empty.
  * It may be earlier than the first timer (when a coarse slot has to be spread), never later. */
 uint64_t wheel_wait(const struct wheel *w);
 

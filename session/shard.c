@@ -210,7 +210,8 @@ bool sess_table_expire(struct sess_table *t, uint32_t shard, uint32_t max, struc
 		fired(sh, CONTAINER_OF(n, struct session, timer), now_s, &after);
 		done++;
 	}
-	more = done == max && wheel_wait(&sh->wheel) <= now_s - sh->wheel.now;
+	/* The wheel may also have stopped because it has moved enough timers for one call. */
+	more = wheel_wait(&sh->wheel) <= now_s - sh->wheel.now;
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
 	return more;

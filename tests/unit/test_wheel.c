@@ -257,13 +257,54 @@ static void a_stopped_timer_never_fires(void **unused)
 	free(m);
 }
 
+/* A coarse slot that holds far more than one call moves: no call does more, the order stays, and what is started, moved
+ * and stopped in the middle of it takes its place. */
+static void a_full_slot_is_spread_in_pieces(void **unused)
+{
+	enum { MANY = 10 * WHEEL_SPREAD_MAX };
+	struct wheel *w = malloc(sizeof(*w));
+	struct wheel_node *nodes = calloc(MANY + 2, sizeof(*nodes));
+	struct wheel_node *n;
+	unsigned pauses = 0;
+
+	(void)unused;
+	assert_true(w && nodes);
+	wheel_init(w, 0);
+	for (size_t i = 0; i < MANY + 2; i++)
+		wheel_node_init(&nodes[i]);
+	for (size_t i = 0; i < MANY; i++)
+		wheel_start(w, &nodes[i], 600 + i % 2);
+	assert_null(wheel_next(w, 512)); /* the slot's first tick: the first piece has moved */
+	assert_int_equal(wheel_wait(w), 0);
+	wheel_start(w, &nodes[MANY], 600);
+	wheel_start(w, &nodes[0], 600);
+	wheel_start(w, &nodes[MANY + 1], 3); /* long past, in its place all the same */
+	wheel_stop(w, &nodes[MANY - 2]);
+	wheel_stop(w, &nodes[2]);
+	while (!(n = wheel_next(w, 512)))
+		pauses++;
+	assert_ptr_equal(n, &nodes[MANY + 1]);
+	assert_in_range(pauses, 7, 10);
+	for (size_t i = 4; i < MANY - 2; i += 2)
+		assert_ptr_equal(wheel_next(w, 601), &nodes[i]);
+	assert_ptr_equal(wheel_next(w, 601), &nodes[MANY]);
+	assert_ptr_equal(wheel_next(w, 601), &nodes[0]);
+	for (size_t i = 1; i < MANY; i += 2)
+		assert_ptr_equal(wheel_next(w, 601), &nodes[i]);
+	assert_null(wheel_next(w, 601));
+	assert_int_equal(w->count, 0);
+	assert_true(wheel_wait(w) == UINT64_MAX);
+	free(nodes);
+	free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(like_the_model_for_many_seeds), cmocka_unit_test(every_distance_fires_on_its_tick),
 	    cmocka_unit_test(what_has_passed_fires_at_once), cmocka_unit_test(one_tick_keeps_the_order_of_starts),
 	    cmocka_unit_test(what_is_left_due_stays_due),    cmocka_unit_test(time_that_goes_back_is_ignored),
-	    cmocka_unit_test(a_stopped_timer_never_fires),
+	    cmocka_unit_test(a_stopped_timer_never_fires),   cmocka_unit_test(a_full_slot_is_spread_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
