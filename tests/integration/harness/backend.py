@@ -149,6 +149,10 @@ class Connection:
                     return x
             elif kind == fcgi.ABORT:
                 return None
+            elif kind == fcgi.GET_VALUES and x is None:
+                # As PHP-FPM does: an answer, and the connection is closed.
+                self.sock.sendall(fcgi.record(fcgi.GET_VALUES_RESULT, 0, fcgi.pairs({"FCGI_MPXS_CONNS": "0"})))
+                return None
             else:
                 raise AssertionError("record %d before the request" % kind)
 

@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import subprocess
 
 from . import address, case, process, wait
 
@@ -30,9 +31,29 @@ def environment():
     }
 
 
+SMALL = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=1:malloc_context_size=2"}
+"""For tests that look at memory, in case there is no release build: what was freed does not linger."""
+
+
+def run(args, bound=wait.BOUND, env=None):
+    """weir with these arguments, to its end: (exit code, what it said)."""
+    try:
+        done = subprocess.run([binary(), *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=bound, env=dict(os.environ, **environment(), **(env or {})))
+    except subprocess.TimeoutExpired as error:
+        raise wait.TimeOut("weir %s did not end: %s" % (args, error.stdout)) from None
+    text = done.stdout.decode("utf-8", "replace")
+    for report in REPORTS:
+        if report in text:
+            raise AssertionError("a sanitizer complains:\n" + text[-8000:])
+    return done.returncode, text
+
+
 def node(scope, workers=1, more=""):
     """The node section. Tests run as root or as anybody; root must be told so."""
     user = '  user = "root"\n' if os.geteuid() == 0 and "user" not in more else ""
+    if "drain-timeout" not in more:
+        user += "  drain-timeout = 3s\n"
     run, state = scope.path("run"), scope.path("state")
     for path in (run, state):
         os.makedirs(path, exist_ok=True)
@@ -55,19 +76,20 @@ def app(name, backends, options="", session="", match=()):
 class Weir:
     """Starts it and waits until all its listeners accept. `stop` checks that it went in good order."""
 
-    def __init__(self, scope, listens, apps, workers=1, node_more="", log="level = debug  to = stderr", program=None,
-                 tail="", start=True, check=True):
+    def __init__(self, scope, listens, apps, workers=1, node_more="", log=None, program=None, tail="",
+                 start=True, check=True, env=None):
         """listens: [(address, protocol, options)]; apps: texts of app sections."""
         self.scope, self.check = scope, check
         self.addresses = [where for where, _, _ in listens]
         text = node(scope, workers, node_more)
         text += "".join('listen "%s" { protocol = %s %s }\n' % entry for entry in listens)
         text += "".join(apps) + tail
-        text += "log { %s }\n" % log
+        text += "log { %s }\n" % (log or "level = debug  to = stderr")
         self.config = scope.fresh("weir.conf")
         with open(self.config, "w") as f:
             f.write(text)
         self.program = program or binary()
+        self.env = dict(environment(), **(env or {}))
         self.process = None
         self._stopped = False
         if start:
@@ -75,7 +97,7 @@ class Weir:
 
     def start(self):
         self.process = process.Process("weir", [self.program, "-c", self.config], self.scope.fresh("weir.log"),
-                                       env=environment())
+                                       env=self.env)
         self.scope.show(self.process)
         self.scope.at_end(self.stop)
         for where in self.addresses:

@@ -1,0 +1,397 @@
+"""The process: its command line, its signals, its sockets, its user."""
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import threading
+import time
+
+from harness import address, case, cgi, fcgi, wait, weir
+from harness.backend import Backend
+from harness.case import Case
+from harness.site import Front, Site
+
+ROOT = os.geteuid() == 0
+
+
+class TestCommandLine(Case):
+    def config(self, text):
+        return self.scope.write("test.conf", text)
+
+    def good(self):
+        return weir.node(self.scope) + 'listen "%s" { protocol = fastcgi }\napp "a" { backend "%s" { } }\n' % (
+            self.scope.unix(), self.scope.unix())
+
+    def test_version(self):
+        code, text = weir.run(["-v"])
+        self.assertEqual(code, 0)
+        self.assertRegex(text, r"weir \d+\.\d+")
+
+    def test_help(self):
+        code, text = weir.run(["-h"])
+        self.assertEqual(code, 0)
+        for word in ("-c", "-t", "-v"):
+            self.assertIn(word, text)
+
+    def test_unknown_flag(self):
+        code, text = weir.run(["-Z"])
+        self.assertNotEqual(code, 0)
+        self.assertTrue(text)
+
+    def test_good_file(self):
+        path = self.config(self.good())
+        code, text = weir.run(["-t", "-c", path])
+        self.assertEqual(code, 0, text)
+
+    def test_examples(self):
+        """What examples/ shows is accepted as it stands."""
+        folder = os.path.join(case.TREE, "examples", "weir")
+        for name in sorted(os.listdir(folder)):
+            with self.subTest(name=name):
+                code, text = weir.run(["-t", "-c", os.path.join(folder, name)])
+                self.assertEqual(code, 0, text)
+
+    def test_all_errors_with_file_and_line(self):
+        path = self.config(self.good() + """
+app "b" {
+  timeout = soon
+  queue = -1
+  backend "nonsense" { }
+  session {
+    lock = sometimes
+    unknown-option = 1
+  }
+}
+""")
+        first = open(path).read().count("\n")
+        line = {w: n for n, text in enumerate(open(path).read().split("\n"), 1)
+                for w in ("soon", "-1", "nonsense", "sometimes", "unknown-option") if w in text}
+        self.assertTrue(first)
+        code, text = weir.run(["-t", "-c", path])
+        self.assertEqual(code, 1)
+        for word in ("soon", "nonsense", "sometimes", "unknown-option"):
+            self.assertRegex(text, r"(?m)^.*%s:%d:.*%s" % (os.path.basename(path), line[word], word))
+        self.assertRegex(text, r"exclusive")  # what is allowed
+
+    def test_syntax_error(self):
+        path = self.config(self.good() + "app { ]\n")
+        code, text = weir.run(["-t", "-c", path])
+        self.assertEqual(code, 1)
+        self.assertRegex(text, r"test\.conf:\d+:")
+
+    def test_a_daemon_does_not_start_with_errors(self):
+        path = self.config(self.good() + 'app "a" { backend "unix:/x" { } }\n')  # the name twice
+        code, text = weir.run(["-c", path])
+        self.assertEqual(code, 1, text)
+        self.assertIn("test.conf", text)
+
+    def test_no_file(self):
+        code, text = weir.run(["-c", self.scope.path("absent.conf")])
+        self.assertEqual(code, 1)
+        self.assertIn("absent.conf", text)
+
+    def test_no_backend(self):
+        path = self.config(weir.node(self.scope) + 'listen "%s" { protocol = fastcgi }\napp "a" { }\n' %
+                           self.scope.unix())
+        self.assertEqual(weir.run(["-t", "-c", path])[0], 1)
+
+
+class TestSignals(Case):
+    def running(self, node="", **kwargs):
+        site = Site(self.scope, None, node=node, **kwargs)
+        client = site.client()
+        self.scope.at_end(client.close)
+        client.start(site.params("gate=run"))
+        site.wait_at("run")
+        return site, client
+
+    def test_term_finishes_what_runs(self):
+        site, client = self.running("drain-timeout = 60s")
+        idle = site.client()
+        self.scope.at_end(idle.close)
+        site.weir.process.send(signal.SIGTERM)
+        wait.until(lambda: not address.accepts(site.where), "new connections are refused")
+        self.assertTrue(idle.closed(), "a connection without a request is kept open")
+        self.assertIsNone(site.weir.process.poll())
+        site.open("run")
+        answer = client.response()
+        self.assertEqual((answer.status, answer.complete), (200, True))
+        self.assertEqual(site.weir.wait_exit(), 0)
+
+    def test_term_without_requests(self):
+        site = Site(self.scope, "", node="drain-timeout = 60s")
+        idle = site.client()
+        self.scope.at_end(idle.close)
+        self.assertEqual(idle.ask(site.params("set=x")).status, 200)
+        site.weir.process.send(signal.SIGTERM)
+        self.assertEqual(site.weir.wait_exit(), 0)
+
+    def test_second_term_stops_now(self):
+        site, client = self.running("drain-timeout = 600s")
+        site.weir.process.send(signal.SIGTERM)
+        wait.until(lambda: not address.accepts(site.where), "new connections are refused")
+        self.assertIsNone(site.weir.process.poll())
+        site.weir.process.send(signal.SIGTERM)
+        site.weir.wait_exit()
+        answer = client.response()
+        self.assertFalse(answer.complete and answer.status == 200)
+        site.open("run")
+
+    def test_int_stops_now(self):
+        site, client = self.running("drain-timeout = 600s")
+        site.weir.process.send(signal.SIGINT)
+        site.weir.wait_exit()
+        site.open("run")
+
+    def test_drain_timeout(self):
+        site, client = self.running("drain-timeout = 400ms")
+        began = time.monotonic()
+        site.weir.process.send(signal.SIGTERM)
+        self.assertEqual(site.weir.wait_exit(), 0)
+        self.assertGreaterEqual(time.monotonic() - began, 0.35)
+        site.open("run")
+
+    def test_term_while_requests_wait(self):
+        """For a lock and for a backend connection: they are part of what runs."""
+        site = Site(self.scope, "", node="drain-timeout = 60s", backend="connections = 1")
+        jar = cgi.Jar()
+        site.ask("set=x", jar=jar)
+        with site.client() as client:
+            client.start(site.params("gate=run&incr=1", jar=jar), request_id=1)
+            site.wait_at("run")
+            client.start(site.params("", jar=jar), request_id=2)
+            client.start(site.params(""), request_id=3)
+            client.send(fcgi.record(fcgi.GET_VALUES, 0))  # its answer says that the others were read
+            client._take()
+            site.weir.process.send(signal.SIGTERM)
+            wait.until(lambda: not address.accepts(site.where), "new connections are refused")
+            site.open("run")
+            self.assertEqual([client.response(i).status for i in (1, 2, 3)], [200] * 3)
+        self.assertEqual(site.weir.wait_exit(), 0)
+
+    def test_usr2_opens_the_log_again(self):
+        path = self.scope.path("weir-test.log")
+        site = Site(self.scope, None, log='level = info to = "%s"' % path)
+
+        def complain():
+            with site.client() as client:
+                client.send(b"GET / HTTP/1.1\r\n\r\n")
+                client.closed()
+        complain()
+        wait.until(lambda: "reason=" in open(path).read(), "a line in the log file")
+        os.rename(path, path + ".1")
+        site.weir.process.send(signal.SIGUSR2)
+        wait.until(lambda: os.path.exists(path), "a new log file")
+        complain()
+        wait.until(lambda: "reason=" in open(path).read(), "a line in the new log file")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode) & 0o007, 0, "the log can be read by all")
+
+    def test_pipe_and_hup_do_not_kill(self):
+        site = Site(self.scope, None)
+        site.weir.process.send(signal.SIGPIPE)
+        self.assertEqual(site.ask("").status, 200)
+
+    def test_the_log_level(self):
+        site = Site(self.scope, None, log="level = error to = stderr")
+        with site.client() as client:
+            client.send(b"GET / HTTP/1.1\r\n\r\n")
+            client.closed()
+        self.assertEqual(site.weir.lines("level=(info|debug|warn)"), [])
+
+
+class TestSockets(Case):
+    def launch(self, where, options="", node="", **kwargs):
+        backend = Backend(self.scope)
+        return Front(where, "fastcgi", weir.Weir(self.scope, [(where, "fastcgi", options)],
+                                                 [weir.app("a", [backend.text()])], node_more=node, **kwargs))
+
+    def refused(self, where, options="", node=""):
+        """It must not start: (exit code, message)."""
+        backend = Backend(self.scope)
+        w = weir.Weir(self.scope, [(where, "fastcgi", options)], [weir.app("a", [backend.text()])], start=False,
+                      node_more=node)
+        return weir.run(["-c", w.config])
+
+    def test_mode(self):
+        for mode in ("0600", "0660", "0666"):
+            where = self.scope.unix()
+            self.launch(where, "mode = " + mode)
+            self.assertEqual(stat.S_IMODE(os.stat(where[5:]).st_mode), int(mode, 8))
+
+    def test_default_mode(self):
+        where = self.scope.unix()
+        self.launch(where)
+        self.assertEqual(stat.S_IMODE(os.stat(where[5:]).st_mode), 0o660)
+
+    def test_owner(self):
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(os.getegid())
+        if ROOT:
+            user, group = pwd.getpwnam("nobody"), grp.getgrnam("nogroup")
+        where = self.scope.unix()
+        self.launch(where, 'owner = "%s" group = "%s"' % (user.pw_name, group.gr_name))
+        found = os.stat(where[5:])
+        self.assertEqual((found.st_uid, found.st_gid), (user.pw_uid, group.gr_gid))
+
+    def test_stale_socket_is_replaced(self):
+        where = self.scope.unix()
+        address.listen(where).close()
+        self.assertTrue(os.path.exists(where[5:]))
+        self.assertEqual(self.launch(where).ask("").status, 200)
+
+    def test_after_a_kill(self):
+        where = self.scope.unix()
+        first = self.launch(where, check=False)
+        first.weir.process.send(signal.SIGKILL)
+        first.weir.process.wait()
+        self.assertEqual(self.launch(where).ask("").status, 200)
+
+    def test_live_socket_is_refused(self):
+        where = self.scope.unix()
+        site = self.launch(where)
+        code, text = self.refused(where)
+        self.assertEqual(code, 1)
+        self.assertIn(where[5:], text)
+        self.assertRegex(text, r"(?i)in use|already|another")
+        self.assertEqual(site.ask("").status, 200)
+
+    def test_a_file_is_not_removed(self):
+        path = self.scope.write("precious", "data")
+        code, text = self.refused("unix:" + path)
+        self.assertEqual(code, 1)
+        self.assertIn("precious", text)
+        self.assertEqual(open(path).read(), "data")
+
+    def test_no_folder(self):
+        code, text = self.refused("unix:" + self.scope.path("absent/socket"))
+        self.assertEqual(code, 1)
+        self.assertIn("absent/socket", text)
+
+    def test_removed_at_the_end(self):
+        where = self.scope.unix()
+        self.launch(where).weir.stop()
+        self.assertFalse(os.path.exists(where[5:]), "the socket's file is left behind")
+
+    def test_port_in_use(self):
+        where = address.tcp()
+        listener = address.listen(where)
+        self.scope.at_end(listener.close)
+        code, text = self.refused(where)
+        self.assertEqual(code, 1)
+        self.assertIn(where, text)
+        self.assertRegex(text, r"(?i)in use")
+
+    def test_tcp(self):
+        self.assertEqual(self.launch(address.tcp()).ask("").status, 200)
+
+    def test_tcp_6(self):
+        if not os.path.exists("/proc/net/if_inet6") or not socket.has_ipv6:
+            self.skipTest("this machine has no IPv6")
+        self.assertEqual(self.launch(address.tcp6()).ask("").status, 200)
+
+    def test_port_is_free_at_once(self):
+        """Connections in TIME_WAIT are no obstacle to a restart."""
+        where = address.tcp()
+        for _ in range(3):
+            site = self.launch(where)
+            self.assertEqual(site.ask("").status, 200)
+            with site.client() as client:
+                client.ask(site.params())
+                site.weir.stop()
+
+    def test_several_listeners(self):
+        backend = Backend(self.scope)
+        listens = [(self.scope.unix(), "fastcgi", ""), (address.tcp(), "fastcgi", ""), (self.scope.unix(), "scgi", ""),
+                   (address.tcp(), "scgi", "")]
+        w = weir.Weir(self.scope, listens, [weir.app("a", [backend.text()], session="")], workers=3)
+        for where, protocol, _ in listens:
+            self.assertEqual(Front(where, protocol, w).ask("").status, 200)
+
+
+class TestNode(Case):
+    def test_workers(self):
+        for workers in (1, 2, 8):
+            with self.subTest(workers=workers):
+                site = Site(self.scope, "", workers=workers)
+                jar = cgi.Jar()
+                for i in range(30):
+                    self.assertEqual(site.ask("incr=1", jar=jar).status, 200)
+                self.assertEqual(site.state(jar)[1], "30")
+                site.weir.stop()
+
+    def test_all_workers_serve(self):
+        """Connections held open are spread: none of the workers is left without, nor has all."""
+        site = Site(self.scope, None, workers=4)
+        clients = [site.client() for _ in range(64)]
+        for client in clients:
+            self.assertEqual(client.ask(site.params()).status, 200)
+        for client in clients:
+            client.close()
+
+    def test_no_run_dir(self):
+        text = weir.node(self.scope).replace(self.scope.path("run"), self.scope.path("absent/run"))
+        path = self.scope.write("c.conf", text + 'listen "%s" { protocol = fastcgi }\napp "a" { backend "%s" { } }\n' %
+                                (self.scope.unix(), self.scope.unix()))
+        done = []
+        thread = threading.Thread(target=lambda: done.append(weir.run(["-c", path])), daemon=True)
+        thread.start()
+        thread.join(wait.BOUND)
+        self.assertTrue(done, "it started without its run-dir")
+        code, said = done[0]
+        self.assertEqual(code, 1)
+        self.assertIn(self.scope.path("absent/run"), said)
+
+    def test_root_must_say_its_user(self):
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        text = weir.node(self.scope).replace('user = "root"', "")
+        path = self.scope.write("c.conf", text + 'listen "%s" { protocol = fastcgi }\napp "a" { backend "%s" { } }\n' %
+                                (self.scope.unix(), self.scope.unix()))
+        code, said = weir.run(["-c", path])
+        self.assertEqual(code, 1)
+        self.assertIn("user", said)
+
+    def test_privileges_are_dropped(self):
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        nobody = pwd.getpwnam("nobody")
+        for name in ("run", "state"):
+            os.makedirs(self.scope.path(name), exist_ok=True)
+            shutil.chown(self.scope.path(name), "nobody", "nogroup")
+        site = Site(self.scope, "", node='user = "nobody"', workers=3)
+        self.assertEqual(site.ask("").status, 200)
+        for task in os.listdir("/proc/%d/task" % site.weir.pid):
+            with open("/proc/%d/task/%s/status" % (site.weir.pid, task)) as f:
+                fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+            self.assertEqual(set(fields["Uid"].split()), {str(nobody.pw_uid)})
+            self.assertEqual(set(fields["Gid"].split()), {str(nobody.pw_gid)})
+            self.assertNotIn("0", fields["Groups"].split())
+            self.assertEqual(int(fields["CapEff"], 16), 0)
+
+    def test_group(self):
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        group = grp.getgrnam("daemon")
+        for name in ("run", "state"):
+            os.makedirs(self.scope.path(name), exist_ok=True)
+            shutil.chown(self.scope.path(name), "nobody", "daemon")
+        site = Site(self.scope, None, node='user = "nobody"\n  group = "daemon"')
+        with open("/proc/%d/status" % site.weir.pid) as f:
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        self.assertEqual(set(fields["Gid"].split()), {str(group.gr_gid)})
+
+    def test_descriptors_are_given_back(self):
+        site = Site(self.scope, "", workers=2, backend="connections = 4")
+
+        def count():
+            return len(os.listdir("/proc/%d/fd" % site.weir.pid))
+        for _ in range(20):
+            site.ask("")
+        before = count()
+        for i in range(200):
+            with site.client() as client:
+                client.ask(site.params("set=x")) if i % 2 else client.send(b"\x01\x01")
+        wait.until(lambda: count() <= before + 8, lambda: "the descriptors to be given back: %d, now %d" %
+                   (before, count()))
