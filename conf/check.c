@@ -125,7 +125,7 @@ static bool nth_side(const struct conf_patterns *p, bool path, size_t k, struct 
 			return true;
 		}
 	}
-	if (found > 0 || k > 0)
+	if (k > 0)
 		return false;
 	*out = path ? (struct conf_pattern){.kind = CONF_PATH_PREFIX, .text = any_path}
 		    : (struct conf_pattern){.kind = CONF_HOST, .text = any_host};

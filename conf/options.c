@@ -232,8 +232,8 @@ void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
 	    [CONF_TYPE_DOMAIN] = "a domain name",
 	    [CONF_TYPE_USER] = "a user of this system",
 	    [CONF_TYPE_GROUP] = "a group of this system",
-	    [CONF_TYPE_MATCHES] = "\"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\"",
-	    [CONF_TYPE_PATHS] = "\"/PREFIX\" or \"*SUFFIX\"",
+	    [CONF_TYPE_MATCHES] = "\"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\", of plain segments",
+	    [CONF_TYPE_PATHS] = "\"/PREFIX\", of plain segments, or \"*SUFFIX\"",
 	    [CONF_TYPE_SECTION] = "a section",
 	    [CONF_TYPE_LATER] = "not built yet in this version",
 	};

@@ -284,15 +284,25 @@ static int host_parse(const char *text, struct conf_pattern *out)
 	return 0;
 }
 
-static int path_parse(const char *path, bool cut_slashes, struct conf_pattern *out)
+/* Requests are matched by a path that has no such segments any more: a pattern with one would never match. */
+static bool has_odd_segment(const char *path)
 {
-	size_t len = strlen(path);
+	for (const char *at = path + 1; *at; at++) {
+		size_t len = strcspn(at, "/");
+		if (len == 0 || (len <= 2 && strspn(at, ".") == len))
+			return true;
+		at += len;
+		if (!*at)
+			return false;
+	}
+	return false;
+}
 
-	if (!conf_is_path(path))
+static int path_parse(const char *path, struct conf_pattern *out)
+{
+	if (!conf_is_path(path) || has_odd_segment(path))
 		return ERR_CONFIG;
-	while (cut_slashes && len > 1 && path[len - 1] == '/')
-		len--;
-	char *copy = strndup(path, len);
+	char *copy = strdup(path);
 	if (!copy)
 		return ERR_NO_MEMORY;
 	*out = (struct conf_pattern){.kind = CONF_PATH_PREFIX, .text = copy};
@@ -304,7 +314,7 @@ int conf_match_parse(const char *text, struct conf_pattern *out)
 	if (view_starts(view_str(text), VIEW("host:")))
 		return host_parse(text + strlen("host:"), out);
 	if (view_starts(view_str(text), VIEW("path:")))
-		return path_parse(text + strlen("path:"), true, out);
+		return path_parse(text + strlen("path:"), out);
 	return ERR_CONFIG;
 }
 
@@ -320,7 +330,7 @@ static bool is_suffix(const char *text)
 int conf_path_parse(const char *text, struct conf_pattern *out)
 {
 	if (text[0] != '*')
-		return path_parse(text, false, out);
+		return path_parse(text, out);
 	if (!is_suffix(text + 1))
 		return ERR_CONFIG;
 	char *copy = strdup(text + 1);

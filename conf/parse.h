@@ -35,8 +35,8 @@ MUST_USE int conf_address_parse(const char *text, bool allow_spawn, struct conf_
 /* The same place to connect to or to listen at. */
 bool conf_address_equal(const struct conf_address *a, const struct conf_address *b);
 
-/* "host:NAME", "host:*.NAME", "path:/PREFIX". Hosts become lower case; a '/' at the end of a prefix goes, since it
- * changes nothing where prefixes end at segments. 0, ERR_CONFIG or ERR_NO_MEMORY; *out is untouched on failure. */
+/* "host:NAME", "host:*.NAME", "path:/PREFIX". Hosts become lower case. A prefix has no empty, "." or ".." segment, but
+ * may end in '/'. 0, ERR_CONFIG or ERR_NO_MEMORY; *out is untouched on failure. */
 MUST_USE int conf_match_parse(const char *text, struct conf_pattern *out);
 
 /* "/PREFIX" or "*SUFFIX". */

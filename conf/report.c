@@ -7,14 +7,15 @@
 
 enum { VALUE_SHOWN_BYTES = 200 };
 
-/* What an operator wrote goes to his terminal: control characters must not. */
-static void put_escaped(struct buf *b, struct view v)
+/* What an operator wrote goes to his terminal: control characters must not, and inside of quotes no quote. */
+static void put_escaped(struct buf *b, struct view v, bool quoted)
 {
 	static const char hex[] = "0123456789abcdef";
 
 	for (size_t i = 0; i < v.len; i++) {
 		uint8_t byte = v.at[i];
-		if (byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\')
+		bool plain = byte >= 0x20 && byte < 0x7f;
+		if (plain && !(quoted && (byte == '"' || byte == '\\')))
 			buf_put_u8(b, byte);
 		else
 			buf_put(b, view_of((char[]){'\\', 'x', hex[byte >> 4], hex[byte & 15]}, 4));
@@ -34,10 +35,10 @@ void conf_report_add(struct conf_report *r, unsigned line, const char *name, con
 	if (value) {
 		struct view v = view_str(value);
 		buf_put_u8(&b, '"');
-		put_escaped(&b, view_take(&v, VALUE_SHOWN_BYTES));
+		put_escaped(&b, view_take(&v, VALUE_SHOWN_BYTES), true);
 		buf_put_str(&b, v.len > 0 ? "...\": " : "\": ");
 	}
-	buf_put_str(&b, why);
+	put_escaped(&b, view_str(why), false); /* libconfuse's words repeat what it read */
 	buf_put_u8(&b, '\0');
 	if (buf_error(&b)) {
 		r->no_memory = true;

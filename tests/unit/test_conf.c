@@ -348,7 +348,7 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"listen '[::]:1' { protocol = scgi", "idle-timeout = 366d", "}",
 	     "listen.idle-timeout: \"366d\": a time from 0 to 365d"},
 	    {"app a { " BACKEND, "match = { 'shop' }", "}",
-	     "app.match: \"shop\": \"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\""},
+	     "app.match: \"shop\": \"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\", of plain segments"},
 	    {"app a { " BACKEND, "timeout = 0", "}", "app.timeout: \"0\": a time from 1ms to 1d"},
 	    {"app a { " BACKEND, "queue-wait = 2d", "}", "app.queue-wait: \"2d\": a time from 0 to 1d"},
 	    {"app a { " BACKEND, "queue = 1000001", "}", "app.queue: \"1000001\": a number from 0 to 1000000"},
@@ -402,9 +402,9 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"app a { " BACKEND " session {", "lock-wait = 61m", "} }",
 	     "session.lock-wait: \"61m\": a time from 0 to 1h"},
 	    {"app a { " BACKEND " session {", "read-only = { status }", "} }",
-	     "session.read-only: \"status\": \"/PREFIX\" or \"*SUFFIX\""},
+	     "session.read-only: \"status\": \"/PREFIX\", of plain segments, or \"*SUFFIX\""},
 	    {"app a { " BACKEND " session {", "stateless = { '*' }", "} }",
-	     "session.stateless: \"*\": \"/PREFIX\" or \"*SUFFIX\""},
+	     "session.stateless: \"*\": \"/PREFIX\", of plain segments, or \"*SUFFIX\""},
 	    {"store { memory {", "max = 1k", "} }", "store.memory.max: \"1k\": a size from 1M to 1024G"},
 	    {"log {", "level = loud", "}", "log.level: \"loud\": error, warn, info or debug"},
 	    {"log {", "to = syslog", "}", "log.to: \"syslog\": stderr or a full path"},
@@ -562,7 +562,6 @@ static void two_apps_never_match_the_same(void **state)
 	(void)state;
 	assert_rivals("", "", true);
 	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a' }", true);
-	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a/' }", true);
 	assert_rivals("match = { 'path:/a', 'path:/b' }", "match = { 'path:/c', 'path:/b' }", true);
 	assert_rivals("match = { 'host:a' }", "match = { 'host:A' }", true);
 	assert_rivals("match = { 'host:a' }", "match = { 'host:a', 'path:/' }", true);
@@ -572,6 +571,7 @@ static void two_apps_never_match_the_same(void **state)
 	assert_rivals("", "match = { 'host:a' }", false);
 	assert_rivals("match = { 'path:/a' }", "match = { 'path:/b' }", false);
 	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a/b' }", false);
+	assert_rivals("match = { 'path:/a' }", "match = { 'path:/a/' }", false);
 	assert_rivals("match = { 'host:a' }", "match = { 'host:b' }", false);
 	assert_rivals("match = { 'host:a.b' }", "match = { 'host:*.b' }", false);
 	assert_rivals("match = { 'host:a', 'path:/x' }", "match = { 'host:a' }", false);
@@ -628,12 +628,16 @@ static void syntax_errors_have_their_line(void **state)
 							    "backslash only\n");
 	assert_errors(LISTEN "\n/* no end", "f:3: syntax: the comment does not end\n");
 	assert_errors(LISTEN "log {\n to = /var//log }", "f:3: syntax: // and /* must stand in quotes\n");
+	assert_errors("app a {\n match = { 'a' '\xff\x01' } }",
+		      "f:2: syntax: unexpected token '\\xff\\x01'\n"
+		      "f:2: app.match: \"a\": \"host:NAME\", "
+		      "\"host:*.NAME\" or \"path:/PREFIX\", of plain segments\n");
 	assert_errors(LISTEN "log {\n level = =\n}", "f:3: syntax: unexpected token '='\n");
 	assert_errors(LISTEN "app a {\n match = { 'path:/a' 'path:/b' } }",
 		      "f:3: syntax: unexpected token 'path:/b'\n");
 	assert_errors(LISTEN "app a {\n session { stateless = { *.css } }",
 		      "f:2: app: the section is not closed\nf:3: syntax: \"*\": must stand in quotes\n"
-		      "f:3: session.stateless: \".css\": \"/PREFIX\" or \"*SUFFIX\"\n");
+		      "f:3: session.stateless: \".css\": \"/PREFIX\", of plain segments, or \"*SUFFIX\"\n");
 	assert_errors(LISTEN "bogus = \n", "f:2: bogus: unknown; known here: node, listen, app, store, log\n");
 	assert_errors(LISTEN "\"log\" { }", "f:2: syntax: a name stands without quotes\n");
 }
@@ -737,6 +741,101 @@ static void help_names_every_option(void **state)
 	buf_fini(&out);
 }
 
+/* --- the man page ---------------------------------------------------------------------------------------------- */
+
+static char page[1 << 17];
+
+static void read_page(void)
+{
+	FILE *f = fopen("doc/weir.conf.5", "r");
+	if (!f)
+		fail_msg("no doc/weir.conf.5 here: run this from the top of the tree");
+	page[fread(page, 1, sizeof page - 1, f)] = '\0';
+	fclose(f);
+}
+
+/* Whether the item says of the option what the table says: all that is allowed, and the default. */
+static void assert_item_true(const struct conf_option *o, const char *item)
+{
+	struct buf b;
+	buf_init(&b, 0);
+	if (o->type != CONF_TYPE_TOKEN) /* has characters that a man page writes in other ways */
+		conf_option_put_allowed(o, &b);
+	buf_put_str(&b, o->required || o->preset ? "; " : ";\ndefault: ");
+	if (o->required)
+		buf_put_str(&b, "required.");
+	else if (o->preset)
+		buf_put_str(&b, *o->preset ? "default " : "default empty");
+	buf_put_str(&b, o->preset ? o->preset : "");
+	buf_put_str(&b, o->preset ? "." : o->preset_note ? o->preset_note : "");
+	buf_put_u8(&b, '\0');
+	/* Lines are blanks. */
+	for (char *c = (char *)b.data; *c; c++)
+		*c = *c == '\n' ? ' ' : *c;
+	if (!strstr(item, (char *)b.data))
+		fail_msg("the man page does not say of %s.%s: %s", o->section, o->name, (char *)b.data);
+	buf_fini(&b);
+}
+
+static size_t check_item(const char *section, const char *line)
+{
+	char item[4096];
+	const char *end = strstr(line, "\n.It "), *list_end = strstr(line, "\n.El");
+	if (!end || list_end < end)
+		end = list_end;
+	assert_true(end && (size_t)(end - line) < sizeof item);
+	memcpy(item, line, (size_t)(end - line));
+	item[end - line] = '\0';
+	const struct conf_option *o = conf_option_find(section, view_of(item, strcspn(item, " \n")));
+	if (!o || o->type == CONF_TYPE_LATER)
+		fail_msg("the man page has %s.%.20s, the table has not", section, item);
+	for (char *c = item; *c; c++)
+		*c = *c == '\n' ? ' ' : *c;
+	if (conf_option_has_value(o))
+		assert_item_true(o, item);
+	return (size_t)(o - conf_options);
+}
+
+static void the_man_page_tells_what_the_table_tells(void **state)
+{
+	(void)state;
+	bool seen[256] = {false};
+	char section[32] = "";
+	read_page();
+	char *start = strstr(page, "\n.Sh SECTIONS"), *end = strstr(page, "\n.Ss Not built yet");
+	assert_true(start && end && start < end);
+	for (char *line = start + 1; line < end; line = strchr(line, '\n') + 1) {
+		if (strncmp(line, ".Ss ", 4) == 0)
+			snprintf(section, sizeof section, "%.*s", (int)strcspn(line + 4, "\n"), line + 4);
+		if (strncmp(line, ".It Ic ", 7) == 0)
+			seen[check_item(section, line + 7)] = true;
+	}
+	for (size_t i = 0; i < conf_option_count; i++) {
+		const struct conf_option *o = &conf_options[i];
+		if (o->type != CONF_TYPE_LATER && !seen[i])
+			fail_msg("the man page has no %s.%s", o->section, o->name);
+		if (o->type == CONF_TYPE_LATER && !strstr(end, o->name))
+			fail_msg("the man page does not say that %s.%s is not built", o->section, o->name);
+	}
+}
+
+static void the_example_of_the_man_page_loads(void **state)
+{
+	(void)state;
+	read_page();
+	char *start = strstr(page, "\n.Sh EXAMPLES");
+	assert_non_null(start);
+	start = strstr(start, "\n.Bd -literal");
+	assert_non_null(start);
+	start = strchr(start + 1, '\n');
+	char *end = strstr(start, "\n.Ed");
+	assert_non_null(end);
+	*end = '\0';
+	struct conf *c = load_good(start);
+	assert_int_equal(c->app_count, 2);
+	conf_free(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -760,6 +859,8 @@ int main(void)
 	    cmocka_unit_test(files_are_read),
 	    cmocka_unit_test(the_table_is_sound),
 	    cmocka_unit_test(help_names_every_option),
+	    cmocka_unit_test(the_man_page_tells_what_the_table_tells),
+	    cmocka_unit_test(the_example_of_the_man_page_loads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

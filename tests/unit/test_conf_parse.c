@@ -275,11 +275,14 @@ static void matches_are_hosts_and_paths(void **state)
 	assert_match("host:Shop.Example.ORG", CONF_HOST, "shop.example.org");
 	assert_match("host:*.Example.org", CONF_HOST_SUFFIX, ".example.org");
 	assert_match("path:/Shop", CONF_PATH_PREFIX, "/Shop");
-	assert_match("path:/shop//", CONF_PATH_PREFIX, "/shop");
+	assert_match("path:/shop/", CONF_PATH_PREFIX, "/shop/");
+	assert_match("path:/.shop/..x/...", CONF_PATH_PREFIX, "/.shop/..x/...");
 	assert_match("path:/", CONF_PATH_PREFIX, "/");
-	static const char *const bad[] = {"",           "/shop",     "host:",      "host:*",    "host:*.", "host:a:80",
-					  "host:a b",   "host:.a",   "host:*.*.a", "host:a/b",  "path:",   "path:shop",
-					  "path:*.css", "path:/a b", "path:/a?b",  "path:/a#b", "HOST:a"};
+	static const char *const bad[] = {"",          "/shop",       "host:",      "host:*",     "host:*.",
+					  "host:a:80", "host:a b",    "host:.a",    "host:*.*.a", "host:a/b",
+					  "path:",     "path:shop",   "path:*.css", "path:/a b",  "path:/a?b",
+					  "path:/a#b", "HOST:a",      "path://",    "path:/a//b", "path:/a//",
+					  "path:/.",   "path:/a/./b", "path:/a/..", "path:/../a"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct conf_pattern p = {0};
 		if (conf_match_parse(bad[i], &p) != ERR_CONFIG)
@@ -300,7 +303,7 @@ static void paths_are_prefixes_and_suffixes(void **state)
 	assert_int_equal(p.kind, CONF_PATH_SUFFIX);
 	assert_string_equal(p.text, ".css");
 	free(p.text);
-	static const char *const bad[] = {"", "*", "a", "**.css", "*.c s", ".css", "path:/a", "/a?"};
+	static const char *const bad[] = {"", "*", "a", "**.css", "*.c s", ".css", "path:/a", "/a?", "/a/../b"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		assert_int_equal(conf_path_parse(bad[i], &p), ERR_CONFIG);
 }
