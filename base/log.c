@@ -20,11 +20,11 @@ enum {
 
 /* Lines of one event in the current window. */
 struct storm {
-	const char *event; /* borrowed: events are string literals; NULL: free */
-	enum log_level level;
+	const char *event;    /* borrowed: events are string literals; NULL: free */
 	struct instant since; /* start of the window */
-	uint32_t written;
 	uint64_t left_out;
+	uint32_t written;
+	enum log_level level;
 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};

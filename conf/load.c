@@ -270,8 +270,10 @@ int conf_load_text(const char *name, struct view text, struct conf **out, struct
 
 	l.no_memory = !l.conf || !copy;
 	if (!l.no_memory) {
-		if (text.len > 0)
+		if (text.len > 0) {
+			INVARIANT(text.at != NULL);
 			memcpy(copy, text.at, text.len);
+		}
 		copy[text.len] = '\0';
 		load_text(&l, copy, text.len);
 	}

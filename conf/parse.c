@@ -34,7 +34,7 @@ static bool parse_with_unit(const char *text, const struct unit *units, size_t c
 bool conf_parse_time(const char *text, uint64_t *ms)
 {
 	static const struct unit units[] = {
-	    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 3600 * 1000}, {"d", 24 * 3600 * 1000},
+	    {"ms", 1}, {"s", 1000}, {"m", UINT64_C(60000)}, {"h", UINT64_C(3600000)}, {"d", UINT64_C(86400000)},
 	};
 
 	if (strcmp(text, "0") == 0) {

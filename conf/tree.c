@@ -29,9 +29,7 @@ static void node_init(struct conf_node *n, const char *section)
 
 static void node_fini(struct conf_node *n)
 {
-	struct list *link;
-
-	while ((link = list_pop(&n->values))) {
+	LIST_EACH (link, &n->values) {
 		struct conf_value *v = CONTAINER_OF(link, struct conf_value, link);
 		free(v->text);
 		free(v);
@@ -41,14 +39,14 @@ static void node_fini(struct conf_node *n)
 
 void conf_tree_fini(struct conf_tree *tree)
 {
-	struct list *link;
-
-	while ((link = list_pop(&tree->all))) {
+	LIST_EACH (link, &tree->all) {
 		struct conf_node *n = CONTAINER_OF(link, struct conf_node, all);
 		node_fini(n);
 		free(n);
 	}
 	node_fini(&tree->file);
+	node_init(&tree->file, "");
+	list_init(&tree->all);
 }
 
 /* The section that is open now and that holds sections of this kind: sections nest, so it is the latest one. */
