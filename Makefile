@@ -1,4 +1,6 @@
 # weir: the only entry. `make help` lists the targets.
+.DEFAULT_GOAL := all
+
 CC       ?= gcc
 BUILD    ?= release
 DIRS     := base proto conf session net backend gateway
@@ -18,6 +20,21 @@ OUT  := build/$(BUILD)
 SRC  := $(filter-out gateway/main.c,$(wildcard $(addsuffix /*.c,$(DIRS))))
 OBJ  := $(SRC:%.c=$(OUT)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+AGAIN := $(MAKE) --no-print-directory
+
+.PHONY: help
+help:
+	@echo 'make            build build/release/weir'
+	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C'
+	@echo 'make check      install what is missing, build with sanitizers, run all tests'
+	@echo 'make lint       format, include rules, sizes, purity, clang-tidy, cppcheck, man pages'
+	@echo 'make unit       unit tests (BUILD=asan or tsan for sanitizers)'
+	@echo 'make integration  tests with real web servers and applications (TESTS="-k PATTERN")'
+	@echo 'make fuzz       fuzz each decoder for $${FUZZ_SECONDS:-60} seconds'
+	@echo 'make bench      weir beside its peers, one table (BENCH_ARGS=--quick)'
+	@echo 'make install    to $$(DESTDIR)$$(PREFIX)'
+	@echo 'make clean      remove build/'
 
 .PHONY: all
 all: $(OUT)/weir
@@ -41,6 +58,66 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libweir.a
 .PHONY: unit
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
+
+# --- everything that must hold before a change lands ---
+
+# Threads are tested where there are some.
+THREADED := $(filter %/test_mailbox %/test_table_threads %/test_pool,$(UNIT))
+
+.PHONY: threads
+threads: $(THREADED)
+	@set -e; for t in $(THREADED); do $$t; done
+
+.PHONY: check
+check:
+	@tools/deps check
+	@$(AGAIN) -j$(JOBS) BUILD=release all examples apps
+	@$(AGAIN) lint
+	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps unit-programs
+	@$(AGAIN) BUILD=asan unit
+	@$(AGAIN) -j$(JOBS) BUILD=tsan unit-programs
+	@$(AGAIN) BUILD=tsan threads
+	@$(AGAIN) -j$(JOBS) fuzz-replay
+	@$(AGAIN) integration
+
+.PHONY: unit-programs
+unit-programs: $(UNIT)
+
+.PHONY: integration
+integration:
+	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps
+	@$(AGAIN) -j$(JOBS) BUILD=release all apps
+	@tests/integration/run $(TESTS)
+
+TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
+FORMAT := $(TIDY) $(wildcard $(addsuffix /*.h,$(DIRS)) bench/*.[ch] tests/*.h tests/*/*.[ch] tests/integration/apps/*.c)
+
+.PHONY: lint lint-tidy lint-cppcheck
+lint: all
+	@tools/lint
+	@tools/lint purity $(OUT)
+	@clang-format --dry-run -Werror $(FORMAT)
+	@mandoc -Tlint -Wwarning doc/*.[58]
+	@$(AGAIN) -j$(JOBS) lint-tidy lint-cppcheck
+	@echo 'lint: clean'
+lint-cppcheck:
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --suppressions-list=tools/cppcheck.txt \
+		--enable=warning,performance,portability -I. $(DIRS)
+lint-tidy: $(TIDY:%.c=$(OUT)/tidy/%.ok)
+$(OUT)/tidy/%.ok: %.c .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c17 -D_GNU_SOURCE -I. 2>$@.err || { cat $@.err; exit 1; }
+	@mv $@.err $@
+
+# --- installation ---
+
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: $(OUT)/weir
+	install -D -m 755 $(OUT)/weir $(DESTDIR)$(PREFIX)/sbin/weir
+	install -D -m 644 doc/weir.8 $(DESTDIR)$(PREFIX)/share/man/man8/weir.8
+	install -D -m 644 doc/weir.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/weir.conf.5
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
@@ -77,6 +154,8 @@ fuzz-replay-%: $(OUT)/replay/%
 $(OUT)/replay/%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libweir.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+include tests/integration/apps/apps.mk
 
 # --- examples and the demonstration ---
 
