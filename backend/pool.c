@@ -489,8 +489,8 @@ static void deliver_trim(struct mail *mail)
 	struct pool *p = CONTAINER_OF(mail, struct pool, trim);
 
 	atomic_store(&p->trim_posted, false);
-	for (uint16_t a = 0; a < p->shared->app_count; a++) {
-		struct shared_app *app = app_of(p, a);
+	for (size_t a = 0; a < p->shared->app_count; a++) {
+		struct shared_app *app = &p->shared->apps[a];
 		for (size_t i = 0; i < app->backend_count; i++) {
 			struct list *idle = &p->idle[a][i];
 			while (atomic_load(&app->waiting) > 0 && !list_empty(idle)) {

@@ -64,14 +64,14 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 {
 	if (b->err)
 		return NULL;
-	if (LIKELY(n <= b->cap - b->tail))
+	if (LIKELY(b->data && n <= b->cap - b->tail))
 		return b->data + b->tail;
 	if (n > SIZE_MAX - buf_len(b)) {
 		b->err = ERR_TOO_LARGE;
 		return NULL;
 	}
 	compact(b);
-	if (n > b->cap - b->tail)
+	if (!b->data || n > b->cap - b->tail)
 		b->err = grow(b, b->tail + n);
 	return b->err ? NULL : b->data + b->tail;
 }

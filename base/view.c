@@ -24,7 +24,8 @@ bool view_starts(struct view v, struct view prefix)
 
 bool view_ends(struct view v, struct view suffix)
 {
-	return v.len >= suffix.len && view_eq(view_of(v.at + (v.len - suffix.len), suffix.len), suffix);
+	return suffix.len == 0 ||
+	       (v.len >= suffix.len && view_eq(view_of(v.at + (v.len - suffix.len), suffix.len), suffix));
 }
 
 struct view view_take(struct view *v, size_t n)

@@ -93,12 +93,13 @@ static struct view without_query(struct view uri)
 	return mark ? view_of(uri.at, (size_t)(mark - uri.at)) : uri;
 }
 
-static int hex(uint8_t c)
+/* The value of a hexadecimal digit; 16 for any other character. */
+static unsigned hex(uint8_t c)
 {
 	if (c >= '0' && c <= '9')
-		return c - '0';
+		return (unsigned)(c - '0');
 	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
 /* Appends `in`, percent-decoded; what is no escape stays as it is. */
@@ -110,9 +111,10 @@ static void put_decoded(struct buf *out, struct view in)
 	if (!to)
 		return;
 	for (size_t i = 0; i < in.len; i++) {
-		bool escape = in.at[i] == '%' && i + 2 < in.len && hex(in.at[i + 1]) >= 0 && hex(in.at[i + 2]) >= 0;
-		if (escape) {
-			to[n++] = (uint8_t)(hex(in.at[i + 1]) << 4 | hex(in.at[i + 2]));
+		unsigned high = in.at[i] == '%' && i + 2 < in.len ? hex(in.at[i + 1]) : 16;
+		unsigned low = high < 16 ? hex(in.at[i + 2]) : 16;
+		if (low < 16) {
+			to[n++] = (uint8_t)(high << 4 | low);
 			i += 2;
 		} else {
 			to[n++] = in.at[i];

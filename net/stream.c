@@ -169,13 +169,17 @@ static void on_written(uv_write_t *req, int status)
 	net_loop_flush(s->loop);
 }
 
+static uv_buf_t content_of(struct buf *b)
+{
+	return uv_buf_init((char *)b->data + b->head, (unsigned)buf_len(b));
+}
+
 /* The kernel took a part: the rest goes as one write request, and the feeder is told to stop. */
 static void send_rest(struct net_stream *s)
 {
 	s->flight = s->out;
 	buf_init(&s->out, 0);
-	struct view rest = buf_view(&s->flight);
-	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)rest.at, (unsigned)rest.len);
+	uv_buf_t buf = content_of(&s->flight);
 	int rc = uv_write(&s->req.write, &s->uv.stream, &buf, 1, on_written);
 	if (rc != 0) {
 		net_buf_give(s->loop, &s->flight);
@@ -194,10 +198,9 @@ void net_stream_flush(struct net_stream *s)
 		stream_ended(s, buf_error(&s->out));
 		return;
 	}
-	struct view all = buf_view(&s->out);
+	uv_buf_t all = content_of(&s->out);
 	if (all.len > 0) {
-		uv_buf_t buf = uv_buf_init((char *)(uintptr_t)all.at, (unsigned)all.len);
-		int n = uv_try_write(&s->uv.stream, &buf, 1);
+		int n = uv_try_write(&s->uv.stream, &all, 1);
 		if (n < 0 && n != UV_EAGAIN) {
 			stream_ended(s, error_of(n));
 			return;

@@ -58,7 +58,9 @@ static void url_decode(const char *in, size_t len, char *out, size_t size)
 {
 	size_t used = 0;
 	for (size_t i = 0; i < len && used + 1 < size; i++) {
-		char c = in[i] == '+' ? ' ' : in[i];
+		char c = in[i];
+		if (c == '+')
+			c = ' ';
 		if (c == '%' && len - i > 2 && hex_digit(in[i + 1]) >= 0 && hex_digit(in[i + 2]) >= 0) {
 			c = (char)(hex_digit(in[i + 1]) * 16 + hex_digit(in[i + 2]));
 			i += 2;
