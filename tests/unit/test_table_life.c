@@ -271,18 +271,31 @@ static void renewal_to_a_taken_id_changes_nothing(void **unused)
 /* B5: on the second, whether or not the wheel has turned, and counted once. */
 static void it_expires_on_its_second(void **unused)
 {
+	struct request r;
+
 	(void)unused;
 	create(1, "0", 0);
-	create(2, "0", 0);
-	struct request r;
 	assert_int_equal(open_at(&r, 1, SESS_LOCK_NONE, at_ms(TTL_S * 1000 - 1)), SESS_OPENED);
-	sess_table_close(table, &r.hold, at_s(1)); /* a slow clock: used_s does not go back */
+	close_s(&r, 0);
+	create(2, "0", 0);
 	expect_absent(2, TTL_S);
 	assert_int_equal(stats().expired, 1);
 	assert_int_equal(stats().sessions, 1);
-	expire_all(TTL_S);
+	expire_all(TTL_S - 1);
 	expect_absent(2, TTL_S);
 	assert_int_equal(stats().expired, 1);
+}
+
+static void a_slow_clock_does_not_shorten_a_life(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create(1, "0", 0);
+	expect_session(1, "0", 20);
+	assert_int_equal(open_s(&r, 1, 10), SESS_OPENED);
+	close_s(&r, 10);
+	expect_session(1, "0", 20 + TTL_S - 1);
 }
 
 static void nothing_expires_early_within_a_second(void **unused)
@@ -422,6 +435,7 @@ int main(void)
 	    TEST(a_session_can_be_renewed_again_and_again),
 	    TEST(renewal_to_a_taken_id_changes_nothing),
 	    TEST(it_expires_on_its_second),
+	    TEST(a_slow_clock_does_not_shorten_a_life),
 	    TEST(nothing_expires_early_within_a_second),
 	    TEST(use_keeps_it_alive),
 	    TEST(it_does_not_expire_while_it_is_held),
