@@ -281,7 +281,7 @@ static void it_expires_on_its_second(void **unused)
 	expect_absent(2, TTL_S);
 	assert_int_equal(stats().expired, 1);
 	assert_int_equal(stats().sessions, 1);
-	expire_all(TTL_S - 1);
+	expire_all(TTL_S);
 	expect_absent(2, TTL_S);
 	assert_int_equal(stats().expired, 1);
 }
