@@ -276,7 +276,7 @@ static void it_expires_on_its_second(void **unused)
 	(void)unused;
 	create(1, "0", 0);
 	assert_int_equal(open_at(&r, 1, SESS_LOCK_NONE, at_ms(TTL_S * 1000 - 1)), SESS_OPENED);
-	close_s(&r, 0);
+	close_s(&r, TTL_S);
 	create(2, "0", 0);
 	expect_absent(2, TTL_S);
 	assert_int_equal(stats().expired, 1);
