@@ -17,7 +17,7 @@
 enum { WHEEL_LEVELS = 4, WHEEL_BITS = 8, WHEEL_SLOTS = 1 << WHEEL_BITS };
 
 /* Timers that one wheel_next() moves down at most: a slot may hold a million. */
-enum { WHEEL_SPREAD_MAX = 256 };
+enum { WHEEL_SPREAD_MAX = 1024 };
 
 struct wheel_node {
 	struct list link; /* linked while the timer runs */
