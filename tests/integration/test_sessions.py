@@ -150,7 +150,7 @@ class TestLife(SessionCase):
         with self.site.client() as client:
             client.start(self.site.params("set=early&head=1&gate=body", jar=jar))
             client.wait_output(1, 10)
-            self.assertEqual(self.site.state(jar, path="/read-only"), ("new", "early"))
+            self.assertEqual(self.site.state(jar, path="/read-only"), ("live", "early"))
             self.site.open("body")
             self.assertTrue(client.response().complete)
 
@@ -321,7 +321,7 @@ class TestSize(SessionCase):
         self.assertEqual(answer.status, 413, answer)
         self.assert_no_weir_headers(answer)
         self.assertIsNone(answer.header("X-App"))
-        self.assertEqual(self.site.state(jar), ("new", "old"))
+        self.assertEqual(self.site.state(jar), ("live", "old"))
 
     def test_no_session_of_one_byte_more(self):
         answer = self.site.ask("size=1001")

@@ -54,7 +54,7 @@ if (isset($_GET['crash'])) {
         echo 'half an ans';
         flush();
     }
-    posix_kill(getmypid(), SIGKILL);
+    posix_kill(getmypid(), 9);
 }
 if (isset($_GET['location'])) {
     header('Location: ' . $_GET['location']);

@@ -87,6 +87,15 @@ def accepts(text):
         raise
 
 
+def refuses(text):
+    """Whether nobody listens there any more: not the same as nobody accepting, which leaves clients hanging."""
+    try:
+        connect(text, 2).close()
+    except OSError as error:
+        return error.errno in (errno.ECONNREFUSED, errno.ENOENT)
+    return False
+
+
 def wait_accepts(text, process=None, bound=wait.BOUND):
     def ready():
         if process is not None and process.poll() is not None:

@@ -69,7 +69,8 @@ class PhpFpm(App):
     def start(self):
         listen = self.where[5:] if self.where.startswith("unix:") else self.where
         user = "user = root\ngroup = root\nlisten.group = root\n" if os.geteuid() == 0 else ""
-        doc_root = "php_admin_value[doc_root] = %s\n" % self.root if self.doc_root else ""
+        doc_root = ("php_admin_value[doc_root] = %s\nphp_admin_value[cgi.fix_pathinfo] = 0\n" % self.root
+                    if self.doc_root else "")
         main = self.scope.fresh("fpm.conf")
         with open(main, "w") as f:
             f.write("""[global]

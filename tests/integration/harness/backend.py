@@ -92,6 +92,7 @@ class Connection:
     def __init__(self, backend, sock, number):
         self.backend, self.sock, self.number = backend, sock, number
         self.closed = False
+        self.early = False  # FastCGI: the last request was answered before its body had been read
         self.left = 0  # SCGI: bytes of the body still to come
         self.raw_params = []  # FastCGI: the content of each PARAMS record of the last request
 
@@ -103,6 +104,15 @@ class Connection:
             except OSError:
                 pass
             self.sock.close()
+
+    def alive(self):
+        """Whether neither side has closed it."""
+        try:
+            return not self.closed and self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def next(self):
         """The next request, or None when the gateway closed."""
@@ -153,6 +163,8 @@ class Connection:
                 # As PHP-FPM does: an answer, and the connection is closed.
                 self.sock.sendall(fcgi.record(fcgi.GET_VALUES_RESULT, 0, fcgi.pairs({"FCGI_MPXS_CONNS": "0"})))
                 return None
+            elif kind in (fcgi.STDIN, fcgi.DATA) and x is None and self.early:
+                pass  # the rest of a body whose request was answered before it was read
             else:
                 raise AssertionError("record %d before the request" % kind)
 
@@ -171,6 +183,7 @@ class Connection:
                 raise Gone()
             kind, _, content = rec
             if kind == fcgi.STDIN:
+                self.early = bool(content)
                 return content or None
             raise AssertionError("record %d in the middle of a body" % kind)
 
@@ -258,10 +271,12 @@ class Backend:
             except OSError:
                 return
             with self.lock:
+                # The gateway's view counts: one that it has closed is closed, whether its thread has noticed or not.
+                others = sum(1 for c in self.connections if c.alive())
                 connection = Connection(self, sock, len(self.connections))
                 self.connections.append(connection)
                 self.open += 1
-                self.max_open = max(self.max_open, self.open)
+                self.max_open = max(self.max_open, others + 1)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection):
@@ -272,7 +287,8 @@ class Backend:
                 x = connection.next()
                 if x is None:
                     return
-                if not self.stream:
+                connection.early = x.role != fcgi.AUTHORIZER
+                if not self.stream and x.role != fcgi.AUTHORIZER:  # which has no body, 6.3
                     x.body = b"".join(x.body_pieces())
                     if x.role == fcgi.FILTER:
                         x.data = connection.read_data()

@@ -71,9 +71,9 @@ def stream(kind, request_id, data, size=CONTENT_MAX, final=True):
 
 
 def request(variables, body=b"", request_id=1, role=RESPONDER, flags=KEEP_CONN):
-    """A whole request as bytes."""
+    """A whole request as bytes. An authorizer has no body (6.3)."""
     return (begin(request_id, role, flags) + stream(PARAMS, request_id, pairs(variables)) +
-            stream(STDIN, request_id, body))
+            (stream(STDIN, request_id, body) if role != AUTHORIZER else b""))
 
 
 def read_exactly(sock, n):
