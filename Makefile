@@ -1,7 +1,9 @@
 # weir: the only entry. `make help` lists the targets.
 .DEFAULT_GOAL := all
 
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 BUILD    ?= release
 DIRS     := base proto conf session net backend gateway
 
@@ -9,7 +11,9 @@ WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-protot
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
 PKGS  := libuv libconfuse
 LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
-FLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2
+# Across files: a request walks through many small functions of many modules.
+LTO := $(if $(findstring clang,$(CC)),,-flto=auto)
+FLAGS_release := -O2 -g $(LTO) -D_FORTIFY_SOURCE=2
 FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 FLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link
@@ -46,7 +50,7 @@ $(OUT)/%.o: %.c
 # An archive, so that each test links just the objects that it names.
 $(OUT)/libweir.a: $(OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(if $(findstring clang,$(CC)),ar,gcc-ar) rcs $@ $^
 
 $(OUT)/weir: $(OUT)/gateway/main.o $(OUT)/libweir.a
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)

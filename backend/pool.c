@@ -121,7 +121,7 @@ static int conn_start(struct pool_ticket *t, uint16_t backend)
 	net_timer_init(&c->timer, on_conn_timer);
 	int err = net_stream_connect(&c->stream, p->loop, &conn_ops, &b->o.address);
 	if (err) {
-		c->state = CONN_CLOSING;
+		free(c);
 		return err;
 	}
 	conn_set_state(c, CONN_CONNECTING);

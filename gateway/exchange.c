@@ -67,7 +67,7 @@ static int send_head(struct request *r)
 	struct conn_request q = {
 	    .role = r->role,
 	    .params = &params,
-	    .drop_prefix = r->managed ? VIEW("SESSION_") : view_of(NULL, 0),
+	    .drop_prefix = r->managed && r->facts.session_names ? VIEW(FACTS_SESSION_PREFIX) : view_of(NULL, 0),
 	    .extra = extra,
 	    .extra_count = r->managed ? managed_params(r, &text, extra) : 0,
 	    .content_length = r->facts.content_length,

@@ -1,15 +1,25 @@
 /* Gathering facts. Pure. */
 #include "gateway/facts.h"
 
-static bool text_is(struct view v, const char *text)
-{
-	return view_eq(v, view_str(text));
-}
+/* For a `v` whose length is known to be that of the literal: one comparison of constant length. */
+#define IS(v, literal) (memcmp((v).at, "" literal, sizeof(literal) - 1) == 0)
 
 static bool method_idempotent(struct view m)
 {
-	return text_is(m, "GET") || text_is(m, "HEAD") || text_is(m, "PUT") || text_is(m, "DELETE") ||
-	       text_is(m, "OPTIONS") || text_is(m, "TRACE");
+	switch (m.len) {
+	case 3:
+		return IS(m, "GET") || IS(m, "PUT");
+	case 4:
+		return IS(m, "HEAD");
+	case 5:
+		return IS(m, "TRACE");
+	case 6:
+		return IS(m, "DELETE");
+	case 7:
+		return IS(m, "OPTIONS");
+	default:
+		return false;
+	}
 }
 
 static void take_length(struct facts *f, struct view value)
@@ -26,35 +36,36 @@ static void set_once(struct view *to, struct view value)
 		*to = value;
 }
 
+/* Runs for every variable of every request. */
 static void take_param(struct facts *f, struct view name, struct view value)
 {
 	switch (name.len) {
 	case 5:
-		if (text_is(name, "HTTPS"))
+		if (IS(name, "HTTPS"))
 			f->https = value.len > 0 && !view_eq_nocase(value, VIEW("off"));
 		break;
 	case 9:
-		if (text_is(name, "HTTP_HOST"))
+		if (IS(name, "HTTP_HOST"))
 			set_once(&f->host, value);
-		else if (text_is(name, "PATH_INFO"))
+		else if (IS(name, "PATH_INFO"))
 			set_once(&f->path_info, value);
 		break;
 	case 11:
-		if (text_is(name, "REQUEST_URI"))
+		if (IS(name, "REQUEST_URI"))
 			set_once(&f->uri, value);
-		else if (text_is(name, "SCRIPT_NAME"))
+		else if (IS(name, "SCRIPT_NAME"))
 			set_once(&f->script_name, value);
-		else if (text_is(name, "HTTP_COOKIE"))
+		else if (IS(name, "HTTP_COOKIE"))
 			set_once(&f->cookie, value);
-		else if (text_is(name, "SERVER_NAME"))
+		else if (IS(name, "SERVER_NAME"))
 			set_once(&f->server_name, value);
 		break;
 	case 14:
-		if (text_is(name, "REQUEST_METHOD"))
+		if (IS(name, "REQUEST_METHOD"))
 			set_once(&f->method, value);
-		else if (text_is(name, "CONTENT_LENGTH") && !f->has_length)
+		else if (IS(name, "CONTENT_LENGTH") && !f->has_length)
 			take_length(f, value);
-		else if (text_is(name, "REQUEST_SCHEME") && text_is(value, "https"))
+		else if (IS(name, "REQUEST_SCHEME") && view_eq(value, VIEW("https")))
 			f->https = true;
 		break;
 	default:
@@ -62,15 +73,23 @@ static void take_param(struct facts *f, struct view name, struct view value)
 	}
 }
 
-void facts_gather(struct facts *f, const struct params *p)
+static bool is_session_name(struct view name)
+{
+	return name.len >= strlen(FACTS_SESSION_PREFIX) && IS(name, FACTS_SESSION_PREFIX);
+}
+
+bool facts_gather(struct facts *f, const struct params *p)
 {
 	struct params_iter it = params_begin(p);
 	struct param param;
 
 	memset(f, 0, sizeof *f);
-	while (params_next(&it, &param))
+	while (params_next(&it, &param)) {
 		take_param(f, param.name, param.value);
+		f->session_names = f->session_names || is_session_name(param.name);
+	}
 	f->idempotent = method_idempotent(f->method);
+	return it.rest.len == 0;
 }
 
 /* "http://host/path" (absolute form) becomes "/path". */

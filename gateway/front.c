@@ -6,7 +6,6 @@
 #include "base/log.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct net_stream_ops front_ops;
@@ -58,13 +57,11 @@ void front_close(struct front *f, const char *reason)
  * way, so then only the sending side is closed, and the rest of the input is thrown away for a while. */
 static void end_now(struct front *f)
 {
-	uv_os_fd_t fd;
-
-	if (!f->unread || uv_fileno(&f->stream.uv.handle, &fd) != 0) {
+	if (!f->unread) {
 		front_set_state(f, FRONT_CLOSED);
 		return;
 	}
-	shutdown(fd, SHUT_WR);
+	net_stream_shutdown(&f->stream);
 	front_set_state(f, FRONT_LINGERING);
 	net_stream_read_start(&f->stream);
 	net_timer_start(loop_of(f), &f->timer, FRONT_LINGER_MS);
@@ -187,13 +184,11 @@ static void look_since(struct front *f, struct instant since, uint64_t limit_ms,
 
 static void look_output(struct front *f)
 {
-	size_t backlog = net_stream_backlog(&f->stream);
-
-	if (backlog >= f->stalled_backlog && f->stalled_backlog > 0) {
+	if (f->stream.taken_bytes == f->looked_bytes) {
 		front_close(f, "web server takes no output for write-timeout");
 		return;
 	}
-	f->stalled_backlog = backlog;
+	f->looked_bytes = f->stream.taken_bytes;
 	net_timer_start(loop_of(f), &f->timer, front_conf(f)->write_timeout_ms);
 }
 
@@ -267,7 +262,7 @@ static void on_full(struct net_stream *s)
 {
 	struct front *f = CONTAINER_OF(s, struct front, stream);
 
-	f->stalled_backlog = 0;
+	f->looked_bytes = 0;
 	net_timer_start_before(loop_of(f), &f->timer, front_conf(f)->write_timeout_ms);
 	LIST_EACH (node, &f->requests)
 		request_hold_answer(CONTAINER_OF(node, struct request, link));
@@ -285,9 +280,8 @@ static void on_drained(struct net_stream *s)
 		request_resume_answer(CONTAINER_OF(node, struct request, link));
 }
 
-static void on_closed(struct net_stream *s)
+static void front_free(struct front *f)
 {
-	struct front *f = CONTAINER_OF(s, struct front, stream);
 	struct worker *w = f->worker;
 
 	atomic_fetch_sub(&f->listener->connections, 1);
@@ -295,6 +289,11 @@ static void on_closed(struct net_stream *s)
 	buf_fini(&f->values);
 	free(f);
 	worker_look_quiet(w);
+}
+
+static void on_closed(struct net_stream *s)
+{
+	front_free(CONTAINER_OF(s, struct front, stream));
 }
 
 static const struct net_stream_ops front_ops = {
@@ -331,7 +330,7 @@ void front_new(struct worker *w, struct listener *l, int fd)
 	decoder_init(f);
 	list_init(&f->link);
 	if (net_stream_open(&f->stream, &w->loop, &front_ops, fd, l->conf->address.kind == CONF_UNIX) != 0) {
-		f->state = FRONT_CLOSED;
+		front_free(f);
 		return;
 	}
 	list_append(&w->fronts, &f->link);

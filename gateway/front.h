@@ -30,12 +30,12 @@ struct front {
 	struct net_timer timer;
 	struct instant head_since; /* since when waits_for_head holds */
 	struct instant last_read;
-	size_t stalled_backlog; /* output that waited when the timer last looked */
-	uint8_t state;          /* enum front_state; changed by front_set_state() only */
-	bool waits_for_head;    /* a head is not complete, or the connection has never had a request */
-	bool used;              /* it has had a request */
-	bool keep;              /* stays open when its requests are done */
-	bool unread;            /* a request ended before all of its body was read */
+	uint64_t looked_bytes; /* of output taken, when the timer last looked */
+	uint8_t state;         /* enum front_state; changed by front_set_state() only */
+	bool waits_for_head;   /* a head is not complete, or the connection has never had a request */
+	bool used;             /* it has had a request */
+	bool keep;             /* stays open when its requests are done */
+	bool unread;           /* a request ended before all of its body was read */
 };
 
 enum front_state { FRONT_OPEN, FRONT_ENDING, FRONT_LINGERING, FRONT_CLOSED };

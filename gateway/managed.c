@@ -8,8 +8,6 @@
 #include "proto/cgi.h"
 #include "session/cookie.h"
 
-#include <stdio.h>
-
 enum { COOKIES_TRIED_MAX = 8 }; /* of one name in one request */
 
 static uint16_t app_index(const struct request *r)
@@ -29,11 +27,6 @@ static struct instant now_of(const struct request *r)
 
 /* --- before the backend --- */
 
-static void read_session(struct request *r)
-{
-	sess_table_read(table_of(r), &r->hold, now_of(r), &r->snapshot);
-}
-
 /* The cookie's session is not there (any more): what follows for the client. */
 static void session_missing(struct request *r, enum sess_open open)
 {
@@ -43,6 +36,17 @@ static void session_missing(struct request *r, enum sess_open open)
 	} else {
 		r->drop_cookie = true;
 	}
+}
+
+/* The hold is there. Another request may have ended or renewed the session all the same, since it was opened. */
+static void read_session(struct request *r)
+{
+	r->drop_cookie = r->sealed = false;
+	sess_table_read(table_of(r), &r->hold, now_of(r), &r->snapshot);
+	if (!r->snapshot.ended)
+		return;
+	sess_table_close(table_of(r), &r->hold, now_of(r));
+	r->sealed = true;
 }
 
 static enum sess_open open_id(struct request *r, const struct sess_id *id)
@@ -69,7 +73,6 @@ enum managed_open managed_open(struct request *r)
 			return MANAGED_WAIT;
 		}
 		if (open == SESS_OPENED) {
-			r->drop_cookie = r->sealed = false;
 			read_session(r);
 			return MANAGED_READY;
 		}
@@ -101,13 +104,6 @@ void managed_close(struct request *r)
 		sess_table_close(table_of(r), &r->hold, now_of(r));
 }
 
-static struct view put_number(char *to, size_t size, int64_t n)
-{
-	int len = snprintf(to, size, "%lld", (long long)n);
-
-	return view_of(to, (size_t)len);
-}
-
 size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS])
 {
 	const struct sess_snapshot *s = &r->snapshot;
@@ -117,13 +113,13 @@ size_t managed_params(const struct request *r, struct managed_text *text, struct
 		return 1;
 	}
 	sess_id_name(&r->worker->gateway->keys, &r->hold.id, text->name);
-	int64_t created = clock_wall().s - (int64_t)s->created_s_ago;
+	uint64_t created = (uint64_t)clock_wall().s - s->created_s_ago;
 	struct view data = s->state ? view_of(s->state->bytes, s->state->len) : view_of(NULL, 0);
 	out[0] = (struct param){VIEW("SESSION_STATE"), s->fresh ? VIEW("new") : VIEW("live")};
 	out[1] = (struct param){VIEW("SESSION_ID"), view_of(text->name, sizeof text->name)};
 	out[2] = (struct param){VIEW("SESSION_DATA"), data};
-	out[3] = (struct param){VIEW("SESSION_CREATED"), put_number(text->created, sizeof text->created, created)};
-	out[4] = (struct param){VIEW("SESSION_TTL"), put_number(text->ttl, sizeof text->ttl, (int64_t)s->ttl_s)};
+	out[3] = (struct param){VIEW("SESSION_CREATED"), decimal(created, text->created)};
+	out[4] = (struct param){VIEW("SESSION_TTL"), decimal(s->ttl_s, text->ttl)};
 	return MANAGED_PARAMS;
 }
 
@@ -135,7 +131,9 @@ static bool is_session_header(struct view name)
 {
 	struct view prefix = VIEW(SESSION_HEADER);
 
-	return name.len > prefix.len && view_eq_nocase(view_of(name.at, prefix.len), prefix);
+	/* Few headers begin with a W: that settles most of them. */
+	return name.len > prefix.len && (name.at[0] | 0x20) == 'w' &&
+	       view_eq_nocase(view_of(name.at, prefix.len), prefix);
 }
 
 /* A value that makes no sense is an application's mistake: it is logged and does nothing. */

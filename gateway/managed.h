@@ -3,6 +3,7 @@
 #ifndef WEIR_GATEWAY_MANAGED_H
 #define WEIR_GATEWAY_MANAGED_H
 
+#include "base/decimal.h"
 #include "gateway/request.h"
 
 enum managed_open { MANAGED_READY, MANAGED_WAIT };
@@ -21,7 +22,7 @@ enum { MANAGED_PARAMS = 5 };
 /* The SESSION_ variables, borrowed from `text` and from the request. Returns how many. */
 struct managed_text {
 	char name[SESS_NAME_TEXT];
-	char created[24], ttl[24];
+	char created[DECIMAL_MAX], ttl[DECIMAL_MAX];
 };
 size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS]);
 

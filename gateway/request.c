@@ -239,15 +239,13 @@ void request_head_end(struct request *r)
 {
 	struct front *f = r->front;
 	struct params params = request_params(r);
-	const char *reason;
 
-	if (buf_error(&r->head) || !params_check(&params, &reason)) {
-		front_close(f, buf_error(&r->head) ? error_text(buf_error(&r->head)) : reason);
+	if (buf_error(&r->head) || !facts_gather(&r->facts, &params)) {
+		front_close(f, buf_error(&r->head) ? error_text(buf_error(&r->head)) : "variables end inside a pair");
 		return;
 	}
 	f->heads--;
 	r->state = REQUEST_LENGTH;
-	facts_gather(&r->facts, &params);
 	uint64_t max_body = front_conf(f)->max_body;
 	if (r->facts.bad_length)
 		request_fail(r, 400, "content length is no number");

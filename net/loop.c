@@ -45,10 +45,13 @@ static void on_tick(uv_timer_t *tick)
 	struct wheel_node *n;
 
 	l->tick_due = UINT64_MAX;
-	while ((n = wheel_next(&l->timers, now))) {
-		struct net_timer *t = CONTAINER_OF(n, struct net_timer, node);
-		t->fire(t);
-	}
+	/* The wheel hands a crowded slot out in portions: an empty answer is the end only when nothing is due. */
+	do {
+		while ((n = wheel_next(&l->timers, now))) {
+			struct net_timer *t = CONTAINER_OF(n, struct net_timer, node);
+			t->fire(t);
+		}
+	} while (wheel_wait(&l->timers) == 0);
 	uint64_t wait = wheel_wait(&l->timers);
 	if (wait != UINT64_MAX && now + wait < l->tick_due)
 		arm(l, now + (wait ? wait : 1));

@@ -1,31 +1,38 @@
-/* The buffered stream. Depends on libuv and net/loop. */
+/* The buffered stream. Depends on libuv's poll handles and net/loop. */
 #include "net/stream.h"
 
 #include "base/error.h"
 #include "base/invariant.h"
 
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-static int error_of(ssize_t uv_error)
+static int error_of(int sys)
 {
-	switch (uv_error) {
-	case UV_EOF:
-		return ERR_CLOSED;
-	case UV_EPIPE:
-	case UV_ECONNRESET:
+	switch (sys) {
+	case 0:
+		return 0;
+	case EPIPE:
+	case ECONNRESET:
 		return ERR_RESET;
-	case UV_ECONNREFUSED:
-	case UV_ENOENT:
-	case UV_EACCES:
-	case UV_ENOTSOCK:
-	case UV_EHOSTUNREACH:
-	case UV_ENETUNREACH:
+	case ECONNREFUSED:
+	case ENOENT:
+	case EACCES:
+	case ENOTSOCK:
+	case EPROTOTYPE:
+	case EHOSTUNREACH:
+	case ENETUNREACH:
 		return ERR_REFUSED;
-	case UV_EAGAIN:
+	case EAGAIN:
 		return ERR_BUSY;
-	case UV_ETIMEDOUT:
+	case ETIMEDOUT:
 		return ERR_TIMEOUT;
-	case UV_ENOMEM:
+	case ENOMEM:
+	case ENOBUFS:
 		return ERR_NO_MEMORY;
 	default:
 		return ERR_SYSTEM;
@@ -40,80 +47,23 @@ static void stream_ended(struct net_stream *s, int err)
 	s->ops->ended(s, err);
 }
 
-static void stream_init(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, bool is_unix)
+/* --- what the loop waits for --- */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+/* The one place that says so; called after every change of connecting, reading, writing and ended. */
+static void poll_update(struct net_stream *s)
 {
-	memset(s, 0, sizeof *s);
-	s->loop = l;
-	s->ops = ops;
-	list_init(&s->dirty);
-	/* Neither makes a system call, so neither can fail. */
-	int rc = is_unix ? uv_pipe_init(&l->uv, &s->uv.pipe, 0) : uv_tcp_init(&l->uv, &s->uv.tcp);
-	INVARIANT(rc == 0);
-	s->uv.handle.data = s;
-}
+	int events = 0;
 
-int net_stream_open(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd, bool is_unix)
-{
-	stream_init(s, l, ops, is_unix);
-	int rc = is_unix ? uv_pipe_open(&s->uv.pipe, fd) : uv_tcp_open(&s->uv.tcp, fd);
-	if (rc != 0) {
-		close(fd);
-		net_stream_close(s);
-		return error_of(rc);
-	}
-	if (!is_unix)
-		uv_tcp_nodelay(&s->uv.tcp, 1);
-	return 0;
-}
-
-static void on_connect(uv_connect_t *req, int status)
-{
-	struct net_stream *s = CONTAINER_OF(req, struct net_stream, req.connect);
-
-	if (s->closing)
-		return;
-	if (status == 0 && s->uv.handle.type == UV_TCP)
-		uv_tcp_nodelay(&s->uv.tcp, 1);
-	s->ops->connected(s, status == 0 ? 0 : error_of(status));
-	net_loop_flush(s->loop);
-}
-
-int net_stream_connect(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops,
-		       const struct net_address *to)
-{
-	stream_init(s, l, ops, to->is_unix);
-	if (to->is_unix) {
-		uv_pipe_connect(&s->req.connect, &s->uv.pipe, to->path, on_connect);
-		return 0;
-	}
-	int rc = uv_tcp_connect(&s->req.connect, &s->uv.tcp, (const struct sockaddr *)&to->tcp, on_connect);
-	if (rc == 0)
-		return 0;
-	net_stream_close(s);
-	return error_of(rc);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-	struct net_stream *s = handle->data;
-
-	(void)suggested;
-	*buf = uv_buf_init((char *)s->loop->read_space, NET_READ_BYTES);
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-	struct net_stream *s = stream->data;
-
-	if (n == 0)
-		return;
-	if (n > 0) {
-		s->ops->read(s, view_of(buf->base, (size_t)n));
-	} else {
-		net_stream_read_stop(s);
-		stream_ended(s, error_of(n));
-	}
-	net_loop_flush(s->loop);
+	if (s->reading && !s->ended)
+		events |= UV_READABLE;
+	if ((s->writing && !s->ended) || s->connecting)
+		events |= UV_WRITABLE;
+	if (events)
+		uv_poll_start(&s->poll, events, on_poll);
+	else
+		uv_poll_stop(&s->poll);
 }
 
 void net_stream_read_start(struct net_stream *s)
@@ -121,17 +71,109 @@ void net_stream_read_start(struct net_stream *s)
 	if (s->reading || s->closing || s->ended)
 		return;
 	s->reading = true;
-	if (uv_read_start(&s->uv.stream, on_alloc, on_read) != 0)
-		s->reading = false;
+	poll_update(s);
 }
 
 void net_stream_read_stop(struct net_stream *s)
 {
-	if (!s->reading)
+	if (!s->reading || s->closing)
 		return;
 	s->reading = false;
-	uv_read_stop(&s->uv.stream);
+	poll_update(s);
 }
+
+/* --- opening --- */
+
+static int stream_init(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd, bool is_unix)
+{
+	int on = 1;
+
+	memset(s, 0, sizeof *s);
+	s->loop = l;
+	s->ops = ops;
+	s->fd = fd;
+	list_init(&s->dirty);
+	if (!is_unix)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	int rc = uv_poll_init(&l->uv, &s->poll, fd);
+	if (rc != 0) {
+		close(fd);
+		return error_of(-rc);
+	}
+	s->poll.data = s;
+	return 0;
+}
+
+int net_stream_open(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd, bool is_unix)
+{
+	return stream_init(s, l, ops, fd, is_unix);
+}
+
+static int connect_unix(int fd, const char *path)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	memcpy(un.sun_path, path, sizeof un.sun_path);
+	return connect(fd, (const struct sockaddr *)&un, sizeof un);
+}
+
+static int connect_tcp(int fd, const struct sockaddr_storage *to)
+{
+	socklen_t len = to->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+
+	return connect(fd, (const struct sockaddr *)to, len);
+}
+
+int net_stream_connect(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops,
+		       const struct net_address *to)
+{
+	int family = to->is_unix ? AF_UNIX : to->tcp.ss_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return error_of(errno);
+	int err = stream_init(s, l, ops, fd, to->is_unix);
+	if (err)
+		return err;
+	int rc = to->is_unix ? connect_unix(fd, to->path) : connect_tcp(fd, &to->tcp);
+	if (rc != 0 && errno != EINPROGRESS)
+		s->connect_error = error_of(errno);
+	s->connecting = true;
+	poll_update(s); /* a socket that is not connected is reported at once, as hung up */
+	return 0;
+}
+
+/* --- reading --- */
+
+static void read_once(struct net_stream *s)
+{
+	ssize_t n = recv(s->fd, s->loop->read_space, NET_READ_BYTES, 0);
+
+	if (n > 0) {
+		s->ops->read(s, view_of(s->loop->read_space, (size_t)n));
+	} else if (n == 0) {
+		stream_ended(s, ERR_CLOSED);
+	} else if (errno != EAGAIN && errno != EINTR) {
+		stream_ended(s, error_of(errno));
+	}
+}
+
+/* An error is pending on the socket. What the other side sent before it is read first. */
+static void read_to_error(struct net_stream *s)
+{
+	while (s->reading && !s->ended && !s->closing) {
+		ssize_t n = recv(s->fd, s->loop->read_space, NET_READ_BYTES, 0);
+		if (n <= 0) {
+			stream_ended(s, n == 0 ? ERR_CLOSED : error_of(errno));
+			return;
+		}
+		s->ops->read(s, view_of(s->loop->read_space, (size_t)n));
+	}
+	if (!s->reading)
+		stream_ended(s, ERR_RESET);
+}
+
+/* --- writing --- */
 
 struct buf *net_stream_out(struct net_stream *s)
 {
@@ -142,88 +184,97 @@ struct buf *net_stream_out(struct net_stream *s)
 	return &s->out;
 }
 
-size_t net_stream_backlog(const struct net_stream *s)
+/* Offers `out` once. True: all of it is gone. */
+static bool send_once(struct net_stream *s)
 {
-	size_t flight = s->writing ? uv_stream_get_write_queue_size(&s->uv.stream) : 0;
+	struct view all = buf_view(&s->out);
+	ssize_t n = send(s->fd, all.at, all.len, MSG_NOSIGNAL);
 
-	return buf_len(&s->out) + flight;
-}
-
-static void on_written(uv_write_t *req, int status)
-{
-	struct net_stream *s = CONTAINER_OF(req, struct net_stream, req.write);
-
-	s->writing = false;
-	if (status == 0)
-		s->taken_bytes += buf_len(&s->flight);
-	net_buf_give(s->loop, &s->flight);
-	if (s->closing)
-		return;
-	if (status != 0) {
-		stream_ended(s, error_of(status));
-	} else {
-		net_stream_flush(s);
-		if (!s->writing && !s->closing)
-			s->ops->drained(s);
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		stream_ended(s, error_of(errno));
+		return false;
 	}
-	net_loop_flush(s->loop);
-}
-
-static uv_buf_t content_of(struct buf *b)
-{
-	return uv_buf_init((char *)b->data + b->head, (unsigned)buf_len(b));
-}
-
-/* The kernel took a part: the rest goes as one write request, and the feeder is told to stop. */
-static void send_rest(struct net_stream *s)
-{
-	s->flight = s->out;
-	buf_init(&s->out, 0);
-	uv_buf_t buf = content_of(&s->flight);
-	int rc = uv_write(&s->req.write, &s->uv.stream, &buf, 1, on_written);
-	if (rc != 0) {
-		net_buf_give(s->loop, &s->flight);
-		stream_ended(s, error_of(rc));
-		return;
-	}
-	s->writing = true;
-	s->ops->full(s);
+	size_t sent = n > 0 ? (size_t)n : 0;
+	s->taken_bytes += sent;
+	buf_consume(&s->out, sent);
+	return sent == all.len;
 }
 
 void net_stream_flush(struct net_stream *s)
 {
-	if (s->writing || s->closing || s->ended || !s->out.data)
+	if (s->writing || s->connecting || s->closing || s->ended || !s->out.data)
 		return;
+	if (buf_error(&s->out)) {
+		stream_ended(s, buf_error(&s->out));
+	} else if (buf_len(&s->out) == 0 || send_once(s)) {
+		net_buf_give(s->loop, &s->out);
+	} else if (!s->ended && !s->closing) {
+		s->writing = true;
+		poll_update(s);
+		s->ops->full(s);
+	}
+}
+
+static void write_on(struct net_stream *s)
+{
 	if (buf_error(&s->out)) {
 		stream_ended(s, buf_error(&s->out));
 		return;
 	}
-	uv_buf_t all = content_of(&s->out);
-	if (all.len > 0) {
-		int n = uv_try_write(&s->uv.stream, &all, 1);
-		if (n < 0 && n != UV_EAGAIN) {
-			stream_ended(s, error_of(n));
-			return;
-		}
-		size_t sent = n > 0 ? (size_t)n : 0;
-		s->taken_bytes += sent;
-		buf_consume(&s->out, sent);
-		if (sent < all.len) {
-			send_rest(s);
-			return;
-		}
-	}
+	if (!send_once(s))
+		return;
 	net_buf_give(s->loop, &s->out);
+	s->writing = false;
+	poll_update(s);
+	s->ops->drained(s);
 }
+
+void net_stream_shutdown(struct net_stream *s)
+{
+	if (!s->closing)
+		(void)shutdown(s->fd, SHUT_WR);
+}
+
+/* --- events --- */
+
+static void connect_done(struct net_stream *s)
+{
+	int sys = 0;
+	socklen_t len = sizeof sys;
+
+	if (!s->connect_error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &sys, &len) == 0)
+		s->connect_error = error_of(sys);
+	s->connecting = false;
+	poll_update(s);
+	s->ops->connected(s, s->connect_error);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct net_stream *s = poll->data;
+
+	if (s->connecting) {
+		connect_done(s);
+	} else if (status != 0) {
+		read_to_error(s);
+	} else {
+		if (events & UV_READABLE)
+			read_once(s);
+		if ((events & UV_WRITABLE) && s->writing && !s->ended && !s->closing)
+			write_on(s);
+	}
+	if (s->ended && !s->closing)
+		poll_update(s);
+	net_loop_flush(s->loop);
+}
+
+/* --- the end --- */
 
 bool net_stream_stale(const struct net_stream *s)
 {
-	uv_os_fd_t fd;
 	char byte;
 
-	if (uv_fileno(&s->uv.handle, &fd) != 0)
-		return true;
-	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+	return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -231,7 +282,6 @@ static void on_closed(uv_handle_t *handle)
 	struct net_stream *s = handle->data;
 
 	net_buf_give(s->loop, &s->out);
-	net_buf_give(s->loop, &s->flight);
 	s->ops->closed(s);
 }
 
@@ -240,7 +290,8 @@ void net_stream_close(struct net_stream *s)
 	if (s->closing)
 		return;
 	s->closing = true;
-	s->reading = false;
 	list_remove(&s->dirty);
-	uv_close(&s->uv.handle, on_closed);
+	uv_close((uv_handle_t *)&s->poll, on_closed);
+	close(s->fd);
+	s->fd = -1;
 }

@@ -1,9 +1,11 @@
 /* A byte stream over TCP or a Unix socket, with buffered output. Embedded in a front connection or a backend
  * connection, which owns it; its memory must live until `closed` is called.
  *
- * Output is appended to `out` and leaves at the end of the turn. What the kernel does not take waits in `flight`, and
- * the stream is `full` until all of it is gone: whoever feeds it must stop, so that the memory of a stream stays
- * bounded. */
+ * Output is appended to `out` and leaves at the end of the turn. What the kernel does not take stays there, and the
+ * stream is `full` until all of it is gone: whoever feeds it must stop, so that the memory of a stream stays bounded.
+ *
+ * It stands on uv_poll_t with recv(2) and send(2), not on uv_stream_t with read(2) and write(2): their way through the
+ * kernel is shorter, and an idle connection is smaller. */
 #ifndef WEIR_NET_STREAM_H
 #define WEIR_NET_STREAM_H
 
@@ -22,23 +24,15 @@ struct net_stream_ops {
 };
 
 struct net_stream {
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t pipe;
-	} uv;
-	union {
-		uv_write_t write;
-		uv_connect_t connect;
-	} req;
+	uv_poll_t poll;
 	struct net_loop *loop;            /* borrowed */
 	const struct net_stream_ops *ops; /* static */
-	struct buf out;                   /* not yet offered to the kernel */
-	struct buf flight;                /* offered, not yet taken; owned by the write request */
+	int fd;                           /* owned */
+	struct buf out;                   /* not yet taken by the kernel */
 	struct list dirty;                /* in loop->dirty while `out` waits for the end of the turn */
 	uint64_t taken_bytes;             /* that the kernel has taken since net_stream_mark() */
-	bool reading, writing, ended, closing;
+	int connect_error;                /* of connect(2) itself; told in a later turn like any other */
+	bool connecting, reading, writing, ended, closing;
 };
 
 struct net_address {
@@ -47,11 +41,12 @@ struct net_address {
 	char path[108];
 };
 
-/* Takes over the connected or accepted descriptor `fd`. On failure the stream is closing already: `closed` comes. */
+/* Takes over the connected or accepted, non-blocking descriptor `fd`. After a failure the stream holds nothing, `fd` is
+ * closed and no callback comes. */
 MUST_USE int net_stream_open(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd,
 			     bool is_unix);
-/* Starts to connect; ops->connected tells, in a later turn. After a failure here there is no `connected`, and the
- * stream is closing already: `closed` comes. */
+/* Starts to connect; ops->connected tells, in a later turn, of whatever becomes of it. A failure here means that there
+ * is no descriptor or no memory; the stream holds nothing then and no callback comes. */
 MUST_USE int net_stream_connect(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops,
 				const struct net_address *to);
 
@@ -71,13 +66,19 @@ static inline bool net_stream_full(const struct net_stream *s)
 }
 
 /* Bytes that the kernel has not taken yet. */
-size_t net_stream_backlog(const struct net_stream *s);
+static inline size_t net_stream_backlog(const struct net_stream *s)
+{
+	return buf_len(&s->out);
+}
 
 /* Starts to count taken_bytes anew. */
 static inline void net_stream_mark(struct net_stream *s)
 {
 	s->taken_bytes = 0;
 }
+
+/* No more output: the other side reads an end when it has read all. */
+void net_stream_shutdown(struct net_stream *s);
 
 /* Whether the other side has closed or sent something: one recv(2) that takes nothing. */
 bool net_stream_stale(const struct net_stream *s);

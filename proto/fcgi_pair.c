@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
-#include "proto/decimal.h"
+#include "base/decimal.h"
 
 enum { LENGTH_SHORT_MAX = 127 }; /* in one byte; longer ones take four, the top bit of the first set */
 

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
-#include "proto/decimal.h"
+#include "base/decimal.h"
 
 bool params_check(const struct params *p, const char **reason)
 {
@@ -166,6 +166,10 @@ static void records_put_raw(struct records *r, struct view rest, struct view dro
 	struct view pair = rest;
 	struct param p;
 
+	if (drop_prefix.len == 0 && rest.len <= records_room(r)) {
+		records_put(r, rest);
+		return;
+	}
 	for (; fcgi_pair_next(&rest, &p) == DECODE_OK; pair = rest) {
 		pair.len -= rest.len;
 		if (dropped(p.name, drop_prefix)) {

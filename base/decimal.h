@@ -1,6 +1,6 @@
-/* Decimal digits of a number, where a length must be known before it is written. Private to proto/. Pure. */
-#ifndef WEIR_PROTO_DECIMAL_H
-#define WEIR_PROTO_DECIMAL_H
+/* Decimal digits of a number, where a length must be known before it is written. Pure. */
+#ifndef WEIR_BASE_DECIMAL_H
+#define WEIR_BASE_DECIMAL_H
 
 #include "base/view.h"
 
