@@ -214,6 +214,8 @@ static void load_app(struct loader *l, const struct conf_node *node, struct conf
 		const struct conf_node *at = conf_tree_child(node, "backend", i);
 		set_address(l, at, true, &app->backends[i].address);
 		fill(l, at, "backend", &app->backends[i]);
+		if (app->backends[i].address.kind == CONF_SPAWN && !conf_tree_value(at, "connections"))
+			app->backends[i].connections = app->backends[i].processes;
 	}
 }
 

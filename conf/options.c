@@ -90,7 +90,7 @@ const struct conf_option conf_options[] = {
     OPTION("backend", "protocol", WORD, .preset = "fastcgi", .words = {"fastcgi", "scgi"}, AT(conf_backend, protocol),
 	   .help = "What the application speaks."),
     OPTION("backend", "connections", NUMBER, .preset = "8", .min = 1, .max = 65535, AT(conf_backend, connections),
-	   .help = "Connections at once, over all workers."),
+	   .help = "Connections at once, over all workers; of spawn: as many as there are processes."),
     OPTION("backend", "weight", NUMBER, .preset = "1", .min = 1, .max = 256, AT(conf_backend, weight),
 	   .help = "Share of the requests, in proportion to the other backends of the app."),
     OPTION("backend", "keep-alive", BOOL, .preset = "yes", AT(conf_backend, keep_alive),

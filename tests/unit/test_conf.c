@@ -189,6 +189,7 @@ static void the_example_loads(void **state)
 	assert_int_equal(a->backends[0].connections, 9);
 	assert_int_equal(a->backends[1].protocol, CONF_SCGI);
 	assert_int_equal(a->backends[1].processes, 2);
+	assert_int_equal(a->backends[1].connections, 2); /* as many as processes, where nothing is said */
 	assert_string_equal(a->backends[1].address.argv[2], "true");
 	assert_string_equal(a->session.cookie, "SHOP");
 	assert_int_equal(a->session.ttl_ms, 31 * 60000);
