@@ -55,6 +55,10 @@ static void feed_fcgi(struct conn *c, struct view data)
 			c->events->failed(c->owner, ERR_MALFORMED);
 			return;
 		}
+		if (ev.id != CONN_REQUEST_ID && ev.id != 0) {
+			c->events->failed(c->owner, ERR_MALFORMED); /* an answer to a question that was not put */
+			return;
+		}
 		on_event(c, &ev);
 	}
 	if (c->state != CONN_BUSY)

@@ -4,8 +4,6 @@
 #include "base/error.h"
 #include "base/invariant.h"
 
-enum { CONN_REQUEST_ID = 1 }; /* low ids are safe with every application; 0 is not */
-
 int conn_begin(struct conn *c, const struct conn_request *r)
 {
 	struct buf *out = net_stream_out(&c->stream);

@@ -21,6 +21,8 @@ struct conn_events {
 	void (*drained)(void *owner);                    /* go on */
 };
 
+enum { CONN_REQUEST_ID = 1 }; /* low ids are safe with every application; 0 is not */
+
 enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_BUSY, CONN_CLOSING };
 
 struct conn {

@@ -47,12 +47,12 @@ bool policy_succeeded(struct policy_health *h)
 	return was_down;
 }
 
-bool policy_admit(struct policy_health *h, struct instant now)
+enum policy_admission policy_admit(struct policy_health *h, struct instant now)
 {
 	if (!policy_down(h))
-		return true;
+		return POLICY_ADMITTED;
 	if (instant_before(now, h->retry_at))
-		return false;
+		return POLICY_REFUSED;
 	h->retry_at = instant_add_ms(now, h->backoff_ms);
-	return true;
+	return POLICY_TRIAL;
 }

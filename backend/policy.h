@@ -45,8 +45,13 @@ bool policy_failed(struct policy_health *h, const struct policy_limits *l, struc
 /* True when it was down and is well again. */
 bool policy_succeeded(struct policy_health *h);
 
-/* Whether a request may be sent. For one that is down: only when its time has come, and then only one: the next must
- * wait for another back-off or for the trial's success. */
-bool policy_admit(struct policy_health *h, struct instant now);
+enum policy_admission {
+	POLICY_REFUSED,
+	POLICY_ADMITTED,
+	POLICY_TRIAL, /* it is down and its time has come: this one request finds out, and should go there now */
+};
+
+/* Whether a request may be sent. After a TRIAL the next one comes only after another back-off, or when it is well. */
+enum policy_admission policy_admit(struct policy_health *h, struct instant now);
 
 #endif

@@ -153,8 +153,13 @@ static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
 	return NULL;
 }
 
-/* Which backend, among those that have a kept connection or a free slot. `slot` tells which of the two it was. */
-static int pick(struct pool_ticket *t, bool last_resort, bool *slot)
+static bool has_kept(const struct pool_ticket *t, size_t backend)
+{
+	return !t->fresh && !list_empty(&t->pool->idle[t->app][backend]);
+}
+
+/* Which backend, among those that have a kept connection or a free slot. One that is due for a trial comes first. */
+static int pick(struct pool_ticket *t, bool last_resort)
 {
 	struct shared_app *app = app_of(t->pool, t->app);
 	struct policy_candidate c[POOL_BACKENDS_MAX];
@@ -162,30 +167,31 @@ static int pick(struct pool_ticket *t, bool last_resort, bool *slot)
 
 	for (size_t i = 0; i < app->backend_count; i++) {
 		struct shared_backend *b = &app->backends[i];
-		bool kept = !t->fresh && !list_empty(&t->pool->idle[t->app][i]);
-		bool room = kept || atomic_load_explicit(&b->open, memory_order_relaxed) < b->o.connections;
+		unsigned open = atomic_load_explicit(&b->open, memory_order_relaxed);
 		c[i].weight = b->o.weight;
 		c[i].active = atomic_load_explicit(&b->active, memory_order_relaxed);
-		c[i].usable = room && !tried(t, i) && (last_resort || health_admits(app, b, now));
+		c[i].usable = !tried(t, i) && (has_kept(t, i) || open < b->o.connections);
+		if (!c[i].usable || last_resort)
+			continue;
+		enum policy_admission admission = health_admit(app, b, now);
+		if (admission == POLICY_TRIAL)
+			return (int)i;
+		c[i].usable = admission == POLICY_ADMITTED;
 	}
-	int best = policy_pick(c, app->backend_count, t->pool->rotate++);
-	if (best != POLICY_NONE)
-		*slot = t->fresh || list_empty(&t->pool->idle[t->app][best]);
-	return best;
+	return policy_pick(c, app->backend_count, t->pool->rotate++);
 }
 
 /* Tries to have a connection without waiting in the queue. OK with *c NULL: it is being made. ERR_BUSY: no slot. */
 static int try_now(struct pool_ticket *t, bool last_resort, struct conn **c)
 {
 	struct shared_app *app = app_of(t->pool, t->app);
-	bool slot = false;
 
 	for (;;) {
-		int i = pick(t, last_resort, &slot);
+		int i = pick(t, last_resort);
 		if (i == POLICY_NONE)
 			return ERR_BUSY;
 		struct shared_backend *b = &app->backends[i];
-		*c = slot ? NULL : take_idle(t, (uint16_t)i);
+		*c = take_idle(t, (uint16_t)i);
 		if (!*c && !slot_reserve(b))
 			continue;
 		atomic_fetch_add(&b->active, 1);
@@ -229,7 +235,8 @@ static struct conn *take(struct pool_ticket *t, bool again, int *err)
 	if (!again)
 		t->since = net_now(t->pool->loop);
 	*err = queue_push(app, t, again);
-	if (!*err)
+	t->queued = *err == 0;
+	if (t->queued)
 		queue_dispatch(t->pool->shared, app);
 	return NULL;
 }
@@ -275,6 +282,7 @@ static void deliver_grant(struct mail *mail)
 
 	INVARIANT(t->state == TICKET_GRANTED);
 	t->state = TICKET_IDLE;
+	t->queued = false;
 	t->conn = NULL;
 	if (c)
 		c->ticket = NULL;
@@ -308,21 +316,18 @@ void pool_ticket_init(struct pool_ticket *t, struct pool *p, uint16_t app,
 
 bool pool_cancel(struct pool_ticket *t)
 {
-	switch (t->state) {
-	case TICKET_IDLE:
-		return true;
-	case TICKET_RETRY:
+	/* While it is queued other threads may change its state: the queue's lock decides. */
+	if (t->queued) {
+		t->queued = !queue_remove(app_of(t->pool, t->app), t);
+		return !t->queued;
+	}
+	if (t->state == TICKET_RETRY) {
 		net_timer_stop(t->pool->loop, &t->retry);
-		break;
-	case TICKET_CONNECTING:
+	} else if (t->state == TICKET_CONNECTING) {
 		/* The connection is finished all the same: the next request can use it. */
 		t->conn->ticket = NULL;
 		atomic_fetch_sub(&backend_of(t->conn)->active, 1);
 		t->conn = NULL;
-		break;
-	case TICKET_QUEUED:
-	case TICKET_GRANTED:
-		return queue_remove(app_of(t->pool, t->app), t);
 	}
 	t->state = TICKET_IDLE;
 	return true;

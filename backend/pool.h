@@ -63,6 +63,7 @@ struct pool_ticket {
 	uint32_t retry_ms;
 	uint16_t app, backend;
 	enum { TICKET_IDLE, TICKET_QUEUED, TICKET_GRANTED, TICKET_CONNECTING, TICKET_RETRY } state;
+	bool queued; /* pushed, and neither removed nor granted as far as this worker knows */
 	bool cancelled;
 	bool fresh;   /* take no kept connection: the last one was stale */
 	bool careful; /* check that a kept connection is alive: the request must not be repeated */

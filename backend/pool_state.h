@@ -69,6 +69,6 @@ bool queue_remove(struct shared_app *app, struct pool_ticket *t);
 
 void health_failed(struct shared_app *app, struct shared_backend *b, struct instant now);
 void health_succeeded(struct shared_app *app, struct shared_backend *b);
-bool health_admits(struct shared_app *app, struct shared_backend *b, struct instant now);
+enum policy_admission health_admit(struct shared_app *app, struct shared_backend *b, struct instant now);
 
 #endif

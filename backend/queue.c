@@ -192,12 +192,12 @@ void health_succeeded(struct shared_app *app, struct shared_backend *b)
 		log_event(LOG_INFO, "backend_up", LOG_S("app", app->name), LOG_S("backend", b->o.name));
 }
 
-bool health_admits(struct shared_app *app, struct shared_backend *b, struct instant now)
+enum policy_admission health_admit(struct shared_app *app, struct shared_backend *b, struct instant now)
 {
 	if (!atomic_load_explicit(&b->unwell, memory_order_relaxed))
-		return true;
+		return POLICY_ADMITTED;
 	pthread_mutex_lock(&app->lock);
-	bool admits = policy_admit(&b->health, now);
+	enum policy_admission admission = policy_admit(&b->health, now);
 	pthread_mutex_unlock(&app->lock);
-	return admits;
+	return admission;
 }

@@ -48,16 +48,17 @@ static void each_worker(struct daemon *d, void (*act)(struct worker *))
 		act(&d->gateway.workers[i]);
 }
 
-static void applications_stopped(void *arg)
+static void loop_stop(struct daemon *d)
 {
-	struct daemon *d = arg;
-
-	for (int i = 0; i < SIGNALS; i++) {
-		if (!uv_is_closing((uv_handle_t *)&d->signals[i]))
-			uv_close((uv_handle_t *)&d->signals[i], NULL);
-	}
+	for (int i = 0; i < SIGNALS; i++)
+		uv_close((uv_handle_t *)&d->signals[i], NULL);
 	net_timer_stop(&d->loop, &d->drain);
 	net_loop_stop(&d->loop);
+}
+
+static void applications_stopped(void *arg)
+{
+	loop_stop(arg);
 }
 
 static void workers_done(struct daemon *d)
@@ -65,7 +66,6 @@ static void workers_done(struct daemon *d)
 	d->state = DAEMON_STOPPING;
 	each_worker(d, worker_finish);
 	each_worker(d, worker_join);
-	d->workers_started = 0;
 	applications_stop(d->applications, applications_stopped, d);
 }
 
@@ -226,8 +226,13 @@ static int make_workers(struct daemon *d)
 static int prepare(struct daemon *d, char *why, size_t why_len)
 {
 	const struct conf *c = d->gateway.conf;
-	int err = privilege_find(&d->privilege, c, why, why_len);
+	int err = log_open(c->log_level, c->log_to);
 
+	if (err) {
+		snprintf(why, why_len, "log.to: \"%s\": %s", c->log_to, strerror(errno));
+		return err;
+	}
+	err = privilege_find(&d->privilege, c, why, why_len);
 	if (!err)
 		err = open_listeners(d, why, why_len);
 	if (!err)
@@ -242,18 +247,14 @@ static int prepare(struct daemon *d, char *why, size_t why_len)
 	return d->gateway.pools ? make_workers(d) : ERR_NO_MEMORY;
 }
 
-/* A thread that cannot start is not survived: those that run hold sockets and loops. */
 static int start(struct daemon *d)
 {
 	const struct conf *c = d->gateway.conf;
-
-	signals_start(d);
-	net_timer_init(&d->drain, on_drain_timeout);
 	int err = applications_start(d->applications, &d->loop);
-	for (; !err && d->workers_started < c->workers; d->workers_started++) {
-		err = worker_start(&d->gateway.workers[d->workers_started]);
-		if (err)
-			break;
+
+	for (unsigned i = 0; !err && i < c->workers; i++) {
+		err = worker_start(&d->gateway.workers[i]);
+		d->workers_started += !err;
 	}
 	if (err)
 		return err;
@@ -267,6 +268,8 @@ static void daemon_fini(struct daemon *d)
 {
 	struct gateway *g = &d->gateway;
 
+	for (unsigned i = 0; g->workers && i < g->conf->workers; i++)
+		worker_fini(&g->workers[i]);
 	for (size_t i = 0; g->listeners && i < g->conf->listen_count; i++)
 		listener_close(&g->listeners[i]);
 	applications_free(&d->applications);
@@ -279,12 +282,22 @@ static void daemon_fini(struct daemon *d)
 	privilege_fini(&d->privilege);
 }
 
-/* After a start that failed: what others would stumble over. */
-static void daemon_unlink(struct daemon *d)
+/* The way to a running daemon; on a failure the way back as far as it came. */
+static int daemon_up(struct daemon *d, char *why, size_t why_len)
 {
-	for (size_t i = 0; d->gateway.listeners && i < d->gateway.conf->listen_count; i++)
-		listener_close(&d->gateway.listeners[i]);
-	applications_unlink(d->applications);
+	int err = prepare(d, why, why_len);
+
+	if (err) {
+		loop_stop(d);
+		return err;
+	}
+	err = start(d);
+	/* Some of the threads run already, or processes do: they are stopped like those of a daemon that ends. */
+	if (err && d->workers_started > 0)
+		close_now(d, error_text(err));
+	else if (err)
+		applications_stop(d->applications, applications_stopped, d);
+	return err;
 }
 
 int daemon_run(const struct conf *c)
@@ -292,36 +305,27 @@ int daemon_run(const struct conf *c)
 	char why[512] = "";
 	struct daemon *d = calloc(1, sizeof *d);
 
-	if (!d) {
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
+	if (!d || net_loop_init(&d->loop) != 0) {
 		fprintf(stderr, "weir: %s\n", error_text(ERR_NO_MEMORY));
+		free(d);
 		return 1;
 	}
 	d->gateway.conf = c;
 	d->gateway.quiet = worker_quiet;
-	signal(SIGPIPE, SIG_IGN);
-	raise_descriptor_limit();
-	if (log_open(c->log_level, c->log_to) != 0) {
-		fprintf(stderr, "weir: log.to: \"%s\": %s\n", c->log_to, strerror(errno));
-		free(d);
-		return 1;
-	}
-	int err = net_loop_init(&d->loop);
-	if (!err)
-		err = prepare(d, why, sizeof why);
-	if (!err)
-		err = start(d);
-	if (err) {
-		/* The process ends here: loops and sockets go with it. Only files that others would stumble over are
-		 * removed. */
+	net_timer_init(&d->drain, on_drain_timeout);
+	/* First of all: a TERM that comes while the sockets are made is heard when the loop runs. */
+	signals_start(d);
+	int err = daemon_up(d, why, sizeof why);
+	if (err)
 		fprintf(stderr, "weir: %s\n", *why ? why : error_text(err));
-		daemon_unlink(d);
-		return 1;
-	}
 	net_loop_run(&d->loop);
-	net_loop_fini(&d->loop);
 	daemon_fini(d);
+	net_loop_fini(&d->loop);
 	free(d);
-	log_event(LOG_INFO, "stopped", LOG_S("node", c->node));
+	if (!err)
+		log_event(LOG_INFO, "stopped", LOG_S("node", c->node));
 	log_close();
-	return 0;
+	return err ? 1 : 0;
 }

@@ -81,16 +81,25 @@ static void front_finish(struct front *f)
 /* A request has left: what follows for the connection. */
 static void front_settle(struct front *f)
 {
-	if (f->request_count == 0 && (!f->keep || f->worker->draining))
+	uint64_t idle_ms = front_conf(f)->idle_timeout_ms;
+
+	if (f->request_count > 0)
+		return;
+	f->last_read = net_now(loop_of(f));
+	if (!f->keep || f->worker->draining)
 		front_finish(f);
+	else if (idle_ms > 0)
+		net_timer_start_before(loop_of(f), &f->timer, idle_ms);
 }
 
 void front_drain(struct front *f)
 {
-	bool idle = is_fcgi(f) ? fcgi_decoder_idle(&f->in.fcgi) : !f->used;
+	bool idle = f->request_count == 0 && (!is_fcgi(f) || fcgi_decoder_idle(&f->in.fcgi));
 
-	if (f->request_count == 0 && idle)
+	if (idle && f->used)
 		front_finish(f);
+	else if (idle)
+		net_timer_start_before(loop_of(f), &f->timer, FRONT_GRACE_MS);
 }
 
 /* --- for requests --- */
@@ -197,7 +206,9 @@ static void on_timer(struct net_timer *timer)
 	struct front *f = CONTAINER_OF(timer, struct front, timer);
 	const struct conf_listen *c = front_conf(f);
 
-	if (f->state == FRONT_LINGERING)
+	bool late = f->worker->draining && !f->used;
+
+	if (f->state == FRONT_LINGERING || late)
 		front_close(f, NULL);
 	else if (net_stream_full(&f->stream))
 		look_output(f);
@@ -240,8 +251,14 @@ static void on_read(struct net_stream *s, struct view data)
 		front_fcgi_read(f, data);
 	else
 		front_scgi_read(f, data);
-	if (f->state == FRONT_OPEN)
-		note_progress(f);
+	if (f->state != FRONT_OPEN)
+		return;
+	note_progress(f);
+	/* Answers of weir's own have no backend that could be paused. */
+	if (!f->choked && net_stream_backlog(&f->stream) > FRONT_BACKLOG_MAX) {
+		f->choked = true;
+		front_block(f);
+	}
 }
 
 /* The web server has gone. A clean end between requests is no news. */
@@ -275,6 +292,10 @@ static void on_drained(struct net_stream *s)
 	if (f->state == FRONT_ENDING) {
 		end_now(f);
 		return;
+	}
+	if (f->choked) {
+		f->choked = false;
+		front_unblock(f);
 	}
 	LIST_EACH (node, &f->requests)
 		request_resume_answer(CONTAINER_OF(node, struct request, link));

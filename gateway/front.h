@@ -11,7 +11,12 @@
 #include "gateway/request.h"
 #include "proto/scgi.h"
 
-enum { FRONT_VALUES_MAX = 1024, FRONT_LINGER_MS = 2000 };
+enum {
+	FRONT_VALUES_MAX = 1024,    /* content of a GET_VALUES record */
+	FRONT_GRACE_MS = 1000,      /* for the first request of a new connection, while the worker drains */
+	FRONT_LINGER_MS = 2000,     /* for the web server to read the last answer */
+	FRONT_BACKLOG_MAX = 262144, /* answers that nobody takes: above it nothing more is read */
+};
 
 struct front {
 	struct net_stream stream;
@@ -34,6 +39,7 @@ struct front {
 	uint8_t state;         /* enum front_state; changed by front_set_state() only */
 	bool waits_for_head;   /* a head is not complete, or the connection has never had a request */
 	bool used;             /* it has had a request */
+	bool choked;           /* reading stopped because of FRONT_BACKLOG_MAX */
 	bool keep;             /* stays open when its requests are done */
 	bool unread;           /* a request ended before all of its body was read */
 };

@@ -53,18 +53,6 @@ int listener_open(struct listener *l, const struct conf_listen *c, char *why, si
 	return 0;
 }
 
-void listener_close(struct listener *l)
-{
-	if (l->fd < 0)
-		return;
-	if (l->conf->address.kind == CONF_UNIX)
-		unlink(l->conf->address.path);
-	close(l->fd);
-	if (l->reserve >= 0)
-		close(l->reserve);
-	l->fd = l->reserve = -1;
-}
-
 /* --- handing over to another worker --- */
 
 struct handover {
@@ -144,23 +132,37 @@ static void take(struct listener *l, int fd)
 	give_to(least_busy(l), l, fd);
 }
 
+/* Accepts up to `max` connections; false when none was left. */
+static bool accept_some(struct listener *l, int max)
+{
+	for (int i = 0; i < max; i++) {
+		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			take(l, fd);
+		else if (errno == EMFILE || errno == ENFILE)
+			refuse_one(l);
+		else if (errno != EINTR && errno != ECONNABORTED)
+			return false;
+	}
+	return true;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct listener *l = poll->data;
 
 	(void)status;
 	(void)events;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0) {
-			take(l, fd);
-		} else if (errno == EMFILE || errno == ENFILE) {
-			refuse_one(l);
-		} else if (errno != EINTR && errno != ECONNABORTED) {
-			break;
-		}
-	}
+	(void)accept_some(l, ACCEPT_BATCH);
 	net_loop_flush(&l->worker->loop);
+}
+
+static void listener_stop(struct listener *l)
+{
+	if (!l->worker)
+		return;
+	l->worker = NULL;
+	uv_close((uv_handle_t *)&l->poll, NULL);
 }
 
 int listener_start(struct listener *l, struct worker *w)
@@ -175,10 +177,18 @@ int listener_start(struct listener *l, struct worker *w)
 	return ERR_SYSTEM;
 }
 
-void listener_stop(struct listener *l)
+void listener_close(struct listener *l)
 {
-	if (!l->worker)
+	if (l->fd < 0)
 		return;
-	l->worker = NULL;
-	uv_close((uv_handle_t *)&l->poll, NULL);
+	/* Whose connection was completed by the kernel is served: to close now would lose its request. */
+	if (l->worker && l->worker->draining && !l->worker->closing)
+		(void)accept_some(l, (int)l->conf->backlog);
+	listener_stop(l);
+	if (l->conf->address.kind == CONF_UNIX)
+		unlink(l->conf->address.path);
+	close(l->fd);
+	if (l->reserve >= 0)
+		close(l->reserve);
+	l->fd = l->reserve = -1;
 }

@@ -17,10 +17,10 @@ struct listener {
 
 /* Binds. On failure one line in `why` (owned by the caller, at least 256 bytes). */
 MUST_USE int listener_open(struct listener *l, const struct conf_listen *c, char *why, size_t why_len);
-/* Closes the socket and removes a Unix socket's file. */
-void listener_close(struct listener *l);
+MUST_USE int listener_start(struct listener *l, struct worker *w); /* before the worker's thread runs, or on it */
 
-MUST_USE int listener_start(struct listener *l, struct worker *w); /* on the worker's thread */
-void listener_stop(struct listener *l);                            /* on the worker's thread */
+/* Stops polling, closes the socket, removes a Unix socket's file: whoever connects from now on is refused. On the
+ * polling worker's thread, or when no thread runs. Safe to repeat. */
+void listener_close(struct listener *l);
 
 #endif

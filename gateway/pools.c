@@ -125,17 +125,13 @@ void applications_stop(struct applications *as, void (*stopped)(void *), void *a
 	as->stopped = stopped;
 	as->stopped_arg = arg;
 	as->running = as->count + 1;
-	for (size_t i = 0; i < as->count; i++)
-		spawn_stop(as->at[i].spawn, one_stopped, as);
-	one_stopped(as);
-}
-
-void applications_unlink(const struct applications *as)
-{
-	for (size_t i = 0; as && i < as->count; i++) {
-		if (as->at[i].fd >= 0)
-			unlink(as->at[i].address.path);
+	for (size_t i = 0; i < as->count; i++) {
+		if (as->at[i].spawn)
+			spawn_stop(as->at[i].spawn, one_stopped, as);
+		else
+			one_stopped(as); /* its start failed */
 	}
+	one_stopped(as);
 }
 
 void applications_free(struct applications **ass)
@@ -144,11 +140,12 @@ void applications_free(struct applications **ass)
 
 	if (!as)
 		return;
-	applications_unlink(as);
 	for (size_t i = 0; i < as->count; i++) {
 		struct application *p = &as->at[i];
-		if (p->fd >= 0)
+		if (p->fd >= 0) {
+			unlink(p->address.path);
 			close(p->fd);
+		}
 		spawn_free(&p->spawn);
 	}
 	free(as->at);

@@ -20,8 +20,6 @@ void applications_stop(struct applications *a, void (*stopped)(void *arg), void 
 void applications_free(struct applications **a); /* also removes the sockets */
 
 /* Only removes the sockets' files: for a start that failed. NULL is fine. */
-void applications_unlink(const struct applications *a);
-
 /* The pools for all apps. NULL: out of memory. `a` is only read. */
 MUST_USE struct pool_shared *pools_new(const struct conf *c, const struct applications *a);
 

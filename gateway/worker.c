@@ -39,10 +39,8 @@ static void stop_listening(struct worker *w)
 {
 	const struct gateway *g = w->gateway;
 
-	for (size_t i = 0; i < g->conf->listen_count; i++) {
-		if (g->listeners[i].worker == w)
-			listener_stop(&g->listeners[i]);
-	}
+	for (size_t i = w->index; i < g->conf->listen_count; i += g->conf->workers)
+		listener_close(&g->listeners[i]);
 }
 
 static void deliver_drain(struct mail *mail)
@@ -131,8 +129,8 @@ static int start_listening(struct worker *w)
 {
 	const struct gateway *g = w->gateway;
 
-	for (size_t i = 0; i < g->conf->listen_count; i++) {
-		if (i % g->conf->workers == w->index && listener_start(&g->listeners[i], w) != 0)
+	for (size_t i = w->index; i < g->conf->listen_count; i += g->conf->workers) {
+		if (listener_start(&g->listeners[i], w) != 0)
 			return ERR_SYSTEM;
 	}
 	return 0;
@@ -150,7 +148,12 @@ int worker_init(struct worker *w, struct gateway *g, unsigned index)
 	if (err)
 		return err;
 	w->pool = pool_new(g->pools, &w->loop, index);
-	return w->pool ? 0 : ERR_NO_MEMORY;
+	if (w->pool)
+		return 0;
+	net_loop_stop(&w->loop);
+	net_loop_run(&w->loop);
+	net_loop_fini(&w->loop);
+	return ERR_NO_MEMORY;
 }
 
 int worker_start(struct worker *w)
@@ -159,12 +162,26 @@ int worker_start(struct worker *w)
 
 	if (err)
 		return err;
-	return pthread_create(&w->thread, NULL, run, w) == 0 ? 0 : ERR_SYSTEM;
+	w->running = pthread_create(&w->thread, NULL, run, w) == 0;
+	return w->running ? 0 : ERR_SYSTEM;
 }
 
 void worker_join(struct worker *w)
 {
 	pthread_join(w->thread, NULL);
+	w->running = false;
+}
+
+void worker_fini(struct worker *w)
+{
+	if (!w->pool)
+		return;
+	INVARIANT(!w->running);
+	if (!w->quiet) { /* it never ran: its loop has not been told yet */
+		stop_listening(w);
+		net_loop_stop(&w->loop);
+		net_loop_run(&w->loop);
+	}
 	request_free_spares(w);
 	net_loop_fini(&w->loop);
 	buf_fini(&w->scratch);

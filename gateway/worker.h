@@ -36,6 +36,7 @@ struct worker {
 	struct buf scratch;      /* an answer's head; only good within a call */
 	struct buf path;         /* a request's path; the same */
 	struct net_timer expiry; /* expires this worker's share of the session table */
+	bool running;            /* the thread is there; main thread only */
 	bool draining, closing, quiet;
 	struct mail drain, close, finish;
 };
@@ -52,7 +53,9 @@ MUST_USE int worker_start(struct worker *w);
 void worker_drain(struct worker *w);
 void worker_close(struct worker *w);
 void worker_finish(struct worker *w);
-void worker_join(struct worker *w); /* waits for the thread and frees */
+void worker_join(struct worker *w); /* waits for the thread */
+/* Frees what worker_init() made; after worker_join(), or when it never ran. Safe on one that was not made. */
+void worker_fini(struct worker *w);
 
 /* A front connection or a zombie request is gone; to be called by their owners. */
 void worker_look_quiet(struct worker *w);

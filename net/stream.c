@@ -84,17 +84,24 @@ void net_stream_read_stop(struct net_stream *s)
 
 /* --- opening --- */
 
-static int stream_init(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd, bool is_unix)
+/* Small records go at once; a host that has gone without a word is noticed, sooner or later. */
+static void set_tcp_options(int fd)
 {
 	int on = 1;
 
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+static int stream_init(struct net_stream *s, struct net_loop *l, const struct net_stream_ops *ops, int fd, bool is_unix)
+{
 	memset(s, 0, sizeof *s);
 	s->loop = l;
 	s->ops = ops;
 	s->fd = fd;
 	list_init(&s->dirty);
 	if (!is_unix)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+		set_tcp_options(fd);
 	int rc = uv_poll_init(&l->uv, &s->poll, fd);
 	if (rc != 0) {
 		close(fd);
