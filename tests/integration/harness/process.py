@@ -17,6 +17,12 @@ def find(program):
     return path
 
 
+def leashed(argv):
+    """The same program, but it is told to end when the thread that started it ends: a test run that is killed leaves
+    nothing behind either."""
+    return [find("setpriv"), "--pdeathsig", "TERM", "--", find(argv[0]), *argv[1:]]
+
+
 class Process:
     def __init__(self, name, argv, log_path, env=None, cwd=None, stdin=None):
         self.name = name
@@ -24,7 +30,7 @@ class Process:
         self._log = open(log_path, "ab")
         full = dict(os.environ)
         full.update(env or {})
-        self._popen = subprocess.Popen(argv, stdout=self._log, stderr=self._log, cwd=cwd, env=full,
+        self._popen = subprocess.Popen(leashed(argv), stdout=self._log, stderr=self._log, cwd=cwd, env=full,
                                        stdin=subprocess.DEVNULL if stdin is None else stdin, start_new_session=True)
         self.pid = self._popen.pid
 
