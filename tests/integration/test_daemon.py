@@ -386,6 +386,7 @@ class TestNode(Case):
             os.makedirs(self.scope.path(name), exist_ok=True)
             shutil.chown(self.scope.path(name), "nobody", "daemon")
         site = Site(self.scope, None, node='user = "nobody"\n  group = "daemon"')
+        self.assertEqual(site.ask("").status, 200)  # it listens before it drops its privileges
         with open("/proc/%d/status" % site.weir.pid) as f:
             fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
         self.assertEqual(set(fields["Gid"].split()), {str(group.gr_gid)})

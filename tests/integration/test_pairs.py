@@ -220,5 +220,42 @@ class TestHaproxyMpx(Pair, Case):
     gives_up = True
 
 
+class TestHttps(Case):
+    """The web server says that the request came over HTTPS, and the cookie is marked Secure."""
+
+    @classmethod
+    def start_shared(cls, scope):
+        cls.tls = servers.certificate(scope)
+        cls.app = apps.Libfcgi(scope, processes=2)
+        cls.listens = {"fastcgi": address.tcp(), "scgi": address.tcp()}
+        weir.Weir(scope, [(where, protocol, "") for protocol, where in cls.listens.items()],
+                  [weir.app("main", [cls.app.text()], "", "")])
+
+    def check(self, kind):
+        server = kind(self.scope, self.listens[kind.protocol], apps.APPS, self.tls)
+        with web.Browser(server.where, tls=True) as browser:
+            self.assertEqual(browser.ask("/app.php?set=x").status, 200)
+            self.assertIn("secure", browser.jar.attributes["WEIRSID"])
+            self.assertEqual(json.loads(browser.ask("/app.php").body)["env"]["SESSION_DATA"], "x")
+            browser.ask("/app.php?end=1")
+            self.assertNotIn("WEIRSID", browser.jar.values)
+        plain = kind(self.scope, self.listens[kind.protocol], apps.APPS)
+        with web.Browser(plain.where) as browser:
+            browser.ask("/app.php?set=x", headers={"Https": "on", "X-Forwarded-Proto": "https"})
+            self.assertNotIn("secure", browser.jar.attributes["WEIRSID"])
+
+    def test_nginx(self):
+        self.check(servers.Nginx)
+
+    def test_nginx_scgi(self):
+        self.check(servers.NginxScgi)
+
+    def test_apache(self):
+        self.check(servers.Apache)
+
+    def test_apache_scgi(self):
+        self.check(servers.ApacheScgi)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -1,6 +1,7 @@
 """The web servers, with the very configurations that examples/ shows. Each gets a small main file of the test's own,
 which says the port and includes the example."""
 import os
+import subprocess
 
 from . import address, case, process
 
@@ -14,8 +15,9 @@ class Server:
     protocol = "fastcgi"
     stop_signal = 15
 
-    def __init__(self, scope, upstream, root):
-        self.scope, self.upstream, self.root = scope, upstream, root
+    def __init__(self, scope, upstream, root, tls=None):
+        """tls: (certificate, key) files, for the servers whose main file is the test's own."""
+        self.scope, self.upstream, self.root, self.tls = scope, upstream, root, tls
         self.port = address.free_port()
         self.where = "127.0.0.1:%d" % self.port
         argv, env = self.command()
@@ -51,13 +53,13 @@ http {
 %s
   upstream weir { server %s; %s }
   server {
-    listen %s;
+    listen %s;%s
     root %s;
     include %s;
   }
 }
-""" % (self.scope.fresh("pid"), temp, self.upstream, self.keepalive, self.where, self.root,
-            os.path.join(EXAMPLES, self.example)))
+""" % (self.scope.fresh("pid"), temp, self.upstream, self.keepalive, self.where + (" ssl" if self.tls else ""),
+            " ssl_certificate %s; ssl_certificate_key %s;" % self.tls if self.tls else "", self.root, os.path.join(EXAMPLES, self.example)))
         return [process.find("nginx"), "-e", "stderr", "-c", conf], None
 
 
@@ -73,7 +75,9 @@ class Apache(Server):
     modules = ("mpm_event", "authz_core", "env", "proxy", "proxy_fcgi")
 
     def command(self):
-        load = "".join("LoadModule %s_module %s/mod_%s.so\n" % (m, APACHE_MODULES, m) for m in self.modules)
+        modules = self.modules + (("socache_shmcb", "ssl") if self.tls else ())
+        tls = "SSLEngine on\n  SSLCertificateFile %s\n  SSLCertificateKeyFile %s" % self.tls if self.tls else ""
+        load = "".join("LoadModule %s_module %s/mod_%s.so\n" % (m, APACHE_MODULES, m) for m in modules)
         user = "User www-data\nGroup www-data\n" if os.geteuid() == 0 else ""
         run = self.scope.fresh("apache")
         os.mkdir(run)
@@ -94,10 +98,11 @@ KeepAlive On
 Define %(define)s %(upstream)s
 Define APP_ROOT %(root)s
 <VirtualHost *>
+  %(tls)s
   Include %(example)s
 </VirtualHost>
 """ % {"run": run, "where": self.where, "define": self.define, "upstream": self.upstream, "root": self.root,
-            "example": os.path.join(EXAMPLES, self.example)})
+            "example": os.path.join(EXAMPLES, self.example), "tls": tls})
         return [process.find("apache2"), "-DFOREGROUND", "-f", conf], None
 
 
@@ -154,3 +159,12 @@ class Haproxy(Server):
 
 class HaproxyMpx(Haproxy):
     example = "haproxy/mpx.cfg"
+
+
+def certificate(scope):
+    """(certificate, key) files for localhost, good for a day."""
+    cert, key = scope.fresh("cert.pem"), scope.fresh("key.pem")
+    subprocess.run([process.find("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+                   check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return cert, key

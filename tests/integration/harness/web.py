@@ -1,5 +1,6 @@
 """An HTTP client with a cookie jar, and a raw one."""
 import http.client
+import ssl
 
 from . import address, cgi, wait
 
@@ -24,11 +25,16 @@ class Answer:
 class Browser:
     """One client: keeps its connection and its cookies."""
 
-    def __init__(self, where, host=None, timeout=60):
+    def __init__(self, where, host=None, timeout=60, tls=False):
         _, (name, port) = address.split(where)
         self.host = host
         self.jar = cgi.Jar()
-        self.connection = http.client.HTTPConnection(name, port, timeout=timeout)
+        if tls:
+            # The certificate is the test's own; whether browsers trust it is not the question.
+            context = ssl._create_unverified_context()
+            self.connection = http.client.HTTPSConnection(name, port, timeout=timeout, context=context)
+        else:
+            self.connection = http.client.HTTPConnection(name, port, timeout=timeout)
 
     def __enter__(self):
         return self
