@@ -40,6 +40,7 @@ struct conn {
 	const struct conn_events *events; /* static; while BUSY */
 	void *owner;                      /* borrowed; while BUSY */
 	struct pool_ticket *ticket;       /* borrowed; while CONNECTING: who waits for it; NULL: nobody any more */
+	struct instant idle_since;        /* while IDLE in the pool's list */
 	struct net_timer timer;           /* CONNECTING: connect-timeout; IDLE: idle-timeout */
 };
 

@@ -9,7 +9,11 @@
 
 #include <stdlib.h>
 
-enum { RETRY_FIRST_MS = 10, RETRY_MAX_MS = 200 };
+enum {
+	RETRY_FIRST_MS = 10, /* after a full backlog */
+	RETRY_MAX_MS = 200,
+	POOL_SETTLED_MS = 100, /* see take_settled() */
+};
 
 static const struct net_stream_ops conn_ops;
 
@@ -66,6 +70,7 @@ static void conn_keep(struct conn *c)
 	}
 	conn_set_state(c, CONN_IDLE);
 	c->kept = true;
+	c->idle_since = net_now(c->pool->loop);
 	list_append(idle_of(c), &c->link);
 	atomic_fetch_add(&b->idle, 1);
 	net_timer_start(c->pool->loop, &c->timer, b->o.idle_timeout_ms);
@@ -88,7 +93,7 @@ static void conn_pass_on(struct conn *c, bool reusable)
 		conn_drop(c);
 	} else {
 		atomic_fetch_add(&backend_of(c)->active, 1);
-		if (reusable && t->pool == p && !t->fresh) {
+		if (reusable && t->pool == p && !t->fresh && !t->careful) {
 			conn_set_state(c, CONN_IDLE);
 			t->conn = c;
 			c->ticket = t;
@@ -137,14 +142,25 @@ static bool tried(const struct pool_ticket *t, size_t backend)
 	return (t->tried >> backend) & 1;
 }
 
-/* A kept connection of the backend, alive as far as one can know. */
-static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
+static struct conn *newest_idle(struct list *idle)
 {
-	struct list *idle = &t->pool->idle[t->app][backend];
+	return CONTAINER_OF(idle->prev, struct conn, link);
+}
 
-	while (!list_empty(idle) && !t->fresh) {
-		struct conn *c = CONTAINER_OF(idle->prev, struct conn, link);
-		if (!t->careful || !net_stream_stale(&c->stream)) {
+static struct conn *oldest_idle(struct list *idle)
+{
+	return CONTAINER_OF(idle->next, struct conn, link);
+}
+
+/* For a request that must not run twice: one that has proved, by staying open for a while, that the backend keeps it.
+ * A backend that is about to close does so right after its answer; a request sent into that gap might be lost. */
+static struct conn *take_settled(struct list *idle, struct instant now)
+{
+	while (!list_empty(idle)) {
+		struct conn *c = oldest_idle(idle);
+		if (instant_since_ms(now, c->idle_since) < POOL_SETTLED_MS)
+			return NULL;
+		if (!net_stream_stale(&c->stream)) {
 			conn_set_state(c, CONN_IDLE);
 			return c;
 		}
@@ -153,9 +169,36 @@ static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
 	return NULL;
 }
 
+/* A kept connection of the backend that is good for this request; NULL: it needs a new one. */
+static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
+{
+	struct list *idle = &t->pool->idle[t->app][backend];
+
+	if (t->fresh || list_empty(idle))
+		return NULL;
+	if (t->careful)
+		return take_settled(idle, net_now(t->pool->loop));
+	struct conn *c = newest_idle(idle);
+	conn_set_state(c, CONN_IDLE);
+	return c;
+}
+
+/* A free slot, or that of a kept connection, which is closed for it. */
+static bool take_slot(struct pool_ticket *t, uint16_t backend)
+{
+	struct list *idle = &t->pool->idle[t->app][backend];
+
+	if (slot_reserve(&app_of(t->pool, t->app)->backends[backend]))
+		return true;
+	if (list_empty(idle))
+		return false;
+	conn_close(oldest_idle(idle));
+	return true;
+}
+
 static bool has_kept(const struct pool_ticket *t, size_t backend)
 {
-	return !t->fresh && !list_empty(&t->pool->idle[t->app][backend]);
+	return !list_empty(&t->pool->idle[t->app][backend]);
 }
 
 /* Which backend, among those that have a kept connection or a free slot. One that is due for a trial comes first. */
@@ -192,18 +235,18 @@ static int try_now(struct pool_ticket *t, bool last_resort, struct conn **c)
 			return ERR_BUSY;
 		struct shared_backend *b = &app->backends[i];
 		*c = take_idle(t, (uint16_t)i);
-		if (!*c && !slot_reserve(b))
+		if (!*c && !take_slot(t, (uint16_t)i))
 			continue;
 		atomic_fetch_add(&b->active, 1);
 		int err = *c ? 0 : conn_start(t, (uint16_t)i);
-		if (!err)
-			return 0;
-		atomic_fetch_sub(&b->active, 1);
-		slot_free(t->pool->shared, app, b);
-		if (err == ERR_NO_MEMORY)
-			return err;
-		health_failed(app, b, net_now(t->pool->loop));
-		t->tried |= UINT64_C(1) << i;
+		if (err) {
+			/* No descriptor or no memory here: not the backend's fault, and the next one would fare no
+			 * better. */
+			atomic_fetch_sub(&b->active, 1);
+			slot_free(t->pool->shared, app, b);
+			return ERR_NO_MEMORY;
+		}
+		return 0;
 	}
 }
 
@@ -499,10 +542,10 @@ static void deliver_trim(struct mail *mail)
 		for (size_t i = 0; i < app->backend_count; i++) {
 			struct list *idle = &p->idle[a][i];
 			while (atomic_load(&app->waiting) > 0 && !list_empty(idle)) {
-				struct conn *c = CONTAINER_OF(idle->next, struct conn, link);
+				struct conn *c = oldest_idle(idle);
 				conn_set_state(c, CONN_IDLE);
 				conn_pass_on(c, true);
-				if (!list_empty(idle) && idle->prev == &c->link)
+				if (!list_empty(idle) && newest_idle(idle) == c)
 					break; /* nobody could use it: it was kept again */
 			}
 		}

@@ -66,7 +66,7 @@ struct pool_ticket {
 	bool queued; /* pushed, and neither removed nor granted as far as this worker knows */
 	bool cancelled;
 	bool fresh;   /* take no kept connection: the last one was stale */
-	bool careful; /* check that a kept connection is alive: the request must not be repeated */
+	bool careful; /* the request must not be repeated: no kept connection that could be about to close */
 };
 
 void pool_ticket_init(struct pool_ticket *t, struct pool *p, uint16_t app,
