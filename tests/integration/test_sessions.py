@@ -410,11 +410,12 @@ class TestExclusive(SessionCase):
         with self.site.client() as client:
             client.start(self.site.params("gate=held", jar=jar), request_id=1)
             self.site.wait_at("held")
+            before = len(self.site.backend.requests)
             for i in range(2, 20):  # far more than the four connections
                 client.start(self.site.params("", jar=jar), request_id=i)
             client.start(self.site.params("", jar=other), request_id=20)
             self.assertEqual(client.response(20).status, 200)
-            self.assertEqual(self.site.backend.running, 1)
+            self.assertEqual(len(self.site.backend.requests), before + 1)
             self.site.open("held")
             for i in range(1, 20):
                 self.assertEqual(client.response(i).status, 200)
@@ -522,10 +523,14 @@ class TestExclusive(SessionCase):
             client.start(self.site.params("gate=ending&end=1", jar=jar), request_id=1)
             self.site.wait_at("ending")
             client.start(self.site.params("", jar=jar), request_id=2)
+            client.start(self.site.params("set=zombie", jar=jar), request_id=3)
             self.site.open("ending")
             self.assert_expires(client.response(1))
-            answer = client.response(2)
-            self.assertEqual(json.loads(answer.body)["SESSION_STATE"], "none")
+            for request_id in (2, 3):
+                answer = client.response(request_id)
+                self.assertEqual(json.loads(answer.body)["SESSION_STATE"], "none")
+                self.assertEqual([value for value, _ in cookies(answer) if value], [],
+                                 "who began before the end made a session after it")
 
 
 class TestLockWait(SessionCase):
