@@ -405,7 +405,7 @@ class TestBounds(Case):
                 self.assertTrue(client.closed())
         self.assertEqual(idle.ask(site.params()).status, 200)
         idle.close()
-        self.assertEqual(site.backend.running, 0)
+        wait.until(lambda: site.backend.running == 0, "the end of the request that was cut off")
 
     def test_slow_loris_scgi(self):
         site = Site(self.scope, None, front="scgi", listen="read-timeout = 300ms")

@@ -70,12 +70,13 @@ class Streaming(Case):
                     log="level = warn to = stderr")
 
     def assert_small(self, site):
-        if "asan" not in site.weir.program or LARGE:
-            self.assertLess(site.weir.peak_kib(), self.limit(site))
+        self.assertLess(site.weir.peak_kib(), self.limit(site))
 
     def limit(self, site):
         # A sanitizer's own tables and the redzones.
-        return PEAK_KIB if not sanitized(site.weir.program) else 6 * PEAK_KIB
+        program = site.weir.program
+        bare = not weir.instrumented(program, b"__asan_init") and not weir.instrumented(program, b"__tsan_init")
+        return PEAK_KIB if bare else 6 * PEAK_KIB
 
     def send_body(self, site, client, size, query=""):
         params = site.params(query, method="POST", body_length=size)
@@ -143,11 +144,6 @@ class Streaming(Case):
             client.start(site.params(str(size)))
         self.assertEqual(self.read_answer(site, client), size)
         self.assert_small(site)
-
-
-def sanitized(program):
-    with open(program, "rb") as f:
-        return b"__asan_init" in f.read()
 
 
 class TestLarge(Streaming):

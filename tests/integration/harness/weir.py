@@ -31,6 +31,11 @@ def environment():
     }
 
 
+def instrumented(program, symbol):
+    with open(program, "rb") as f:
+        return symbol in f.read()
+
+
 SMALL = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=1:malloc_context_size=2"}
 """For tests that look at memory, in case there is no release build: what was freed does not linger."""
 
@@ -108,6 +113,8 @@ class Weir:
             return
         self._stopped = True
         early = self.process.poll()
+        if early is None and instrumented(self.program, b"__tsan_init"):
+            self._stop_tsan(number)
         got = self.process.stop(number, bound=wait.BOUND)
         text = self.process.log()
         for report in REPORTS:
@@ -117,6 +124,15 @@ class Weir:
             raise AssertionError("weir ended by itself with %s:\n%s" % (early, text[-4000:]))
         if self.check and got != code:
             raise AssertionError("weir ended with %s instead of %d:\n%s" % (got, code, text[-4000:]))
+
+    def _stop_tsan(self, number):
+        """ThreadSanitizer keeps a signal that arrives just before a thread blocks until that thread wakes up: once in
+        a thousand runs nothing happens. Then it is sent again."""
+        self.process.send(number)
+        try:
+            self.process.wait(8)
+        except wait.TimeOut:
+            pass
 
     def wait_exit(self, bound=wait.BOUND):
         """For tests that end it themselves: the exit code, after a look for sanitizer reports."""
