@@ -609,7 +609,6 @@ static void one_that_fails_is_left_alone(void **unused)
 	(void)unused;
 	options[0].health.fails = 3;
 	options[0].weight = 100;
-	options[1].connections = 2; /* one for each worker, so that there is always room */
 	application_refuse(&apps[0]);
 	bed_make(2, 2);
 	for (unsigned i = 0; i < 3; i++) {
@@ -668,6 +667,22 @@ static void it_is_not_asked_before_its_time(void **unused)
 		request_finish(request_hold(0));
 	assert_int_equal(apps[0].accepted, 0);
 	assert_true(stats(0).down);
+}
+
+/* It would be asked at once, and could be silent for the whole connect-timeout. */
+static void one_that_is_well_and_busy_is_worth_waiting_for(void **unused)
+{
+	(void)unused;
+	bed_with_one_down(100000);
+	struct request *a = request_hold(0);
+	struct request *b = request_take(0);
+	struct request *c = request_take(0);
+	assert_int_equal(b->state, WAITING);
+	b->runs = c->runs = true;
+	request_finish(a);
+	AWAIT(b->state == DONE && c->state == DONE);
+	assert_int_equal(apps[0].accepted, 0);
+	assert_int_equal(b->ticket.tried | c->ticket.tried, 0);
 }
 
 /* Better one that is said to be down than none. */
@@ -869,6 +884,7 @@ int main(void)
 	    TEST(one_that_fails_is_left_alone),
 	    TEST(one_that_is_back_is_used_again),
 	    TEST(it_is_not_asked_before_its_time),
+	    TEST(one_that_is_well_and_busy_is_worth_waiting_for),
 	    TEST(the_only_one_is_asked_though_it_is_down),
 	    TEST(only_its_own_failures_count),
 	    TEST(a_backend_that_dies_fails_the_request),
