@@ -82,7 +82,8 @@ def accepts(text):
         connect(text, 2).close()
         return True
     except OSError as error:
-        if error.errno in (errno.ECONNREFUSED, errno.ENOENT, errno.EAGAIN, None):
+        # EACCES: bound, and its mode is not set yet.
+        if error.errno in (errno.ECONNREFUSED, errno.ENOENT, errno.EAGAIN, errno.EACCES, None):
             return False
         raise
 

@@ -1,4 +1,5 @@
 """The applications: PHP-FPM with app.php, libfcgi's echo, Python's SCGI server. Each listens on a Unix socket."""
+import grp
 import os
 import re
 import subprocess
@@ -68,7 +69,9 @@ class PhpFpm(App):
 
     def start(self):
         listen = self.where[5:] if self.where.startswith("unix:") else self.where
-        user = "user = root\ngroup = root\nlisten.group = root\n" if os.geteuid() == 0 else ""
+        user = "listen.group = %s\n" % grp.getgrgid(os.getegid()).gr_name
+        if os.geteuid() == 0:
+            user += "user = root\ngroup = root\n"
         doc_root = ("php_admin_value[doc_root] = %s\nphp_admin_value[cgi.fix_pathinfo] = 0\n" % self.root
                     if self.doc_root else "")
         main = self.scope.fresh("fpm.conf")
