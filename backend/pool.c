@@ -265,8 +265,8 @@ static struct conn *take(struct pool_ticket *t, bool again, int *err)
 	*err = ERR_BUSY;
 	if (again || atomic_load(&app->waiting) == 0) {
 		*err = try_now(t, false, &c);
-		/* Better one that is said to be down than none. */
-		if (*err == ERR_BUSY && !all_tried(t))
+		/* Better one that is said to be down than none; but one that is well and busy is worth waiting for. */
+		if (*err == ERR_BUSY && !all_tried(t) && !health_hope(app, t))
 			*err = try_now(t, true, &c);
 	}
 	if (*err != ERR_BUSY)

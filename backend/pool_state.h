@@ -13,6 +13,7 @@ struct shared_backend {
 	atomic_uint active;          /* requests that run on it or connect to it */
 	atomic_uint idle;            /* kept connections without a request, over all workers */
 	atomic_bool unwell;          /* health.fails > 0: look at it, under the app's lock */
+	atomic_bool down;            /* policy_down(health) */
 	struct policy_health health; /* guarded by the app's lock */
 };
 
@@ -66,6 +67,9 @@ struct pool_ticket *queue_pop(struct shared_app *app, const struct pool *p, uint
 
 /* True: it was queued, and is idle now. */
 bool queue_remove(struct shared_app *app, struct pool_ticket *t);
+
+/* Whether a backend that the ticket has not tried is not down: then it is worth waiting for. */
+bool health_hope(const struct shared_app *app, const struct pool_ticket *t);
 
 void health_failed(struct shared_app *app, struct shared_backend *b, struct instant now);
 void health_succeeded(struct shared_app *app, struct shared_backend *b);

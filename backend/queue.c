@@ -114,14 +114,31 @@ bool queue_remove(struct shared_app *app, struct pool_ticket *t)
 	return queued;
 }
 
-/* With the lock held: a backend with a free slot for the ticket, reserved. */
-static int reserve_for(struct shared_app *app, const struct pool_ticket *t)
+bool health_hope(const struct shared_app *app, const struct pool_ticket *t)
 {
 	for (size_t i = 0; i < app->backend_count; i++) {
-		if (wants(t, (uint16_t)i) && slot_reserve(&app->backends[i]))
-			return (int)i;
+		if (wants(t, (uint16_t)i) && !atomic_load_explicit(&app->backends[i].down, memory_order_relaxed))
+			return true;
 	}
-	return -1;
+	return false;
+}
+
+/* With the lock held: a backend with a free slot for the ticket, reserved. One that is down only when all are. */
+static int reserve_for(struct shared_app *app, const struct pool_ticket *t)
+{
+	struct policy_candidate c[POOL_BACKENDS_MAX];
+	bool hope = health_hope(app, t);
+	int best;
+
+	for (size_t i = 0; i < app->backend_count; i++) {
+		struct shared_backend *b = &app->backends[i];
+		c[i].weight = b->o.weight;
+		c[i].active = atomic_load(&b->active);
+		c[i].usable = wants(t, (uint16_t)i) && !(hope && atomic_load(&b->down));
+	}
+	while ((best = policy_pick(c, app->backend_count, 0)) != POLICY_NONE && !slot_reserve(&app->backends[best]))
+		c[best].usable = false;
+	return best;
 }
 
 /* Idle connections of the backends in `wanted` hold slots that somebody waits for: all workers look through theirs. */
@@ -174,6 +191,7 @@ void health_failed(struct shared_app *app, struct shared_backend *b, struct inst
 	bool down = policy_failed(&b->health, &b->o.health, now);
 	uint64_t wait = b->health.backoff_ms;
 	atomic_store(&b->unwell, true);
+	atomic_store(&b->down, policy_down(&b->health));
 	pthread_mutex_unlock(&app->lock);
 	if (down)
 		log_event(LOG_WARN, "backend_down", LOG_S("app", app->name), LOG_S("backend", b->o.name),
@@ -187,6 +205,7 @@ void health_succeeded(struct shared_app *app, struct shared_backend *b)
 	pthread_mutex_lock(&app->lock);
 	bool up = policy_succeeded(&b->health);
 	atomic_store(&b->unwell, false);
+	atomic_store(&b->down, false);
 	pthread_mutex_unlock(&app->lock);
 	if (up)
 		log_event(LOG_INFO, "backend_up", LOG_S("app", app->name), LOG_S("backend", b->o.name));

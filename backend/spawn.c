@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -105,13 +106,11 @@ static int outlet_open(struct spawn *s)
 
 /* --- processes --- */
 
-/* In the child, between fork and exec: async-signal-safe calls only. Every other descriptor is close-on-exec. */
+/* In the child, between fork and exec: async-signal-safe calls only. */
 static _Noreturn void become(const struct spawn *s, pid_t parent)
 {
 	sigset_t none;
-	int null = open("/dev/null", O_RDWR);
 
-	(void)null;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int sig = 1; sig < 32; sig++)
@@ -122,6 +121,7 @@ static _Noreturn void become(const struct spawn *s, pid_t parent)
 		_exit(126); /* weir died in between */
 	if (dup2(s->o.listen_fd, 0) < 0 || dup2(s->outlet_write, 1) < 0 || dup2(s->outlet_write, 2) < 0)
 		_exit(126);
+	(void)close_range(3, UINT_MAX, 0); /* also what weir itself was started with */
 	/* The socket is shared with weir's bookkeeping, which needs it non-blocking; an application expects to block.
 	 */
 	fcntl(0, F_SETFL, fcntl(0, F_GETFL) & ~O_NONBLOCK);

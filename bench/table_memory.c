@@ -78,7 +78,7 @@ static void visit(struct job *j, uint32_t n, bool reads, bool commits)
 
 	must(sess_table_open(j->table, 0, &id, SESS_LOCK_EXCLUSIVE, &w, clock_now(), &h) == SESS_OPENED, "open");
 	if (reads) {
-		sess_table_read(j->table, &h, clock_now(), &snap);
+		sess_table_read(j->table, &h, &snap);
 		sess_state_unref(snap.state);
 	}
 	if (commits)

@@ -23,8 +23,9 @@ enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_CLO
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
 enum { SIGNALS = sizeof signals / sizeof *signals };
 
-struct quiet_mail {
-	struct mail mail;
+/* From a worker: how far it has got on the way to the end. */
+struct progress {
+	struct mail unlistened, quiet;
 	struct daemon *daemon;
 };
 
@@ -34,9 +35,9 @@ struct daemon {
 	uv_signal_t signals[SIGNALS];
 	struct privilege privilege;
 	struct applications *applications;
-	struct quiet_mail *quiet; /* one for each worker */
+	struct progress *progress; /* one for each worker */
 	struct net_timer drain;
-	unsigned workers_started, workers_quiet;
+	unsigned workers_started, workers_unlistened, workers_quiet;
 	enum daemon_state state;
 };
 
@@ -71,18 +72,33 @@ static void workers_done(struct daemon *d)
 
 static void deliver_quiet(struct mail *mail)
 {
-	struct daemon *d = CONTAINER_OF(mail, struct quiet_mail, mail)->daemon;
+	struct daemon *d = CONTAINER_OF(mail, struct progress, quiet)->daemon;
 
 	if (++d->workers_quiet == d->workers_started)
 		workers_done(d);
 }
 
-/* On a worker's thread. */
+static void deliver_unlistened(struct mail *mail)
+{
+	struct daemon *d = CONTAINER_OF(mail, struct progress, unlistened)->daemon;
+
+	if (++d->workers_unlistened == d->workers_started && d->state == DAEMON_DRAINING)
+		each_worker(d, worker_drain);
+}
+
+/* Both on a worker's thread. */
 static void worker_quiet(struct gateway *g, unsigned worker)
 {
 	struct daemon *d = (struct daemon *)g;
 
-	net_loop_post(&d->loop, &d->quiet[worker].mail);
+	net_loop_post(&d->loop, &d->progress[worker].quiet);
+}
+
+static void worker_unlistened(struct gateway *g, unsigned worker)
+{
+	struct daemon *d = (struct daemon *)g;
+
+	net_loop_post(&d->loop, &d->progress[worker].unlistened);
 }
 
 static void close_now(struct daemon *d, const char *reason)
@@ -104,7 +120,7 @@ static void drain(struct daemon *d)
 	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", d->gateway.conf->drain_timeout_ms));
 	d->state = DAEMON_DRAINING;
 	net_timer_start(&d->loop, &d->drain, d->gateway.conf->drain_timeout_ms);
-	each_worker(d, worker_drain);
+	each_worker(d, worker_unlisten); /* and drain when the last one has */
 }
 
 /* --- signals --- */
@@ -187,7 +203,7 @@ static int open_listeners(struct daemon *d, char *why, size_t why_len)
 static int make_table(struct daemon *d, char *why, size_t why_len)
 {
 	struct gateway *g = &d->gateway;
-	struct sess_table_options o = {.max_bytes = g->conf->memory_max};
+	struct sess_table_options o = {.max_bytes = g->conf->memory_max, .wall = clock_wall()};
 	uint8_t secret[SESS_SECRET_BYTES];
 
 	int err = secret_load(g->conf->state_dir, secret);
@@ -208,13 +224,15 @@ static int make_workers(struct daemon *d)
 	unsigned n = g->conf->workers;
 
 	g->workers = calloc(n, sizeof *g->workers);
-	d->quiet = calloc(n, sizeof *d->quiet);
-	if (!g->workers || !d->quiet)
+	d->progress = calloc(n, sizeof *d->progress);
+	if (!g->workers || !d->progress)
 		return ERR_NO_MEMORY;
 	for (unsigned i = 0; i < n; i++) {
-		list_init(&d->quiet[i].mail.link);
-		d->quiet[i].mail.deliver = deliver_quiet;
-		d->quiet[i].daemon = d;
+		list_init(&d->progress[i].unlistened.link);
+		list_init(&d->progress[i].quiet.link);
+		d->progress[i].unlistened.deliver = deliver_unlistened;
+		d->progress[i].quiet.deliver = deliver_quiet;
+		d->progress[i].daemon = d;
 		int err = worker_init(&g->workers[i], g, i);
 		if (err)
 			return err;
@@ -271,14 +289,14 @@ static void daemon_fini(struct daemon *d)
 	for (unsigned i = 0; g->workers && i < g->conf->workers; i++)
 		worker_fini(&g->workers[i]);
 	for (size_t i = 0; g->listeners && i < g->conf->listen_count; i++)
-		listener_close(&g->listeners[i]);
+		listener_close(&g->listeners[i], false);
 	applications_free(&d->applications);
 	pool_shared_free(&g->pools);
 	if (g->table)
 		sess_table_free(&g->table);
 	free(g->listeners);
 	free(g->workers);
-	free(d->quiet);
+	free(d->progress);
 	privilege_fini(&d->privilege);
 }
 
@@ -313,6 +331,7 @@ int daemon_run(const struct conf *c)
 		return 1;
 	}
 	d->gateway.conf = c;
+	d->gateway.unlistened = worker_unlistened;
 	d->gateway.quiet = worker_quiet;
 	net_timer_init(&d->drain, on_drain_timeout);
 	/* First of all: a TERM that comes while the sockets are made is heard when the loop runs. */

@@ -134,11 +134,11 @@ void front_refuse(struct front *f, uint16_t id, uint8_t protocol_status)
 
 void front_cut(struct front *f, const struct request *r)
 {
-	if (is_fcgi(f) && f->request_count > 0) {
-		fcgi_put_end(net_stream_out(&f->stream), r->id, 1, FCGI_REQUEST_COMPLETE);
-		return;
-	}
-	front_finish(f);
+	/* To close the connection would cut the others too. A status other than COMPLETE is what is left to say so. */
+	if (is_fcgi(f) && f->request_count > 0)
+		fcgi_put_end(net_stream_out(&f->stream), r->id, 1, FCGI_OVERLOADED);
+	else
+		front_finish(f);
 }
 
 void front_block(struct front *f)
@@ -180,6 +180,20 @@ static bool body_expected(struct front *f)
 	return false;
 }
 
+/* Whether a head is under way, and since when: the oldest that is not complete, or the start of a lone record. */
+static bool head_expected(struct front *f, struct instant *since)
+{
+	LIST_EACH (node, &f->requests) {
+		struct request *r = CONTAINER_OF(node, struct request, link);
+		if (r->state == REQUEST_HEAD) {
+			*since = r->since;
+			return true;
+		}
+	}
+	*since = f->head_since;
+	return f->request_count == 0 && (f->cut || !f->used);
+}
+
 /* Closes if `limit_ms` have gone by since `since`; looks again when they will have. */
 static void look_since(struct front *f, struct instant since, uint64_t limit_ms, const char *reason)
 {
@@ -207,13 +221,14 @@ static void on_timer(struct net_timer *timer)
 	const struct conf_listen *c = front_conf(f);
 
 	bool late = f->worker->draining && !f->used;
+	struct instant since;
 
 	if (f->state == FRONT_LINGERING || late)
 		front_close(f, NULL);
 	else if (net_stream_full(&f->stream))
 		look_output(f);
-	else if (f->waits_for_head)
-		look_since(f, f->head_since, c->read_timeout_ms, "no complete request in read-timeout");
+	else if (head_expected(f, &since))
+		look_since(f, since, c->read_timeout_ms, "no complete request in read-timeout");
 	else if (body_expected(f))
 		look_since(f, f->last_read, c->read_timeout_ms, "no body in read-timeout");
 	else if (f->request_count > 0)
@@ -222,18 +237,17 @@ static void on_timer(struct net_timer *timer)
 		look_since(f, f->last_read, c->idle_timeout_ms, NULL);
 }
 
-/* After each piece of input: whether a head is under way, and the timer that goes with it. */
+/* After each piece of input: the time limit that goes with what is under way now. */
 static void note_progress(struct front *f)
 {
 	bool cut = is_fcgi(f) && !fcgi_decoder_idle(&f->in.fcgi);
-	bool waits = f->heads > 0 || (f->request_count == 0 && (cut || !f->used));
 	uint64_t limit = front_conf(f)->read_timeout_ms;
 
 	f->last_read = net_now(loop_of(f));
-	if (waits && !f->waits_for_head)
+	if (cut && !f->cut)
 		f->head_since = f->last_read;
-	f->waits_for_head = waits;
-	if (!waits && f->request_count == 0)
+	f->cut = cut;
+	if (f->request_count == 0 && !cut)
 		limit = front_conf(f)->idle_timeout_ms;
 	if (limit > 0)
 		net_timer_start_before(loop_of(f), &f->timer, limit);
@@ -355,7 +369,6 @@ void front_new(struct worker *w, struct listener *l, int fd)
 		return;
 	}
 	list_append(&w->fronts, &f->link);
-	f->waits_for_head = true;
 	f->head_since = f->last_read = net_now(&w->loop);
 	net_timer_start(&w->loop, &f->timer, l->conf->read_timeout_ms);
 	net_stream_read_start(&f->stream);

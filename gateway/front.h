@@ -33,11 +33,11 @@ struct front {
 	} in;
 	struct buf values; /* content of a GET_VALUES record */
 	struct net_timer timer;
-	struct instant head_since; /* since when waits_for_head holds */
+	struct instant head_since; /* when the connection came, or when a record began that is not complete */
 	struct instant last_read;
 	uint64_t looked_bytes; /* of output taken, when the timer last looked */
 	uint8_t state;         /* enum front_state; changed by front_set_state() only */
-	bool waits_for_head;   /* a head is not complete, or the connection has never had a request */
+	bool cut;              /* the input so far ends inside a record */
 	bool used;             /* it has had a request */
 	bool choked;           /* reading stopped because of FRONT_BACKLOG_MAX */
 	bool keep;             /* stays open when its requests are done */

@@ -177,12 +177,11 @@ int listener_start(struct listener *l, struct worker *w)
 	return ERR_SYSTEM;
 }
 
-void listener_close(struct listener *l)
+void listener_close(struct listener *l, bool accept_pending)
 {
 	if (l->fd < 0)
 		return;
-	/* Whose connection was completed by the kernel is served: to close now would lose its request. */
-	if (l->worker && l->worker->draining && !l->worker->closing)
+	if (l->worker && accept_pending)
 		(void)accept_some(l, (int)l->conf->backlog);
 	listener_stop(l);
 	if (l->conf->address.kind == CONF_UNIX)

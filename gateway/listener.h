@@ -20,7 +20,8 @@ MUST_USE int listener_open(struct listener *l, const struct conf_listen *c, char
 MUST_USE int listener_start(struct listener *l, struct worker *w); /* before the worker's thread runs, or on it */
 
 /* Stops polling, closes the socket, removes a Unix socket's file: whoever connects from now on is refused. On the
- * polling worker's thread, or when no thread runs. Safe to repeat. */
-void listener_close(struct listener *l);
+ * polling worker's thread, or when no thread runs. Safe to repeat. `accept_pending`: whose connection the kernel has
+ * completed is served first; to close would lose its request. */
+void listener_close(struct listener *l, bool accept_pending);
 
 #endif

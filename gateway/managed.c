@@ -42,7 +42,7 @@ static void session_missing(struct request *r, enum sess_open open)
 static void read_session(struct request *r)
 {
 	r->drop_cookie = r->sealed = false;
-	sess_table_read(table_of(r), &r->hold, now_of(r), &r->snapshot);
+	sess_table_read(table_of(r), &r->hold, &r->snapshot);
 	if (!r->snapshot.ended)
 		return;
 	sess_table_close(table_of(r), &r->hold, now_of(r));
@@ -113,12 +113,11 @@ size_t managed_params(const struct request *r, struct managed_text *text, struct
 		return 1;
 	}
 	sess_id_name(&r->worker->gateway->keys, &r->hold.id, text->name);
-	uint64_t created = (uint64_t)clock_wall().s - s->created_s_ago;
 	struct view data = s->state ? view_of(s->state->bytes, s->state->len) : view_of(NULL, 0);
 	out[0] = (struct param){VIEW("SESSION_STATE"), s->fresh ? VIEW("new") : VIEW("live")};
 	out[1] = (struct param){VIEW("SESSION_ID"), view_of(text->name, sizeof text->name)};
 	out[2] = (struct param){VIEW("SESSION_DATA"), data};
-	out[3] = (struct param){VIEW("SESSION_CREATED"), decimal(created, text->created)};
+	out[3] = (struct param){VIEW("SESSION_CREATED"), decimal((uint64_t)s->created.s, text->created)};
 	out[4] = (struct param){VIEW("SESSION_TTL"), decimal(s->ttl_s, text->ttl)};
 	return MANAGED_PARAMS;
 }
@@ -231,8 +230,13 @@ static int commit(struct request *r, const struct sess_commit *c, struct sess_ou
 	struct sess_id id;
 	bool creates = !r->hold.session && c->has_data && !c->end && !r->sealed;
 
-	if (r->read_only || r->stateless || !(c->has_data || c->has_ttl || c->renew || c->end))
+	if (!(c->has_data || c->has_ttl || c->renew || c->end))
 		return 0;
+	if (r->read_only || r->stateless) {
+		log_event(LOG_WARN, "session_change_ignored", LOG_S("app", r->app->name),
+			  LOG_S("reason", r->read_only ? "path is read-only" : "path is stateless"));
+		return 0;
+	}
 	if ((creates || c->renew) && random_fill(&id, sizeof id) != 0)
 		return ERR_SYSTEM;
 	if (creates)

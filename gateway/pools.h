@@ -19,7 +19,6 @@ void applications_reaped(struct applications *a, int pid, int status);
 void applications_stop(struct applications *a, void (*stopped)(void *arg), void *arg);
 void applications_free(struct applications **a); /* also removes the sockets */
 
-/* Only removes the sockets' files: for a start that failed. NULL is fine. */
 /* The pools for all apps. NULL: out of memory. `a` is only read. */
 MUST_USE struct pool_shared *pools_new(const struct conf *c, const struct applications *a);
 

@@ -48,6 +48,7 @@ struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool ke
 	r->role = role;
 	r->keep = keep;
 	r->held_all = true;
+	r->since = net_now(&f->worker->loop);
 	r->body[0].ended = role == FCGI_AUTHORIZER;
 	r->body[1].ended = role != FCGI_FILTER;
 	r->grant.deliver = on_grant;
@@ -138,11 +139,20 @@ void request_abort(struct request *r)
 	request_bury(r);
 }
 
+/* The query may hold what is nobody's business. */
+static struct view uri_path(const struct request *r)
+{
+	struct view uri = r->facts.uri;
+	const uint8_t *mark = uri.len ? memchr(uri.at, '?', uri.len) : NULL;
+
+	return mark ? view_of(uri.at, (size_t)(mark - uri.at)) : uri;
+}
+
 static void log_failure(const struct request *r, unsigned status, const char *reason)
 {
 	log_event(status >= 500 ? LOG_WARN : LOG_INFO, "request_failed", LOG_S("app", r->app ? r->app->name : "-"),
 		  LOG_I("status", status), LOG_S("reason", reason), LOG_V("method", r->facts.method),
-		  LOG_V("uri", r->facts.uri));
+		  LOG_V("path", uri_path(r)));
 }
 
 void request_fail(struct request *r, unsigned status, const char *reason)

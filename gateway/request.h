@@ -63,6 +63,7 @@ struct request {
 	struct pool_ticket ticket;
 	struct conn *conn; /* lent */
 	struct net_timer timer;
+	struct instant since;  /* when it began */
 	struct instant active; /* last sign of life of the backend */
 };
 

@@ -28,19 +28,27 @@ static void on_expiry(struct net_timer *timer)
 	net_timer_start(&w->loop, timer, more ? EXPIRY_AGAIN_MS : EXPIRY_MS);
 }
 
-/* --- the end, in three steps --- */
+/* --- the end, step by step --- */
 
 static struct worker *worker_of_mail(struct mail *mail, size_t offset)
 {
 	return (struct worker *)(void *)((char *)mail - offset);
 }
 
-static void stop_listening(struct worker *w)
+static void stop_listening(struct worker *w, bool accept_pending)
 {
 	const struct gateway *g = w->gateway;
 
 	for (size_t i = w->index; i < g->conf->listen_count; i += g->conf->workers)
-		listener_close(&g->listeners[i]);
+		listener_close(&g->listeners[i], accept_pending);
+}
+
+static void deliver_unlisten(struct mail *mail)
+{
+	struct worker *w = worker_of_mail(mail, offsetof(struct worker, unlisten));
+
+	stop_listening(w, !w->closing);
+	w->gateway->unlistened(w->gateway, w->index);
 }
 
 static void deliver_drain(struct mail *mail)
@@ -48,7 +56,6 @@ static void deliver_drain(struct mail *mail)
 	struct worker *w = worker_of_mail(mail, offsetof(struct worker, drain));
 
 	w->draining = true;
-	stop_listening(w);
 	pool_drain(w->pool);
 	LIST_EACH (node, &w->fronts)
 		front_drain(CONTAINER_OF(node, struct front, link));
@@ -62,7 +69,7 @@ static void deliver_close(struct mail *mail)
 	unsigned given_up = 0;
 
 	w->draining = w->closing = true;
-	stop_listening(w);
+	stop_listening(w, false);
 	while (!list_empty(&w->fronts)) {
 		struct front *f = CONTAINER_OF(w->fronts.next, struct front, link);
 		given_up += f->request_count;
@@ -96,6 +103,11 @@ static void post(struct worker *w, struct mail *mail, void (*deliver)(struct mai
 	list_init(&mail->link);
 	mail->deliver = deliver;
 	net_loop_post(&w->loop, mail);
+}
+
+void worker_unlisten(struct worker *w)
+{
+	post(w, &w->unlisten, deliver_unlisten);
 }
 
 void worker_drain(struct worker *w)
@@ -178,7 +190,7 @@ void worker_fini(struct worker *w)
 		return;
 	INVARIANT(!w->running);
 	if (!w->quiet) { /* it never ran: its loop has not been told yet */
-		stop_listening(w);
+		stop_listening(w, false);
 		net_loop_stop(&w->loop);
 		net_loop_run(&w->loop);
 	}

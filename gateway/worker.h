@@ -17,9 +17,11 @@ struct gateway {
 	struct sess_keys keys;
 	struct sess_table *table;
 	struct pool_shared *pools;
-	struct listener *listeners;                        /* owned array of conf->listen_count */
-	struct worker *workers;                            /* owned array of conf->workers */
-	void (*quiet)(struct gateway *g, unsigned worker); /* it has closed everything; on its thread */
+	struct listener *listeners; /* owned array of conf->listen_count */
+	struct worker *workers;     /* owned array of conf->workers */
+	/* A worker has got so far; called on its thread. */
+	void (*unlistened)(struct gateway *g, unsigned worker);
+	void (*quiet)(struct gateway *g, unsigned worker);
 };
 
 struct worker {
@@ -38,7 +40,7 @@ struct worker {
 	struct net_timer expiry; /* expires this worker's share of the session table */
 	bool running;            /* the thread is there; main thread only */
 	bool draining, closing, quiet;
-	struct mail drain, close, finish;
+	struct mail unlisten, drain, close, finish;
 };
 
 /* All workers are made before the first one starts: they know each other. 0, ERR_NO_MEMORY or ERR_SYSTEM. */
@@ -46,10 +48,14 @@ MUST_USE int worker_init(struct worker *w, struct gateway *g, unsigned index);
 /* Polls its listeners and starts the thread. */
 MUST_USE int worker_start(struct worker *w);
 
-/* From the main thread, each at most once and in this order:
- * drain: no new connections; a connection closes when its requests are done.
- * close: closes what is left, requests are given up. When all is closed, gateway->quiet is called.
+/* From the main thread, each at most once and in this order; unlisten and drain may be left out.
+ * unlisten: accepts who is connected already, then closes its listening sockets; gateway->unlistened is called.
+ * drain: a connection closes when its requests are done. Only when every worker has stopped to listen: until then one
+ * may hand a connection to another.
+ * close: closes what is left, requests are given up.
+ * When all is closed, gateway->quiet is called.
  * finish: ends the loop; only when every worker is quiet, for until then one may post to another. */
+void worker_unlisten(struct worker *w);
 void worker_drain(struct worker *w);
 void worker_close(struct worker *w);
 void worker_finish(struct worker *w);

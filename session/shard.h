@@ -26,6 +26,7 @@ struct shard {
 struct sess_table {
 	struct siphash_key hash_key;
 	struct instant began;
+	struct wall_time wall; /* at `began` */
 	uint64_t max_bytes;
 	uint32_t tombstone_s;
 	uint32_t shard_count;

@@ -19,6 +19,7 @@ struct sess_table *sess_table_new(const struct sess_table_options *o, const stru
 		return NULL;
 	t->hash_key = keys->hash;
 	t->began = now;
+	t->wall = o->wall;
 	t->max_bytes = o->max_bytes;
 	t->tombstone_s = o->tombstone_s ? o->tombstone_s : DEFAULT_TOMBSTONE_S;
 	t->shard_shift = 32u - (unsigned)__builtin_ctz(shards);
@@ -130,16 +131,15 @@ bool sess_table_cancel(struct sess_table *t, struct sess_waiter *w, struct sess_
 	return cancelled;
 }
 
-void sess_table_read(struct sess_table *t, const struct sess_hold *h, struct instant now, struct sess_snapshot *out)
+void sess_table_read(struct sess_table *t, const struct sess_hold *h, struct sess_snapshot *out)
 {
 	struct session *s = h->session;
 	struct shard *sh = shard_of(t, s->hash);
-	uint32_t now_s = table_now_s(t, now);
 
 	pthread_mutex_lock(&sh->lock);
 	*out = (struct sess_snapshot){
 	    .state = s->state ? sess_state_ref(s->state) : NULL,
-	    .created_s_ago = now_s > s->created_s ? now_s - s->created_s : 0,
+	    .created = {.s = t->wall.s + s->created_s},
 	    .ttl_s = s->ttl_s,
 	    .fresh = s->fresh,
 	    .ended = s->phase == SESS_ENDED,

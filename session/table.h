@@ -13,8 +13,9 @@ struct sess_table;
 
 struct sess_table_options {
 	uint64_t max_bytes;
-	uint32_t shards;      /* a power of two; 0: 64 */
-	uint32_t tombstone_s; /* how long a renewed id is remembered; 0: 60 */
+	uint32_t shards;       /* a power of two; 0: 64 */
+	uint32_t tombstone_s;  /* how long a renewed id is remembered; 0: 60 */
+	struct wall_time wall; /* what the calendar said at `now` of sess_table_new */
 };
 
 MUST_USE struct sess_table *sess_table_new(const struct sess_table_options *o, const struct sess_keys *keys,
@@ -47,14 +48,14 @@ bool sess_table_cancel(struct sess_table *t, struct sess_waiter *w, struct sess_
 
 struct sess_snapshot {
 	struct sess_state *state; /* counted: sess_state_unref(); NULL: no bytes */
-	uint32_t created_s_ago;
+	struct wall_time created; /* the same whenever it is asked, also when the calendar was set meanwhile */
 	uint32_t ttl_s;
 	bool fresh; /* first request after the creation */
 	bool ended; /* ended or renewed since it was opened: no state; what the request commits will be dropped */
 };
 
 /* What the request is told about the session it holds. The session is no longer fresh then. */
-void sess_table_read(struct sess_table *t, const struct sess_hold *h, struct instant now, struct sess_snapshot *out);
+void sess_table_read(struct sess_table *t, const struct sess_hold *h, struct sess_snapshot *out);
 
 /* What a response asked for. */
 struct sess_commit {

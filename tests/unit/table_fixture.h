@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-enum { APP = 2, OTHER_APP = 3, TTL_S = 30, TOMBSTONE_S = 10 };
+enum { APP = 2, OTHER_APP = 3, TTL_S = 30, WALL_S = 1700000000, TOMBSTONE_S = 10 };
 
 #define T0 5000 /* ms on the clock when the table begins */
 
@@ -55,7 +55,8 @@ static inline void note_grant(struct sess_waiter *w)
 
 static inline struct sess_table *new_table(uint64_t max_bytes, uint32_t shards)
 {
-	struct sess_table_options o = {.max_bytes = max_bytes, .shards = shards, .tombstone_s = TOMBSTONE_S};
+	struct sess_table_options o = {
+	    .max_bytes = max_bytes, .shards = shards, .tombstone_s = TOMBSTONE_S, .wall = {WALL_S}};
 	struct sess_keys keys;
 	uint8_t secret[SESS_SECRET_BYTES] = {7};
 
@@ -140,7 +141,7 @@ static inline void expect_state(struct request *r, const char *text)
 {
 	struct sess_snapshot snap;
 
-	sess_table_read(table, &r->hold, at_s(0), &snap);
+	sess_table_read(table, &r->hold, &snap);
 	assert_int_equal(snap.state ? snap.state->len : 0, strlen(text));
 	if (snap.state)
 		assert_memory_equal(snap.state->bytes, text, snap.state->len);

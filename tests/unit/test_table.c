@@ -67,13 +67,13 @@ static void a_snapshot_tells_age_and_freshness(void **unused)
 	(void)unused;
 	create(1, "one", 0);
 	assert_int_equal(open_s(&r, 1, 7), SESS_OPENED);
-	sess_table_read(table, &r.hold, at_s(7), &snap);
+	sess_table_read(table, &r.hold, &snap);
 	assert_true(snap.fresh);
 	assert_false(snap.ended);
-	assert_int_equal(snap.created_s_ago, 7);
+	assert_int_equal(snap.created.s, WALL_S);
 	assert_int_equal(snap.ttl_s, TTL_S);
 	sess_state_unref(snap.state);
-	sess_table_read(table, &r.hold, at_s(7), &snap);
+	sess_table_read(table, &r.hold, &snap);
 	assert_false(snap.fresh);
 	sess_state_unref(snap.state);
 	close_s(&r, 7);
@@ -87,7 +87,7 @@ static void a_snapshot_outlives_the_session(void **unused)
 	(void)unused;
 	create(1, "one", 0);
 	assert_int_equal(open_s(&r, 1, 0), SESS_OPENED);
-	sess_table_read(table, &r.hold, at_s(0), &snap);
+	sess_table_read(table, &r.hold, &snap);
 	commit(&r, data("two"), 0, 0);
 	end(&r);
 	close_s(&r, 0);

@@ -130,7 +130,7 @@ static uint64_t read_number(struct shared *sh, struct request *r)
 	struct sess_snapshot snap;
 	uint64_t n = 0;
 
-	sess_table_read(sh->table, &r->hold, now_of(), &snap);
+	sess_table_read(sh->table, &r->hold, &snap);
 	if (snap.state)
 		memcpy(&n, snap.state->bytes, sizeof(n));
 	sess_state_unref(snap.state);
