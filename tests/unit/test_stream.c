@@ -190,7 +190,7 @@ static void put(const char *text)
 static void bytes_arrive(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		net_stream_read_start(&e.s);
 		net_stream_read_start(&e.s);
@@ -211,7 +211,7 @@ static void stop_reading(struct end *of)
 static void nothing_arrives_while_stopped(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		assert_int_equal(write(peer, "one", 3), 3);
 		loop_settle();
@@ -250,7 +250,7 @@ static void output_leaves_at_the_end_of_the_turn(void **unused)
 	char text[16];
 
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		in_a_turn(put_twice);
 		assert_int_equal(recv(peer, text, sizeof text, 0), 6);
@@ -361,7 +361,7 @@ static void take_some(size_t most)
 static void a_slow_reader_bounds_the_memory(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		unsigned times_full = 0;
 		open_pair(kind);
 		sent = received = 0;
@@ -422,7 +422,7 @@ static void what_comes_while_full_goes_behind(void **unused)
 static void a_clean_end_is_told_once(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		net_stream_read_start(&e.s);
 		assert_int_equal(write(peer, "bye", 3), 3);
@@ -456,7 +456,7 @@ static void reset_peer(enum kind kind)
 static void a_reset_is_told(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		net_stream_read_start(&e.s);
 		reset_peer(kind);
@@ -471,7 +471,7 @@ static void a_reset_is_told(void **unused)
 static void what_came_before_a_reset_is_read(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		assert_int_equal(write(peer, "bye", 3), 3);
 		reset_peer(kind);
@@ -486,7 +486,7 @@ static void what_came_before_a_reset_is_read(void **unused)
 static void writing_to_the_dead_ends_it(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		close_peer();
 		for (int i = 0; i < 3 && e.ends == 0; i++) {
@@ -553,7 +553,7 @@ static void a_shutdown_ends_one_way(void **unused)
 static void stale_sees_bytes_ends_and_resets(void **unused)
 {
 	(void)unused;
-	for (int kind = UNIX; kind <= TCP; kind++) {
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
 		assert_false(net_stream_stale(&e.s));
 		assert_int_equal(write(peer, "x", 1), 1);
