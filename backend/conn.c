@@ -51,6 +51,6 @@ void conn_resume(struct conn *c)
 
 bool conn_reusable(const struct conn *c)
 {
-	return !c->scgi && c->answered && c->sent_all && !c->junk && !c->stream.ended && !net_stream_full(&c->stream) &&
-	       fcgi_decoder_idle(&c->decoder);
+	return !c->scgi && c->answered && c->sent_all && !c->junk && !c->stream.ended && !c->stream.deaf &&
+	       !net_stream_full(&c->stream) && fcgi_decoder_idle(&c->decoder);
 }

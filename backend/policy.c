@@ -27,8 +27,11 @@ int policy_pick(const struct policy_candidate *c, size_t n, size_t start)
 
 bool policy_failed(struct policy_health *h, const struct policy_limits *l, struct instant now)
 {
+	bool counts = policy_down(h) ? h->trial : h->fails + 1 >= l->fails;
+
 	h->fails++;
-	if (h->fails < l->fails && !policy_down(h))
+	h->trial = false;
+	if (!counts)
 		return false;
 	h->backoff_ms = h->backoff_ms ? h->backoff_ms * 2 : l->backoff_min_ms;
 	if (h->backoff_ms > l->backoff_max_ms)
@@ -54,5 +57,6 @@ enum policy_admission policy_admit(struct policy_health *h, struct instant now)
 	if (instant_before(now, h->retry_at))
 		return POLICY_REFUSED;
 	h->retry_at = instant_add_ms(now, h->backoff_ms);
+	h->trial = true;
 	return POLICY_TRIAL;
 }

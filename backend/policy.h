@@ -30,6 +30,7 @@ struct policy_limits {
 
 struct policy_health {
 	uint32_t fails;          /* in a row */
+	bool trial;              /* while down: a trial is under way */
 	uint64_t backoff_ms;     /* 0: well */
 	struct instant retry_at; /* while down: when the next trial may go */
 };
@@ -39,7 +40,8 @@ static inline bool policy_down(const struct policy_health *h)
 	return h->backoff_ms > 0;
 }
 
-/* True when this failure took it down, or kept it down after a trial. */
+/* True when this failure took it down, or kept it down after a trial. What fails while it is down and no trial is under
+ * way had begun before, and says nothing new. */
 bool policy_failed(struct policy_health *h, const struct policy_limits *l, struct instant now);
 
 /* True when it was down and is well again. */

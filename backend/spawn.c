@@ -106,15 +106,15 @@ static int outlet_open(struct spawn *s)
 
 /* --- processes --- */
 
-/* In the child, between fork and exec: async-signal-safe calls only. */
+/* In the child, between fork and exec, with all signals blocked: async-signal-safe calls only. */
 static _Noreturn void become(const struct spawn *s, pid_t parent)
 {
 	sigset_t none;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int sig = 1; sig < 32; sig++)
 		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
@@ -144,10 +144,15 @@ static void child_start(struct child *c)
 {
 	struct spawn *s = c->spawn;
 	pid_t parent = getpid();
-	pid_t pid = fork();
+	sigset_t all, before;
 
+	/* A signal that came before the child is itself would be handled by weir's handlers, in the child. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid_t pid = fork();
 	if (pid == 0)
 		become(s, parent);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0) {
 		log_event(LOG_ERROR, "app_start_failed", LOG_S("app", s->o.app), LOG_S("backend", s->o.name),
 			  LOG_S("reason", strerror(errno)));
@@ -177,6 +182,19 @@ static void log_end(const struct spawn *s, int pid, int status)
 		  LOG_I("code", killed ? WTERMSIG(status) : WEXITSTATUS(status)));
 }
 
+/* What the last process wrote before it ended may still be in the pipe. */
+static void outlet_drain(struct outlet *out)
+{
+	uv_os_fd_t fd;
+	ssize_t n;
+
+	if (uv_fileno((uv_handle_t *)&out->pipe, &fd) != 0)
+		return;
+	while ((n = read(fd, out->space, sizeof out->space)) > 0)
+		outlet_take(out, out->space, (size_t)n);
+	outlet_line(out);
+}
+
 static void look_stopped(struct spawn *s)
 {
 	if (!s->stopping || s->alive > 0 || !s->stopped)
@@ -184,7 +202,7 @@ static void look_stopped(struct spawn *s)
 	void (*stopped)(void *) = s->stopped;
 	s->stopped = NULL;
 	net_timer_stop(s->loop, &s->kill);
-	outlet_line(&s->outlet);
+	outlet_drain(&s->outlet);
 	if (!uv_is_closing((uv_handle_t *)&s->outlet.pipe))
 		uv_close((uv_handle_t *)&s->outlet.pipe, NULL);
 	stopped(s->stopped_arg);

@@ -42,7 +42,7 @@ static void take_param(struct facts *f, struct view name, struct view value)
 	switch (name.len) {
 	case 5:
 		if (IS(name, "HTTPS"))
-			f->https = value.len > 0 && !view_eq_nocase(value, VIEW("off"));
+			set_once(&f->https_value, value);
 		break;
 	case 9:
 		if (IS(name, "HTTP_HOST"))
@@ -63,10 +63,10 @@ static void take_param(struct facts *f, struct view name, struct view value)
 	case 14:
 		if (IS(name, "REQUEST_METHOD"))
 			set_once(&f->method, value);
-		else if (IS(name, "CONTENT_LENGTH") && !f->has_length)
+		else if (IS(name, "CONTENT_LENGTH") && !f->has_length && !f->bad_length)
 			take_length(f, value);
-		else if (IS(name, "REQUEST_SCHEME") && view_eq(value, VIEW("https")))
-			f->https = true;
+		else if (IS(name, "REQUEST_SCHEME"))
+			set_once(&f->scheme, value);
 		break;
 	default:
 		break;
@@ -76,6 +76,14 @@ static void take_param(struct facts *f, struct view name, struct view value)
 static bool is_session_name(struct view name)
 {
 	return name.len >= strlen(FACTS_SESSION_PREFIX) && IS(name, FACTS_SESSION_PREFIX);
+}
+
+/* HTTPS says it where it is there; REQUEST_SCHEME otherwise. */
+static bool over_https(const struct facts *f)
+{
+	if (f->https_value.at)
+		return f->https_value.len > 0 && !view_eq_nocase(f->https_value, VIEW("off"));
+	return view_eq_nocase(f->scheme, VIEW("https"));
 }
 
 bool facts_gather(struct facts *f, const struct params *p)
@@ -89,6 +97,7 @@ bool facts_gather(struct facts *f, const struct params *p)
 		f->session_names = f->session_names || is_session_name(param.name);
 	}
 	f->idempotent = method_idempotent(f->method);
+	f->https = over_https(f);
 	return it.rest.len == 0;
 }
 
@@ -180,7 +189,7 @@ void facts_path(const struct facts *f, struct buf *out)
 	buf_clear(out);
 	buf_put_u8(out, '/'); /* room: a path without a leading slash grows by one */
 	if (f->uri.len > 0) {
-		put_decoded(out, without_query(without_origin(f->uri)));
+		put_decoded(out, without_origin(without_query(f->uri)));
 	} else {
 		buf_put(out, f->script_name);
 		buf_put(out, f->path_info);

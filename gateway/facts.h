@@ -10,6 +10,7 @@
 
 struct facts {
 	struct view method, uri, script_name, path_info, host, server_name, cookie; /* borrowed from the params */
+	struct view https_value, scheme;                                            /* the same */
 	uint64_t content_length;
 	bool has_length;
 	bool bad_length; /* CONTENT_LENGTH is there and is no number */

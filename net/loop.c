@@ -120,7 +120,11 @@ void net_timer_init(struct net_timer *t, void (*fire)(struct net_timer *))
 
 static uint64_t due_after(const struct net_loop *l, uint64_t ms)
 {
-	return tick_of(uv_now(&l->uv) + ms + NET_TICK_MS - 1);
+	uint64_t now = uv_now(&l->uv);
+	uint64_t due = tick_of(now + ms + NET_TICK_MS - 1);
+
+	/* Never the tick that is firing: a timer that starts itself again must let others have their turn. */
+	return due > tick_of(now) ? due : tick_of(now) + 1;
 }
 
 void net_timer_start(struct net_loop *l, struct net_timer *t, uint64_t ms)

@@ -191,15 +191,31 @@ struct buf *net_stream_out(struct net_stream *s)
 	return &s->out;
 }
 
+/* An application may answer and close without having read all of a body: its answer counts, not our broken pipe. The
+ * end, or the error, comes after it from recv(2). */
+static void send_failed(struct net_stream *s, int err)
+{
+	if (!s->reading) {
+		stream_ended(s, err);
+		return;
+	}
+	s->deaf = true;
+	buf_clear(&s->out);
+}
+
 /* Offers `out` once. True: all of it is gone. */
 static bool send_once(struct net_stream *s)
 {
 	struct view all = buf_view(&s->out);
-	ssize_t n = send(s->fd, all.at, all.len, MSG_NOSIGNAL);
+	ssize_t n = s->deaf ? (ssize_t)all.len : send(s->fd, all.at, all.len, MSG_NOSIGNAL);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		stream_ended(s, error_of(errno));
-		return false;
+		send_failed(s, error_of(errno));
+		return s->deaf;
+	}
+	if (s->deaf) {
+		buf_clear(&s->out);
+		return true;
 	}
 	size_t sent = n > 0 ? (size_t)n : 0;
 	s->taken_bytes += sent;

@@ -33,6 +33,7 @@ struct net_stream {
 	uint64_t taken_bytes;             /* that the kernel has taken since net_stream_mark() */
 	int connect_error;                /* of connect(2) itself; told in a later turn like any other */
 	bool connecting, reading, writing, ended, closing;
+	bool deaf; /* the other side takes no more output; what it sent is still to be read */
 };
 
 struct net_address {
