@@ -610,7 +610,8 @@ class TestSpawn(Case):
         where = self.scope.unix("f")
         app = weir.app("main", ['backend "spawn:%s" { protocol = %s %s }' % (program, protocol, options)], more,
                        session=None)
-        return Front(where, "fastcgi", weir.Weir(self.scope, [(where, "fastcgi", "")], [app], workers=workers, check=check))
+        gateway = weir.Weir(self.scope, [(where, "fastcgi", "")], [app], workers=workers, check=check)
+        return Front(where, "fastcgi", gateway)
 
     def script(self, text):
         path = self.scope.fresh("program")

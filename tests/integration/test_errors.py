@@ -262,8 +262,8 @@ class TestGone(ErrorCase):
                 seen.append("over")
         site = Site(self.scope, "", handler=handler, stream=True)
         client = site.client()
-        client.send(fcgi.begin(), fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(site.params("", method="POST", body_length=9))),
-                    fcgi.record(fcgi.STDIN, 1, b"half"))
+        params = fcgi.pairs(site.params("", method="POST", body_length=9))
+        client.send(fcgi.begin(), fcgi.stream(fcgi.PARAMS, 1, params), fcgi.record(fcgi.STDIN, 1, b"half"))
         wait.until(lambda: seen, "the first half of the body at the backend")
         client.close()
         wait.until(lambda: "over" in seen, "the end of the backend's connection")

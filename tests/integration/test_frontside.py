@@ -187,7 +187,8 @@ class TestRequests(Case):
 
     def test_connection_that_closes_in_the_middle(self):
         params = fcgi.pairs(self.site.params("", method="POST", body_length=9))
-        for cut in (b"", b"\x01", fcgi.begin()[:9], fcgi.begin(), fcgi.begin() + fcgi.record(fcgi.PARAMS, 1, params)[:20],
+        for cut in (b"", b"\x01", fcgi.begin()[:9], fcgi.begin(),
+                    fcgi.begin() + fcgi.record(fcgi.PARAMS, 1, params)[:20],
                     fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, params),
                     fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, params) + fcgi.record(fcgi.STDIN, 1, b"half")):
             client = self.site.client()

@@ -2,6 +2,7 @@
 import errno
 import os
 import socket
+import time
 
 from . import wait
 
@@ -50,8 +51,16 @@ def connect(text, timeout=wait.BOUND):
     family, where = split(text)
     s = socket.socket(family)
     s.settimeout(timeout)
+    end = time.monotonic() + timeout
     try:
-        s.connect(where)
+        while True:
+            try:
+                s.connect(where)
+                break
+            except BlockingIOError:  # a Unix socket's backlog is full
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
     except BaseException:
         s.close()
         raise

@@ -32,7 +32,8 @@ class App:
         self.start()
 
     def text(self, options=""):
-        return 'backend "%s" { protocol = %s connections = %d %s }' % (self.where, self.protocol, self.processes, options)
+        return 'backend "%s" { protocol = %s connections = %d %s }' % (
+            self.where, self.protocol, self.processes, options)
 
     def run(self, name, argv, env=None, stdin=None):
         p = process.Process(name, argv, self.scope.fresh(name + ".log"), env=env, stdin=stdin, cwd=self.scope.dir)

@@ -8,8 +8,8 @@ def params(path="/", query="", method="GET", host="app.test", body_length=None, 
     p = {
         "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_SOFTWARE": "tests", "SERVER_PROTOCOL": "HTTP/1.1",
         "SERVER_NAME": host, "SERVER_PORT": "443" if https else "80", "REMOTE_ADDR": "192.0.2.1",
-        "REQUEST_METHOD": method, "REQUEST_URI": quote(target, safe="/?&=%+:;,@~!$'()*"), "SCRIPT_NAME": path, "PATH_INFO": "",
-        "QUERY_STRING": query, "HTTP_HOST": host,
+        "REQUEST_METHOD": method, "REQUEST_URI": quote(target, safe="/?&=%+:;,@~!$'()*"), "SCRIPT_NAME": path,
+        "PATH_INFO": "", "QUERY_STRING": query, "HTTP_HOST": host,
     }
     if body_length is not None:
         p["CONTENT_LENGTH"] = str(body_length)

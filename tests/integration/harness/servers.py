@@ -59,7 +59,8 @@ http {
   }
 }
 """ % (self.scope.fresh("pid"), temp, self.upstream, self.keepalive, self.where + (" ssl" if self.tls else ""),
-            " ssl_certificate %s; ssl_certificate_key %s;" % self.tls if self.tls else "", self.root, os.path.join(EXAMPLES, self.example)))
+            " ssl_certificate %s; ssl_certificate_key %s;" % self.tls if self.tls else "", self.root,
+            os.path.join(EXAMPLES, self.example)))
         return [process.find("nginx"), "-e", "stderr", "-c", conf], None
 
 

@@ -44,7 +44,8 @@ def run(args, bound=wait.BOUND, env=None):
     """weir with these arguments, to its end: (exit code, what it said)."""
     try:
         done = subprocess.run([binary(), *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=bound, env=dict(os.environ, **environment(), **(env or {})))
+                              stderr=subprocess.STDOUT, timeout=bound,
+                              env={**os.environ, **environment(), **(env or {})})
     except subprocess.TimeoutExpired as error:
         raise wait.TimeOut("weir %s did not end: %s" % (args, error.stdout)) from None
     text = done.stdout.decode("utf-8", "replace")
