@@ -330,15 +330,15 @@ static void deliver_grant(struct mail *mail)
 	if (c)
 		c->ticket = NULL;
 	int err = t->cancelled ? ERR_GONE : 0;
-	if (!err && !c)
-		err = conn_start(t, t->backend);
+	if (!err && !c && conn_start(t, t->backend) != 0)
+		err = ERR_NO_MEMORY;
 	if (err) {
 		atomic_fetch_sub(&b->active, 1);
 		if (c)
 			conn_pass_on(c, true);
 		else
 			slot_free(t->pool->shared, app, b);
-		t->ready(t, NULL, err == ERR_GONE ? ERR_GONE : ERR_REFUSED);
+		t->ready(t, NULL, err);
 	} else if (c) {
 		t->ready(t, c, 0);
 	}

@@ -53,8 +53,9 @@ struct pool_ticket {
 	struct list link;  /* in the app's queue */
 	struct mail mail;  /* a grant on its way */
 	struct pool *pool; /* borrowed */
-	/* On the worker's thread. Either a connection, or NULL and why: ERR_REFUSED (every backend was tried),
-	 * ERR_TIMEOUT (to connect), ERR_GONE (cancelled while a grant was on its way: the ticket is idle now). */
+	/* On the worker's thread. Either a connection, or NULL and why: ERR_REFUSED (every backend was tried
+	 * and none could be reached in time), ERR_NO_MEMORY (or no descriptor), ERR_GONE (cancelled while a grant was
+	 * on its way: the ticket is idle now). */
 	void (*ready)(struct pool_ticket *t, struct conn *c, int err);
 	uint64_t tried;         /* backends that failed this request, a bit each */
 	struct instant since;   /* when it was queued */

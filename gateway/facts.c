@@ -196,7 +196,8 @@ void facts_path(const struct facts *f, struct buf *out)
 	}
 	if (buf_error(out))
 		return;
-	bool slash = out->data[out->tail - 1] == '/';
+	struct view all = buf_view(out);
+	bool slash = view_ends(all, VIEW("/")) || view_ends(all, VIEW("/.")) || view_ends(all, VIEW("/.."));
 	out->tail = out->head + clean(out->data + out->head, buf_len(out));
 	if (slash || buf_len(out) == 0)
 		buf_put_u8(out, '/');

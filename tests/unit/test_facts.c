@@ -291,6 +291,8 @@ static void paths_of_uris(void **unused)
 	    {"///", "/"},
 	    {"/./shop/./cart", "/shop/cart"},
 	    {"/a/../shop", "/shop"},
+	    {"/a/.", "/a/"},
+	    {"/a/b/..", "/a/"},
 	    {"/a/b/../../shop", "/shop"},
 	    {"/../../shop", "/shop"},
 	    {"/a/../../../shop/", "/shop/"},
