@@ -55,7 +55,7 @@ static void feed_fcgi(struct conn *c, struct view data)
 			c->events->failed(c->owner, ERR_MALFORMED);
 			return;
 		}
-		if (ev.id != CONN_REQUEST_ID && ev.id != 0) {
+		if (ev.id != c->id && ev.id != 0) {
 			c->events->failed(c->owner, ERR_MALFORMED); /* an answer to a question that was not put */
 			return;
 		}

@@ -10,14 +10,15 @@ int conn_begin(struct conn *c, const struct conn_request *r)
 
 	INVARIANT(c->state == CONN_BUSY);
 	net_stream_mark(&c->stream);
+	c->id = c->id == 1 ? 2 : 1;
 	c->sent_all = false;
 	c->answered = false;
 	c->junk = false;
 	if (c->scgi) {
 		params_put_scgi(out, r->params, r->content_length, r->drop_prefix, r->extra, r->extra_count);
 	} else {
-		fcgi_put_begin(out, CONN_REQUEST_ID, r->role, r->keep_alive ? FCGI_KEEP_CONN : 0);
-		params_put_fcgi(out, CONN_REQUEST_ID, r->params, r->drop_prefix, r->extra, r->extra_count);
+		fcgi_put_begin(out, c->id, r->role, r->keep_alive ? FCGI_KEEP_CONN : 0);
+		params_put_fcgi(out, c->id, r->params, r->drop_prefix, r->extra, r->extra_count);
 	}
 	return buf_error(out);
 }
@@ -29,13 +30,13 @@ void conn_body(struct conn *c, uint8_t type, struct view data)
 	if (c->scgi)
 		buf_put(out, data);
 	else
-		fcgi_put_stream(out, type, CONN_REQUEST_ID, data);
+		fcgi_put_stream(out, type, c->id, data);
 }
 
 void conn_body_end(struct conn *c, uint8_t type, bool last)
 {
 	if (!c->scgi)
-		fcgi_put_stream_end(net_stream_out(&c->stream), type, CONN_REQUEST_ID);
+		fcgi_put_stream_end(net_stream_out(&c->stream), type, c->id);
 	c->sent_all = last;
 }
 

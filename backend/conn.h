@@ -21,8 +21,6 @@ struct conn_events {
 	void (*drained)(void *owner);                    /* go on */
 };
 
-enum { CONN_REQUEST_ID = 1 }; /* low ids are safe with every application; 0 is not */
-
 enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_BUSY, CONN_CLOSING };
 
 struct conn {
@@ -33,6 +31,7 @@ struct conn {
 	uint8_t state;         /* enum conn_state; changed by conn_set_state() only */
 	bool kept;             /* it has served a request before */
 	bool scgi;
+	uint8_t id;    /* of the running request: 1 and 2 in turn, so that no late answer is taken for the next one */
 	bool sent_all; /* the request's last byte is in the output */
 	bool answered; /* the answer is complete */
 	bool junk;     /* something came after the answer */
