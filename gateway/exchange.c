@@ -306,7 +306,9 @@ static void exchange_failed(void *owner, int err)
 	struct request *r = owner;
 	bool may = r->held_all && !r->answer_begun &&
 		   (r->facts.idempotent || conn_untouched(r->conn) || err == ERR_OVERLOADED);
-	bool stale = r->conn->kept && !r->answer_begun && !r->repeated && connection_died(err);
+	/* Malformed, too, where nothing was answered yet: a late answer to the request before. */
+	bool stale =
+	    r->conn->kept && !r->answer_begun && !r->repeated && (connection_died(err) || err == ERR_MALFORMED);
 	uint16_t backend = r->conn->backend;
 
 	if (err == ERR_ROLE && !r->answer_begun) {

@@ -75,7 +75,8 @@ static inline void hub_wait(void)
 struct app_link {
 	int fd;
 	struct fcgi_decoder decoder;
-	bool asked; /* a request is complete and not answered */
+	uint16_t id; /* of the request */
+	bool asked;  /* a request is complete and not answered */
 };
 
 struct application {
@@ -115,6 +116,7 @@ static inline bool link_read(struct application *a, struct app_link *l)
 				a->overlapped = true;
 			if (ev.kind == FCGI_EV_STREAM_END && ev.type == FCGI_STDIN)
 				l->asked = true;
+			l->id = ev.id;
 		}
 	}
 	return n < 0 && errno == EAGAIN;
@@ -124,8 +126,8 @@ static inline void link_answer(struct application *a, struct app_link *l)
 {
 	struct buf out = {.data = NULL};
 
-	fcgi_put_stream(&out, FCGI_STDOUT, 1, VIEW("Status: 200 OK\r\n\r\nhello"));
-	fcgi_put_end(&out, 1, 0, FCGI_REQUEST_COMPLETE);
+	fcgi_put_stream(&out, FCGI_STDOUT, l->id, VIEW("Status: 200 OK\r\n\r\nhello"));
+	fcgi_put_end(&out, l->id, 0, FCGI_REQUEST_COMPLETE);
 	l->asked = false;
 	a->answered++;
 	(void)send(l->fd, buf_view(&out).at, buf_len(&out), MSG_NOSIGNAL);
