@@ -67,7 +67,7 @@ const struct conf_option conf_options[] = {
     OPTION("listen", "max-body", SIZE, .preset = "2G", .min = 0, .max = 1024 * GIB, AT(conf_listen, max_body),
 	   .help = "Bytes of the body of one request; 0: no limit."),
     OPTION("listen", "read-timeout", TIME, .preset = "60s", .min = 1, .max = DAY, AT(conf_listen, read_timeout_ms),
-	   .help = "Silence in the middle of a request."),
+	   .help = "The variables of a request, all together; silence in the middle of its body."),
     OPTION("listen", "write-timeout", TIME, .preset = "60s", .min = 1, .max = DAY, AT(conf_listen, write_timeout_ms),
 	   .help = "A web server that takes nothing of the response."),
     OPTION("listen", "idle-timeout", TIME, .preset = "0", .min = 0, .max = 365 * DAY, AT(conf_listen, idle_timeout_ms),
@@ -84,7 +84,7 @@ const struct conf_option conf_options[] = {
     OPTION("app", "queue", NUMBER, .preset = "1024", .min = 0, .max = 1000000, AT(conf_app, queue),
 	   .help = "Requests that may wait at once; more get 503 at once."),
     OPTION("app", "max-header", SIZE, .preset = "64k", .min = KIB, .max = 16 * MIB, AT(conf_app, max_header),
-	   .help = "Bytes of the head of a response."),
+	   .help = "Bytes of the head of a response, beside those of the session's state."),
     SECTION("app", "session", "session", .help = "The app has sessions. Without it there are none."),
 
     OPTION("backend", "protocol", WORD, .preset = "fastcgi", .words = {"fastcgi", "scgi"}, AT(conf_backend, protocol),
