@@ -61,6 +61,7 @@ class Relay(Middle):
 WEIR = """
 node "bench" {{
   workers = {workers}
+  scheduling = {scheduling}
   run-dir = "{folder}"
   state-dir = "{folder}"
   {user}
@@ -77,11 +78,12 @@ log {{ level = warn  to = "{log}" }}
 MANAGED = 'mode = managed  cookie = "WEIRSID"  ttl = 1h  lock = exclusive'
 
 
-def start_weir(bench, name, app, workers=1, session=MANAGED):
+def start_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch"):
     """weir with one FastCGI listener at place.unix(name)."""
     place = bench.place
     text = WEIR.format(
         workers=workers,
+        scheduling=scheduling,
         folder=place.folder(name),
         user='user = "nobody"' if place.root else "",
         listen=place.unix(name),
@@ -93,16 +95,16 @@ def start_weir(bench, name, app, workers=1, session=MANAGED):
 
 
 class Weir(Middle):
-    def __init__(self, name, title, workers, session):
+    def __init__(self, name, title, workers, session, scheduling="batch"):
         super().__init__(name, title)
-        self.workers, self.session = workers, session
+        self.workers, self.session, self.scheduling = workers, session, scheduling
 
     def missing(self, bench):
         return None if os.path.exists(bench.programs["weir"]) else "weir is not built"
 
     def start(self, bench):
         app, session = (bench.session_app, MANAGED) if self.session else (bench.app, "mode = none")
-        self.process = start_weir(bench, self.name, app, self.workers, session)
+        self.process = start_weir(bench, self.name, app, self.workers, session, self.scheduling)
 
 
 HAPROXY = """
@@ -281,6 +283,7 @@ def all_middles():
         Weir("weir", "weir, managed session", 1, True),
         Weir("weir2", "weir, managed session, 2 workers", 2, True),
         Weir("weir-none", "weir, no session", 1, False),
+        Weir("weir-normal", "weir, managed session, scheduling = normal", 1, True, "normal"),
         Haproxy("haproxy-tcp", "HAProxy, TCP", "nginx", HAPROXY_TCP),
         Haproxy("haproxy-fcgi", "HAProxy, FastCGI", "itself", HAPROXY_FCGI),
         Apache(),

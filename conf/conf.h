@@ -94,11 +94,14 @@ struct conf_app {
 	struct conf_session session;
 };
 
+enum conf_scheduling { CONF_SCHEDULING_BATCH, CONF_SCHEDULING_NORMAL };
+
 struct conf {
 	char *node; /* name; owned */
 	uint32_t workers;
 	char *state_dir, *run_dir; /* owned */
 	char *user, *group;        /* "" : not given; owned */
+	enum conf_scheduling scheduling;
 	uint64_t drain_timeout_ms; /* TERM: for requests that run */
 	struct conf_listen *listens;
 	size_t listen_count;

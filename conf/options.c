@@ -47,6 +47,8 @@ const struct conf_option conf_options[] = {
 	   .help = "Group to become; empty: the group of the user."),
     OPTION("node", "drain-timeout", TIME, .preset = "30s", .min = 0, .max = DAY, AT(conf, drain_timeout_ms),
 	   .help = "After TERM, how long requests that run may take."),
+    OPTION("node", "scheduling", WORD, .preset = "batch", .words = {"batch", "normal"}, AT(conf, scheduling),
+	   .help = "How the kernel schedules the workers; batch: who wakes one is not interrupted by it."),
 
     OPTION("listen", "protocol", WORD, .required = true, .words = {"fastcgi", "scgi"}, AT(conf_listen, protocol),
 	   .help = "What the web server speaks."),

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gateway/front.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 enum {
@@ -127,10 +128,24 @@ void worker_finish(struct worker *w)
 
 /* --- the thread --- */
 
+/* A worker that is woken does not interrupt who woke it: the web server or the application goes on with what it has at
+ * hand, messages gather, and each of them costs less than a wake-up. Measured beside the bare relay in
+ * doc/performance.md. */
+static void be_batch(void)
+{
+	struct sched_param none = {.sched_priority = 0};
+	int err = pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+
+	if (err)
+		log_event(LOG_WARN, "scheduling_not_set", LOG_S("reason", strerror(err)));
+}
+
 static void *run(void *arg)
 {
 	struct worker *w = arg;
 
+	if (w->gateway->conf->scheduling == CONF_SCHEDULING_BATCH)
+		be_batch();
 	net_timer_start(&w->loop, &w->expiry, EXPIRY_MS);
 	net_loop_run(&w->loop);
 	return NULL;

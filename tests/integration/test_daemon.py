@@ -328,6 +328,17 @@ class TestNode(Case):
                 self.assertEqual(site.state(jar)[1], "30")
                 site.weir.stop()
 
+    def test_scheduling(self):
+        """All workers, and no other thread: the applications are started by one that is not a worker."""
+        for word, policy in (("batch", os.SCHED_BATCH), ("normal", os.SCHED_OTHER)):
+            with self.subTest(word):
+                site = Site(self.scope, "", workers=3, node="scheduling = %s" % word)
+                pid = site.weir.pid
+                policies = {t: os.sched_getscheduler(int(t)) for t in os.listdir("/proc/%d/task" % pid)}
+                self.assertEqual(policies.pop(str(pid)), os.SCHED_OTHER)
+                self.assertEqual(sorted(policies.values()), [policy] * 3)
+                site.weir.stop()
+
     def test_all_workers_serve(self):
         """Connections held open are spread: none of the workers is left without, nor has all."""
         site = Site(self.scope, None, workers=4)

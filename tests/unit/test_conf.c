@@ -68,6 +68,7 @@ static void a_small_file_gets_all_defaults(void **state)
 	assert_string_equal(c->user, "");
 	assert_string_equal(c->group, "");
 	assert_int_equal(c->drain_timeout_ms, 30000);
+	assert_int_equal(c->scheduling, CONF_SCHEDULING_BATCH);
 	assert_int_equal(c->memory_max, 512 << 20);
 	assert_int_equal(c->log_level, LOG_INFO);
 	assert_string_equal(c->log_to, "stderr");
@@ -213,7 +214,7 @@ static void every_option_reaches_its_field(void **state)
 	const struct passwd *root = getpwuid(0);
 	assert_non_null(root);
 	struct conf *c =
-	    load_good("node n { state-dir=/a run-dir=/b group=root drain-timeout=7s workers=256 }"
+	    load_good("node n { state-dir=/a run-dir=/b group=root drain-timeout=7s workers=256 scheduling=normal }"
 		      "listen \"unix:/s\" { protocol=scgi owner=root group=root backlog=7 max-connections=8"
 		      " max-requests=9 max-params=2k max-body=0 read-timeout=1ms write-timeout=2s"
 		      " idle-timeout=3s }"
@@ -228,6 +229,7 @@ static void every_option_reaches_its_field(void **state)
 	assert_string_equal(c->run_dir, "/b");
 	assert_string_equal(c->group, "root");
 	assert_int_equal(c->drain_timeout_ms, 7000);
+	assert_int_equal(c->scheduling, CONF_SCHEDULING_NORMAL);
 	assert_int_equal(c->workers, 256);
 	const struct conf_listen *l = &c->listens[0];
 	assert_string_equal(l->owner, "root");
@@ -316,6 +318,7 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"node n {", "user = no-such-user", "}", "node.user: \"no-such-user\": a user of this system"},
 	    {"node n {", "group = no-such-group", "}", "node.group: \"no-such-group\": a group of this system"},
 	    {"node n {", "drain-timeout = 25h", "}", "node.drain-timeout: \"25h\": a time from 0 to 1d"},
+	    {"node n {", "scheduling = fifo", "}", "node.scheduling: \"fifo\": batch or normal"},
 	    {"node n {", "drain-timeout = 30", "}", "node.drain-timeout: \"30\": a time from 0 to 1d"},
 	    {"listen '[::]:1' {", "protocol = http", "}", "listen.protocol: \"http\": fastcgi or scgi"},
 	    {"listen 'unix:/x' { protocol = scgi", "mode = 0999", "}",
@@ -457,9 +460,9 @@ static void all_errors_at_once_in_order(void **state)
 		      "f:1: node: \"al pha\": a name is 1 to 64 letters, digits, '-', '_' or '.'\n"
 		      "f:2: node.workers: \"0\": a number from 1 to 256\n"
 		      "f:5: node.colour: \"red\": unknown; known here: workers, state-dir, run-dir, user, group, "
-		      "drain-timeout\n"
+		      "drain-timeout, scheduling\n"
 		      "f:6: node.shapes: \"round\": unknown; known here: workers, state-dir, run-dir, user, group, "
-		      "drain-timeout\n"
+		      "drain-timeout, scheduling\n"
 		      "f:8: listen: \"x:1\": the host is a numeric address, an IPv6 address in brackets\n"
 		      "f:8: listen.protocol: \"http\": fastcgi or scgi\n"
 		      "f:10: backend: \"unix:run\": the path of a Unix socket begins with /\n"
