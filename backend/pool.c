@@ -1,5 +1,5 @@
-/* A worker's connections: taking, lending, giving back. Runs on the worker's loop only; what is shared is in queue.c.
- */
+/* A worker's connections: making, keeping, lending, giving back, and what becomes of them. Runs on the worker's loop
+ * only; ticket.c says who gets one, queue.c what the workers share. */
 #include "backend/pool_state.h"
 
 #include "backend/answer.h"
@@ -9,18 +9,7 @@
 
 #include <stdlib.h>
 
-enum {
-	RETRY_FIRST_MS = 10, /* after a full backlog */
-	RETRY_MAX_MS = 200,
-	POOL_SETTLED_MS = 100, /* see take_settled() */
-};
-
 static const struct net_stream_ops conn_ops;
-
-static struct shared_backend *backend_of(const struct conn *c)
-{
-	return &app_of(c->pool, c->app)->backends[c->backend];
-}
 
 static struct list *idle_of(const struct conn *c)
 {
@@ -28,7 +17,7 @@ static struct list *idle_of(const struct conn *c)
 }
 
 /* The one place where a connection's state and list change. */
-static void conn_set_state(struct conn *c, enum conn_state state)
+void conn_set_state(struct conn *c, enum conn_state state)
 {
 	struct shared_backend *b = backend_of(c);
 
@@ -45,14 +34,14 @@ static void conn_set_state(struct conn *c, enum conn_state state)
 }
 
 /* Without its slot: that was freed, or belongs to somebody else now. */
-static void conn_close(struct conn *c)
+void conn_close(struct conn *c)
 {
 	conn_set_state(c, CONN_CLOSING);
 	c->owner = NULL;
 	net_stream_close(&c->stream);
 }
 
-static void conn_drop(struct conn *c)
+void conn_drop(struct conn *c)
 {
 	conn_close(c);
 	slot_free(c->pool->shared, app_of(c->pool, c->app), backend_of(c));
@@ -78,10 +67,8 @@ static void conn_keep(struct conn *c)
 		queue_dispatch(c->pool->shared, app);
 }
 
-static void deliver_grant(struct mail *mail);
-
 /* Gives a connection, or else its slot, to a request that waits; keeps it when nobody does. */
-static void conn_pass_on(struct conn *c, bool reusable)
+void conn_pass_on(struct conn *c, bool reusable)
 {
 	struct pool *p = c->pool;
 	struct shared_app *app = app_of(p, c->app);
@@ -104,11 +91,11 @@ static void conn_pass_on(struct conn *c, bool reusable)
 	}
 }
 
-/* --- taking --- */
+/* --- making one --- */
 
 static void on_conn_timer(struct net_timer *timer);
 
-static int conn_start(struct pool_ticket *t, uint16_t backend)
+int conn_start(struct pool_ticket *t, uint16_t backend)
 {
 	struct pool *p = t->pool;
 	struct shared_backend *b = &app_of(p, t->app)->backends[backend];
@@ -135,245 +122,6 @@ static int conn_start(struct pool_ticket *t, uint16_t backend)
 	t->backend = backend;
 	t->state = TICKET_CONNECTING;
 	return 0;
-}
-
-static bool tried(const struct pool_ticket *t, size_t backend)
-{
-	return (t->tried >> backend) & 1;
-}
-
-static struct conn *newest_idle(struct list *idle)
-{
-	return CONTAINER_OF(idle->prev, struct conn, link);
-}
-
-static struct conn *oldest_idle(struct list *idle)
-{
-	return CONTAINER_OF(idle->next, struct conn, link);
-}
-
-/* For a request that must not run twice: one that has proved, by staying open for a while, that the backend keeps it.
- * A backend that is about to close does so right after its answer; a request sent into that gap might be lost. */
-static struct conn *take_settled(struct list *idle, struct instant now)
-{
-	while (!list_empty(idle)) {
-		struct conn *c = oldest_idle(idle);
-		if (instant_since_ms(now, c->idle_since) < POOL_SETTLED_MS)
-			return NULL;
-		if (!net_stream_stale(&c->stream)) {
-			conn_set_state(c, CONN_IDLE);
-			return c;
-		}
-		conn_drop(c);
-	}
-	return NULL;
-}
-
-/* A kept connection of the backend that is good for this request; NULL: it needs a new one. */
-static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
-{
-	struct list *idle = &t->pool->idle[t->app][backend];
-
-	if (t->fresh || list_empty(idle))
-		return NULL;
-	if (t->careful)
-		return take_settled(idle, net_now(t->pool->loop));
-	struct conn *c = newest_idle(idle);
-	conn_set_state(c, CONN_IDLE);
-	return c;
-}
-
-/* A free slot, or that of a kept connection, which is closed for it. */
-static bool take_slot(struct pool_ticket *t, uint16_t backend)
-{
-	struct list *idle = &t->pool->idle[t->app][backend];
-
-	if (slot_reserve(&app_of(t->pool, t->app)->backends[backend]))
-		return true;
-	if (list_empty(idle))
-		return false;
-	conn_close(oldest_idle(idle));
-	return true;
-}
-
-static bool has_kept(const struct pool_ticket *t, size_t backend)
-{
-	return !list_empty(&t->pool->idle[t->app][backend]);
-}
-
-/* Which backend, among those that have a kept connection or a free slot. One that is due for a trial comes first. */
-static int pick(struct pool_ticket *t, bool last_resort)
-{
-	struct shared_app *app = app_of(t->pool, t->app);
-	struct policy_candidate c[POOL_BACKENDS_MAX];
-	struct instant now = net_now(t->pool->loop);
-
-	for (size_t i = 0; i < app->backend_count; i++) {
-		struct shared_backend *b = &app->backends[i];
-		unsigned open = atomic_load_explicit(&b->open, memory_order_relaxed);
-		c[i].weight = b->o.weight;
-		c[i].active = atomic_load_explicit(&b->active, memory_order_relaxed);
-		c[i].usable = !tried(t, i) && (has_kept(t, i) || open < b->o.connections);
-		if (!c[i].usable || last_resort)
-			continue;
-		enum policy_admission admission = health_admit(app, b, now);
-		if (admission == POLICY_TRIAL)
-			return (int)i;
-		c[i].usable = admission == POLICY_ADMITTED;
-	}
-	return policy_pick(c, app->backend_count, t->pool->rotate++);
-}
-
-/* Tries to have a connection without waiting in the queue. OK with *c NULL: it is being made. ERR_BUSY: no slot. */
-static int try_now(struct pool_ticket *t, bool last_resort, struct conn **c)
-{
-	struct shared_app *app = app_of(t->pool, t->app);
-
-	for (;;) {
-		int i = pick(t, last_resort);
-		if (i == POLICY_NONE)
-			return ERR_BUSY;
-		struct shared_backend *b = &app->backends[i];
-		*c = take_idle(t, (uint16_t)i);
-		if (!*c && !take_slot(t, (uint16_t)i))
-			continue;
-		atomic_fetch_add(&b->active, 1);
-		int err = *c ? 0 : conn_start(t, (uint16_t)i);
-		if (err) {
-			/* No descriptor or no memory here: not the backend's fault, and the next one would fare no
-			 * better. */
-			atomic_fetch_sub(&b->active, 1);
-			slot_free(t->pool->shared, app, b);
-			return ERR_NO_MEMORY;
-		}
-		return 0;
-	}
-}
-
-static bool all_tried(const struct pool_ticket *t)
-{
-	size_t n = app_of(t->pool, t->app)->backend_count;
-
-	return (~t->tried & (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1)) == 0;
-}
-
-static struct conn *take(struct pool_ticket *t, bool again, int *err)
-{
-	struct shared_app *app = app_of(t->pool, t->app);
-	struct conn *c = NULL;
-
-	*err = ERR_BUSY;
-	if (again || atomic_load(&app->waiting) == 0) {
-		*err = try_now(t, false, &c);
-		/* Better one that is said to be down than none; but one that is well and busy is worth waiting for. */
-		if (*err == ERR_BUSY && !all_tried(t) && !health_hope(app, t))
-			*err = try_now(t, true, &c);
-	}
-	if (*err != ERR_BUSY)
-		return c;
-	if (all_tried(t)) {
-		*err = ERR_REFUSED;
-		return NULL;
-	}
-	if (!again)
-		t->since = net_now(t->pool->loop);
-	*err = queue_push(app, t, again);
-	t->queued = *err == 0;
-	if (t->queued)
-		queue_dispatch(t->pool->shared, app);
-	return NULL;
-}
-
-struct conn *pool_take(struct pool_ticket *t, int *err)
-{
-	INVARIANT(t->state == TICKET_IDLE);
-	t->cancelled = false;
-	t->retry_ms = RETRY_FIRST_MS;
-	return take(t, t->tried != 0 || t->fresh, err);
-}
-
-/* Again, from a callback: the answer goes to `ready`. */
-static void take_again(struct pool_ticket *t)
-{
-	int err;
-
-	t->state = TICKET_IDLE;
-	struct conn *c = take(t, true, &err);
-	if (c || err)
-		t->ready(t, c, err);
-}
-
-static void on_retry(struct net_timer *timer)
-{
-	take_again(CONTAINER_OF(timer, struct pool_ticket, retry));
-}
-
-static void retry_later(struct pool_ticket *t)
-{
-	t->state = TICKET_RETRY;
-	net_timer_start(t->pool->loop, &t->retry, t->retry_ms);
-	t->retry_ms = t->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : t->retry_ms * 2;
-}
-
-/* A grant arrives: a connection, or the slot for one. */
-static void deliver_grant(struct mail *mail)
-{
-	struct pool_ticket *t = CONTAINER_OF(mail, struct pool_ticket, mail);
-	struct shared_app *app = app_of(t->pool, t->app);
-	struct shared_backend *b = &app->backends[t->backend];
-	struct conn *c = t->conn;
-
-	INVARIANT(t->state == TICKET_GRANTED);
-	t->state = TICKET_IDLE;
-	t->queued = false;
-	t->conn = NULL;
-	if (c)
-		c->ticket = NULL;
-	int err = t->cancelled ? ERR_GONE : 0;
-	if (!err && !c && conn_start(t, t->backend) != 0)
-		err = ERR_NO_MEMORY;
-	if (err) {
-		atomic_fetch_sub(&b->active, 1);
-		if (c)
-			conn_pass_on(c, true);
-		else
-			slot_free(t->pool->shared, app, b);
-		t->ready(t, NULL, err);
-	} else if (c) {
-		t->ready(t, c, 0);
-	}
-}
-
-void pool_ticket_init(struct pool_ticket *t, struct pool *p, uint16_t app,
-		      void (*ready)(struct pool_ticket *, struct conn *, int))
-{
-	memset(t, 0, sizeof *t);
-	list_init(&t->link);
-	list_init(&t->mail.link);
-	t->mail.deliver = deliver_grant;
-	t->pool = p;
-	t->app = app;
-	t->ready = ready;
-	net_timer_init(&t->retry, on_retry);
-}
-
-bool pool_cancel(struct pool_ticket *t)
-{
-	/* While it is queued other threads may change its state: the queue's lock decides. */
-	if (t->queued) {
-		t->queued = !queue_remove(app_of(t->pool, t->app), t);
-		return !t->queued;
-	}
-	if (t->state == TICKET_RETRY) {
-		net_timer_stop(t->pool->loop, &t->retry);
-	} else if (t->state == TICKET_CONNECTING) {
-		/* The connection is finished all the same: the next request can use it. */
-		t->conn->ticket = NULL;
-		atomic_fetch_sub(&backend_of(t->conn)->active, 1);
-		t->conn = NULL;
-	}
-	t->state = TICKET_IDLE;
-	return true;
 }
 
 /* --- lending --- */
@@ -417,7 +165,6 @@ void pool_abandon(struct conn *c)
 
 /* --- events of the stream --- */
 
-/* The wish is not fulfilled by this connection; it is closed already. */
 static void connect_failed(struct conn *c, int err)
 {
 	struct pool_ticket *t = c->ticket;
@@ -433,13 +180,7 @@ static void connect_failed(struct conn *c, int err)
 	if (!t)
 		return;
 	atomic_fetch_sub(&b->active, 1);
-	t->conn = NULL;
-	if (err == ERR_BUSY) {
-		retry_later(t);
-	} else {
-		t->tried |= UINT64_C(1) << c->backend;
-		take_again(t);
-	}
+	ticket_connect_failed(t, err);
 }
 
 static void on_connected(struct net_stream *s, int err)

@@ -1,5 +1,5 @@
-/* The pool's own structs, shared by pool.c (a worker's connections) and queue.c (slots, health and the queue).
- * Nobody else includes this. */
+/* The pool's own structs, shared by pool.c (a worker's connections), ticket.c (which of them a request gets) and
+ * queue.c (slots, health and the queue). Nobody else includes this. */
 #ifndef WEIR_BACKEND_POOL_STATE_H
 #define WEIR_BACKEND_POOL_STATE_H
 
@@ -74,5 +74,38 @@ bool health_hope(const struct shared_app *app, const struct pool_ticket *t);
 void health_failed(struct shared_app *app, struct shared_backend *b, struct instant now);
 void health_succeeded(struct shared_app *app, struct shared_backend *b);
 enum policy_admission health_admit(struct shared_app *app, struct shared_backend *b, struct instant now);
+
+/* --- connections, pool.c; on their worker's thread --- */
+
+static inline struct shared_backend *backend_of(const struct conn *c)
+{
+	return &app_of(c->pool, c->app)->backends[c->backend];
+}
+
+static inline struct conn *newest_idle(struct list *idle)
+{
+	return CONTAINER_OF(idle->prev, struct conn, link);
+}
+
+static inline struct conn *oldest_idle(struct list *idle)
+{
+	return CONTAINER_OF(idle->next, struct conn, link);
+}
+
+/* The one place where a connection's state and list change. Out of the pool's lists as IDLE: the caller's. */
+void conn_set_state(struct conn *c, enum conn_state state);
+
+/* Starts to connect for the ticket, on a slot that is reserved. ERR_NO_MEMORY, or no descriptor. */
+MUST_USE int conn_start(struct pool_ticket *t, uint16_t backend);
+
+/* Closes it; `drop` gives its slot back, `close` leaves that to the caller. */
+void conn_close(struct conn *c);
+void conn_drop(struct conn *c);
+
+/* Gives it, or else its slot, to a request that waits; keeps it when nobody does. */
+void conn_pass_on(struct conn *c, bool reusable);
+
+/* The connection that the ticket waited for did not come about, and is closed. */
+void ticket_connect_failed(struct pool_ticket *t, int err);
 
 #endif
