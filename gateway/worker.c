@@ -7,6 +7,7 @@
 #include "gateway/front.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 
 enum {
@@ -189,7 +190,12 @@ int worker_start(struct worker *w)
 
 	if (err)
 		return err;
+	/* Signals are the main thread's business. */
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	w->running = pthread_create(&w->thread, NULL, run, w) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return w->running ? 0 : ERR_SYSTEM;
 }
 
