@@ -81,7 +81,9 @@ check:
 	@$(AGAIN) BUILD=asan unit
 	@$(AGAIN) -j$(JOBS) BUILD=tsan unit-programs
 	@$(AGAIN) BUILD=tsan threads
+	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
+	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py
 	@$(AGAIN) integration
 
 .PHONY: unit-programs
@@ -96,10 +98,14 @@ integration:
 TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
 FORMAT := $(TIDY) $(wildcard $(addsuffix /*.h,$(DIRS)) bench/*.[ch] tests/*.h tests/*/*.[ch] tests/integration/apps/*.c)
 
+.PHONY: purity
+purity: all
+	@tools/lint purity $(OUT)
+
 .PHONY: lint lint-tidy lint-cppcheck
 lint: all
 	@tools/lint
-	@tools/lint purity $(OUT)
+	@$(AGAIN) purity
 	@clang-format --dry-run -Werror $(FORMAT)
 	@mandoc -Tlint -Wwarning doc/*.[58]
 	@$(AGAIN) -j$(JOBS) lint-tidy lint-cppcheck
@@ -135,6 +141,7 @@ FUZZ         := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)
 # The corpus is copied, so that what is found stays under build/; a crash leaves its input there too.
 .PHONY: fuzz fuzz-run
 fuzz:
+	@tools/deps check
 	@$(MAKE) --no-print-directory BUILD=fuzz CC=clang fuzz-run
 fuzz-run: $(FUZZ:%=fuzz-run-%)
 fuzz-run-%: $(OUT)/fuzz/%

@@ -72,6 +72,7 @@ static void feed_fcgi(struct conn *c, struct view data)
 void answer_feed(struct conn *c, struct view data)
 {
 	INVARIANT(c->state == CONN_BUSY);
+	c->spoke = true;
 	if (c->scgi)
 		c->events->out(c->owner, data);
 	else
@@ -81,7 +82,7 @@ void answer_feed(struct conn *c, struct view data)
 void answer_eof(struct conn *c, int err)
 {
 	INVARIANT(c->state == CONN_BUSY);
-	if (c->scgi && err == ERR_CLOSED) {
+	if (c->scgi && c->spoke && err == ERR_CLOSED) {
 		c->answered = true;
 		c->events->ended(c->owner, 0);
 	} else {

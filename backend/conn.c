@@ -11,7 +11,8 @@ int conn_begin(struct conn *c, const struct conn_request *r)
 	INVARIANT(c->state == CONN_BUSY);
 	net_stream_mark(&c->stream);
 	c->id = c->id == 1 ? 2 : 1;
-	c->sent_all = false;
+	c->sent_all = r->role == FCGI_AUTHORIZER; /* 6.3: it has no body */
+	c->spoke = false;
 	c->answered = false;
 	c->junk = false;
 	if (c->scgi) {

@@ -33,6 +33,7 @@ struct conn {
 	bool scgi;
 	uint8_t id;    /* of the running request: 1 and 2 in turn, so that no late answer is taken for the next one */
 	bool sent_all; /* the request's last byte is in the output */
+	bool spoke;    /* a byte of the answer has come */
 	bool answered; /* the answer is complete */
 	bool junk;     /* something came after the answer */
 	struct fcgi_decoder decoder;

@@ -268,6 +268,7 @@ static const struct net_stream_ops conn_ops = {
     .full = on_full,
     .drained = on_drained,
     .closed = on_closed,
+    .heard_out = true,
 };
 
 /* --- the pool's own life --- */

@@ -89,6 +89,10 @@ void pool_release(struct conn *c, bool ok);
 /* Gives it back without a word about the backend's health: the request was given up. Closes unless reusable. */
 void pool_abandon(struct conn *c);
 
+/* Any thread. While suspended a backend gets no request: nobody is there to answer. Those who wait for it are served
+ * when it is not any more. */
+void pool_backend_suspend(struct pool_shared *s, size_t app, size_t backend, bool suspended);
+
 struct pool_backend_stats {
 	const char *name;
 	uint32_t open, active, idle;

@@ -14,6 +14,7 @@ struct shared_backend {
 	atomic_uint idle;            /* kept connections without a request, over all workers */
 	atomic_bool unwell;          /* health.fails > 0: look at it, under the app's lock */
 	atomic_bool down;            /* policy_down(health) */
+	atomic_bool suspended;       /* no process of it runs */
 	struct policy_health health; /* guarded by the app's lock */
 };
 

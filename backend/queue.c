@@ -64,6 +64,16 @@ static bool wants(const struct pool_ticket *t, uint16_t backend)
 	return (t->tried & (UINT64_C(1) << backend)) == 0;
 }
 
+/* Whether what becomes free at the backend should go to the ticket: not while it is down and another one is worth
+ * waiting for. */
+static bool may_use(const struct shared_app *app, const struct pool_ticket *t, size_t backend)
+{
+	const struct shared_backend *b = &app->backends[backend];
+
+	return wants(t, (uint16_t)backend) && !atomic_load(&b->suspended) &&
+	       !(atomic_load(&b->down) && health_hope(app, t));
+}
+
 /* With the lock held: the oldest that can use the backend, but one of `p` where it is hardly younger. */
 static struct pool_ticket *choose(struct shared_app *app, const struct pool *p, uint16_t backend)
 {
@@ -71,7 +81,7 @@ static struct pool_ticket *choose(struct shared_app *app, const struct pool *p, 
 
 	LIST_EACH (node, &app->queue) {
 		struct pool_ticket *t = CONTAINER_OF(node, struct pool_ticket, link);
-		if (!wants(t, backend))
+		if (!may_use(app, t, backend))
 			continue;
 		if (!oldest)
 			oldest = t;
@@ -123,18 +133,38 @@ bool health_hope(const struct shared_app *app, const struct pool_ticket *t)
 	return false;
 }
 
-/* With the lock held: a backend with a free slot for the ticket, reserved. One that is down only when all are. */
-static int reserve_for(struct shared_app *app, const struct pool_ticket *t)
+/* With the lock held: a backend that is down and due for a trial, with a slot reserved. Those who arrive while others
+ * wait go behind them: without this no trial would run as long as there is a queue. */
+static int reserve_trial(struct shared_app *app, const struct pool_ticket *t, struct instant now)
+{
+	for (size_t i = 0; i < app->backend_count; i++) {
+		struct shared_backend *b = &app->backends[i];
+		if (!wants(t, (uint16_t)i) || atomic_load(&b->suspended) || !policy_down(&b->health) ||
+		    instant_before(now, b->health.retry_at))
+			continue;
+		if (slot_reserve(b)) {
+			(void)policy_admit(&b->health, now);
+			return (int)i;
+		}
+	}
+	return POLICY_NONE;
+}
+
+/* With the lock held: a backend with a free slot for the ticket, reserved. One that is down only for its trial, or when
+ * all are. */
+static int reserve_for(struct shared_app *app, const struct pool_ticket *t, struct instant now)
 {
 	struct policy_candidate c[POOL_BACKENDS_MAX];
-	bool hope = health_hope(app, t);
-	int best;
+	int best = reserve_trial(app, t, now);
+
+	if (best != POLICY_NONE)
+		return best;
 
 	for (size_t i = 0; i < app->backend_count; i++) {
 		struct shared_backend *b = &app->backends[i];
 		c[i].weight = b->o.weight;
 		c[i].active = atomic_load(&b->active);
-		c[i].usable = wants(t, (uint16_t)i) && !(hope && atomic_load(&b->down));
+		c[i].usable = may_use(app, t, i);
 	}
 	while ((best = policy_pick(c, app->backend_count, 0)) != POLICY_NONE && !slot_reserve(&app->backends[best]))
 		c[best].usable = false;
@@ -162,14 +192,16 @@ void queue_dispatch(struct pool_shared *s, struct shared_app *app)
 	struct list granted;
 	struct list *node;
 	uint64_t wanted = 0;
+	struct instant now = clock_now();
 
 	list_init(&granted);
 	pthread_mutex_lock(&app->lock);
 	LIST_EACH (waiting, &app->queue) {
 		struct pool_ticket *t = CONTAINER_OF(waiting, struct pool_ticket, link);
-		int backend = reserve_for(app, t);
+		int backend = reserve_for(app, t, now);
 		if (backend < 0) {
-			wanted |= ~t->tried;
+			for (size_t i = 0; i < app->backend_count; i++)
+				wanted |= (uint64_t)may_use(app, t, i) << i;
 			continue;
 		}
 		grant(app, t, (uint16_t)backend);

@@ -59,6 +59,13 @@ void pool_shared_free(struct pool_shared **ss)
 	*ss = NULL;
 }
 
+void pool_backend_suspend(struct pool_shared *s, size_t app, size_t backend, bool suspended)
+{
+	atomic_store(&s->apps[app].backends[backend].suspended, suspended);
+	if (!suspended)
+		queue_dispatch(s, &s->apps[app]);
+}
+
 void pool_backend_stats(const struct pool_shared *s, size_t app, size_t backend, struct pool_backend_stats *out)
 {
 	struct shared_backend *b = &s->apps[app].backends[backend];

@@ -96,10 +96,8 @@ static int outlet_open(struct spawn *s)
 	s->outlet_write = fds[1];
 	uv_pipe_init(&s->loop->uv, &s->outlet.pipe, 0);
 	s->outlet.pipe.data = &s->outlet;
-	if (uv_pipe_open(&s->outlet.pipe, fds[0]) != 0) {
-		close(fds[0]);
-		return ERR_SYSTEM;
-	}
+	int rc = uv_pipe_open(&s->outlet.pipe, fds[0]);
+	INVARIANT(rc == 0); /* it only sets flags of a descriptor that was made a line above */
 	uv_read_start((uv_stream_t *)&s->outlet.pipe, on_outlet_alloc, on_outlet_read);
 	return 0;
 }
@@ -161,7 +159,8 @@ static void child_start(struct child *c)
 	}
 	c->pid = pid;
 	c->started = net_now(s->loop);
-	s->alive++;
+	if (s->alive++ == 0 && s->o.alive)
+		s->o.alive(s->o.alive_arg, true);
 	log_event(LOG_INFO, "app_started", LOG_S("app", s->o.app), LOG_S("backend", s->o.name), LOG_I("pid", pid));
 }
 
@@ -215,7 +214,8 @@ bool spawn_reaped(struct spawn *s, int pid, int status)
 		if (c->pid != pid)
 			continue;
 		c->pid = 0;
-		s->alive--;
+		if (--s->alive == 0 && s->o.alive)
+			s->o.alive(s->o.alive_arg, false);
 		log_end(s, pid, status);
 		if (instant_since_ms(net_now(s->loop), c->started) >= LIVED_LONG_MS)
 			c->backoff_ms = 0;

@@ -18,6 +18,9 @@ struct spawn_options {
 	uint32_t processes;
 	uint64_t stop_timeout_ms; /* from TERM to KILL */
 	uint64_t backoff_min_ms, backoff_max_ms;
+	/* The first process runs, or the last one has ended. May be NULL. */
+	void (*alive)(void *arg, bool alive);
+	void *alive_arg;
 };
 
 /* Starts the processes. NULL: out of memory. A program that cannot be started is tried again like one that ended. */

@@ -76,7 +76,8 @@ static int pick(struct pool_ticket *t, bool last_resort)
 		unsigned open = atomic_load_explicit(&b->open, memory_order_relaxed);
 		c[i].weight = b->o.weight;
 		c[i].active = atomic_load_explicit(&b->active, memory_order_relaxed);
-		c[i].usable = !tried(t, i) && (has_kept(t, i) || open < b->o.connections);
+		c[i].usable = !tried(t, i) && !atomic_load_explicit(&b->suspended, memory_order_relaxed) &&
+			      (has_kept(t, i) || open < b->o.connections);
 		if (!c[i].usable || last_resort)
 			continue;
 		enum policy_admission admission = health_admit(app, b, now);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -17,6 +18,8 @@ enum {
 	STORM_SLOTS = 256, /* more than weir has events; when full, the rest shares one slot */
 	STORM_WINDOW_MS = 1000
 };
+
+_Static_assert((int)LOG_LINE_MAX <= (int)PIPE_BUF, "a line is one write to a pipe");
 
 /* Lines of one event in the current window. */
 struct storm {
@@ -35,6 +38,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int target = STDERR_FILENO;       /* guarded by lock */
 static char target_path[PATH_MAX];       /* guarded by lock; "": stderr */
 static struct storm storms[STORM_SLOTS]; /* guarded by lock */
+static uint64_t lines_lost;              /* guarded by lock: since the last one that was written */
 static struct storm storm_rest;          /* guarded by lock */
 static struct instant storms_looked_at;  /* guarded by lock */
 
@@ -210,10 +214,25 @@ static void line_format(struct line *l, enum log_level level, const char *event,
 	l->at[l->len++] = '\n';
 }
 
-/* Under the lock. A log that cannot be written has nowhere to say so. */
+/* Whether a line can be written without waiting. A pipe that is writable takes at least PIPE_BUF bytes, a line at most.
+ */
+static bool target_ready(void)
+{
+	struct pollfd p = {.fd = target, .events = POLLOUT};
+
+	return poll(&p, 1, 0) != 0;
+}
+
+/* Under the lock. Whoever does not read the log must not stop the gateway: what cannot be written at once is lost, and
+ * the next line that can be says how much that was. */
 static void line_write(const struct line *l)
 {
 	size_t done = 0;
+
+	if (!target_ready()) {
+		lines_lost++;
+		return;
+	}
 
 	while (done < l->len) {
 		ssize_t n = write(target, l->at + done, l->len - done);
@@ -286,6 +305,17 @@ static bool storm_allows(enum log_level level, const char *event, struct instant
 	return true;
 }
 
+/* Under the lock. */
+static void write_lost(void)
+{
+	struct line l;
+	struct log_field lost = LOG_I("lines", lines_lost);
+
+	lines_lost = 0;
+	line_format(&l, LOG_WARN, "log_lost", &lost, 1);
+	line_write(&l);
+}
+
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count)
 {
 	struct line l;
@@ -300,6 +330,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 		return;
 	line_format(&l, level, event, fields, count);
 	pthread_mutex_lock(&lock);
+	if (lines_lost > 0 && target_ready())
+		write_lost();
 	line_write(&l);
 	pthread_mutex_unlock(&lock);
 }
@@ -336,6 +368,14 @@ int log_open(enum log_level level, const char *path)
 	}
 	pthread_mutex_unlock(&lock);
 	return err;
+}
+
+int log_own(uid_t uid, gid_t gid)
+{
+	pthread_mutex_lock(&lock);
+	int rc = target == STDERR_FILENO ? 0 : fchown(target, uid, gid);
+	pthread_mutex_unlock(&lock);
+	return rc == 0 ? 0 : ERR_SYSTEM;
 }
 
 int log_reopen(void)

@@ -4,6 +4,8 @@
  *
  * Rules: no session state, no whole session id, ever. Bytes from outside are passed as views and escaped: anything
  * but printable ASCII, and the quote and the backslash, becomes \xHH; values are cut at LOG_VALUE_MAX bytes.
+ * A target that does not take a line at once (a pipe that nobody reads) loses it: nothing waits for the log. The next
+ * line that can be written says how many were lost.
  * A storm of one event is bounded: at most LOG_BURST lines of one event a second, then one line with the number that
  * was left out. */
 #ifndef WEIR_BASE_LOG_H
@@ -11,6 +13,8 @@
 
 #include "base/compiler.h"
 #include "base/view.h"
+
+#include <sys/types.h>
 
 enum { LOG_VALUE_MAX = 1024, LOG_LINE_MAX = 4096, LOG_BURST = 200 };
 
@@ -41,6 +45,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
 /* Level and target; path "stderr" or a file, which is created 0640 and appended to. 0 or ERR_SYSTEM. */
 MUST_USE int log_open(enum log_level level, const char *path);
+/* Gives the log's file to a user, who is to write and reopen it after privileges are dropped. ERR_SYSTEM with errno. */
+MUST_USE int log_own(uid_t uid, gid_t gid);
 MUST_USE int log_reopen(void); /* the same path again, after a rotation; on failure the old file stays */
 void log_close(void);
 

@@ -128,7 +128,7 @@ const struct conf_option conf_options[] = {
 	   .help = "Secure attribute of the cookie; auto: when the request came over HTTPS."),
     OPTION("session", "ttl", TIME, .preset = "30m", .min = SECOND, .max = 3650 * DAY, AT(conf_session, ttl_ms),
 	   .help = "How long a session lives after its last request."),
-    OPTION("session", "max-size", SIZE, .preset = "1M", .min = 0, .max = 64 * MIB, AT(conf_session, max_size),
+    OPTION("session", "max-size", SIZE, .preset = "60k", .min = 0, .max = 64 * MIB, AT(conf_session, max_size),
 	   .help = "Bytes of the state of one session."),
     OPTION("session", "lock", WORD, .preset = "exclusive", .words = {"exclusive", "shared"}, AT(conf_session, lock),
 	   .help = "Requests of one session run one by one, or side by side."),

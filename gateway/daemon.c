@@ -251,6 +251,8 @@ static int prepare(struct daemon *d, char *why, size_t why_len)
 		return err;
 	}
 	err = privilege_find(&d->privilege, c, why, why_len);
+	if (!err && d->privilege.user && log_own(d->privilege.uid, d->privilege.gid) != 0)
+		log_event(LOG_WARN, "log_not_owned", LOG_S("reason", strerror(errno)));
 	if (!err)
 		err = open_listeners(d, why, why_len);
 	if (!err)
@@ -268,7 +270,7 @@ static int prepare(struct daemon *d, char *why, size_t why_len)
 static int start(struct daemon *d)
 {
 	const struct conf *c = d->gateway.conf;
-	int err = applications_start(d->applications, &d->loop);
+	int err = applications_start(d->applications, &d->loop, d->gateway.pools);
 
 	for (unsigned i = 0; !err && i < c->workers; i++) {
 		err = worker_start(&d->gateway.workers[i]);
@@ -277,6 +279,7 @@ static int start(struct daemon *d)
 	if (err)
 		return err;
 	d->state = DAEMON_RUNNING;
+	each_worker(d, worker_listen);
 	log_event(LOG_INFO, "started", LOG_S("version", WEIR_VERSION), LOG_S("node", c->node),
 		  LOG_I("workers", c->workers), LOG_I("listeners", c->listen_count), LOG_I("apps", c->app_count));
 	return 0;

@@ -23,9 +23,9 @@ static void drop_hold(struct request *r)
 	net_buf_give(&r->worker->loop, &r->body[1].hold);
 }
 
-static bool last_stream(const struct request *r, unsigned which)
+static bool sent_all(const struct request *r)
 {
-	return which == (r->role == FCGI_FILTER ? 1U : 0U);
+	return r->body[0].ended && r->body[1].ended;
 }
 
 /* What SCGI may be sent of `data`, whose last byte is the body's `upto`-th: no more than was announced. */
@@ -52,7 +52,7 @@ static void send_held(struct request *r)
 		if (held.len > 0)
 			send_body(r, which, held, held.len);
 		if (r->body[which].ended && r->role != FCGI_AUTHORIZER && (which == 0 || r->role == FCGI_FILTER))
-			conn_body_end(r->conn, stream_type[which], last_stream(r, which));
+			conn_body_end(r->conn, stream_type[which], sent_all(r));
 	}
 	if (buf_len(&r->body[0].hold) + buf_len(&r->body[1].hold) > REQUEST_HOLD_MAX)
 		drop_hold(r);
@@ -77,6 +77,12 @@ static int send_head(struct request *r)
 	return conn_begin(r->conn, &q);
 }
 
+/* An SCGI application would wait for the rest for ever. */
+static bool too_short(const struct request *r)
+{
+	return r->conn->scgi && r->body[0].ended && r->body_bytes < r->facts.content_length;
+}
+
 static void begin(struct request *r, struct conn *c)
 {
 	struct net_loop *loop = &r->worker->loop;
@@ -84,6 +90,10 @@ static void begin(struct request *r, struct conn *c)
 	pool_lend(c, &events, r);
 	r->conn = c;
 	r->state = REQUEST_RUN;
+	if (too_short(r)) {
+		request_fail(r, 400, "body is shorter than its length");
+		return;
+	}
 	int err = send_head(r);
 	if (err) {
 		request_fail(r, err == ERR_MALFORMED ? 400 : 503, "request cannot be passed on");
@@ -167,11 +177,11 @@ void exchange_body(struct request *r, unsigned which, struct view data)
 
 void exchange_body_end(struct request *r, unsigned which)
 {
-	if (r->conn->scgi && r->body_bytes < r->facts.content_length) {
+	if (too_short(r)) {
 		request_fail(r, 400, "body is shorter than its length");
 		return;
 	}
-	conn_body_end(r->conn, stream_type[which], last_stream(r, which));
+	conn_body_end(r->conn, stream_type[which], sent_all(r));
 }
 
 /* --- from the backend --- */
@@ -227,6 +237,18 @@ static size_t head_max(const struct request *r)
 	return (size_t)(r->app->max_header + (r->managed ? r->app->session.max_size : 0));
 }
 
+/* Nothing is wrong with the backend: the application said too much. */
+static void head_too_large(struct request *r, struct view head)
+{
+	bool state = r->managed && managed_state_too_large(r, head);
+
+	pool_abandon(detach(r));
+	if (state)
+		request_fail(r, 413, MANAGED_STATE_TOO_LARGE);
+	else
+		request_fail(r, 502, "answer's head over max-header");
+}
+
 static void collect_head(struct request *r, struct view data)
 {
 	struct view all = data;
@@ -246,7 +268,7 @@ static void collect_head(struct request *r, struct view data)
 		return;
 	}
 	if (all.len > head_max(r)) {
-		fail_backend(r, 502, "answer's head over max-header");
+		head_too_large(r, all);
 		return;
 	}
 	r->answer_seen = all.len;
@@ -369,7 +391,10 @@ void exchange_look(struct request *r)
 {
 	struct net_loop *loop = &r->worker->loop;
 
-	if (!backends_turn(r))
+	/* Not while the client is to send or to read, and not while the backend takes the body, however slowly. */
+	bool takes = r->conn->stream.taken_bytes != r->looked_bytes;
+	r->looked_bytes = r->conn->stream.taken_bytes;
+	if (takes || !backends_turn(r))
 		r->active = net_now(loop);
 	uint64_t silent = instant_since_ms(net_now(loop), r->active);
 	if (silent >= r->app->timeout_ms)

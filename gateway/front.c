@@ -152,7 +152,7 @@ void front_unblock(struct front *f)
 	INVARIANT(f->blockers > 0);
 	if (--f->blockers > 0 || f->state != FRONT_OPEN)
 		return;
-	f->last_read = net_now(loop_of(f));
+	f->last_read = f->unblocked = net_now(loop_of(f));
 	net_stream_read_start(&f->stream);
 }
 
@@ -168,30 +168,44 @@ struct request *front_request(struct front *f, uint16_t id)
 
 /* --- time --- */
 
-static bool body_expected(struct front *f)
+/* Since when the client owes the request something; false: nothing. */
+static bool owes(const struct request *r, struct instant *since)
 {
-	if (f->blockers > 0)
+	if (r->state == REQUEST_HEAD)
+		*since = r->since;
+	else if (!r->body[0].ended || !r->body[1].ended)
+		*since = r->body_at;
+	else
 		return false;
-	LIST_EACH (node, &f->requests) {
-		struct request *r = CONTAINER_OF(node, struct request, link);
-		if (!r->body[0].ended || !r->body[1].ended)
-			return true;
-	}
-	return false;
+	return true;
 }
 
-/* Whether a head is under way, and since when: the oldest that is not complete, or the start of a lone record. */
-static bool head_expected(struct front *f, struct instant *since)
+/* A head has one deadline for all of it; a body must not be silent for so long. A client that keeps one request waiting
+ * loses that one; the others on its connection go on. */
+static void look_requests(struct front *f)
 {
+	uint64_t limit = front_conf(f)->read_timeout_ms;
+	struct instant now = net_now(loop_of(f));
+	struct instant since;
+	uint64_t next = limit;
+
 	LIST_EACH (node, &f->requests) {
 		struct request *r = CONTAINER_OF(node, struct request, link);
-		if (r->state == REQUEST_HEAD) {
-			*since = r->since;
-			return true;
+		/* While weir does not read, nothing can come. */
+		if (f->blockers > 0 || !owes(r, &since))
+			continue;
+		uint64_t gone = instant_since_ms(now, instant_before(since, f->unblocked) ? f->unblocked : since);
+		if (gone < limit) {
+			next = limit - gone < next ? limit - gone : next;
+		} else if (f->request_count == 1) {
+			front_close(f, r->state == REQUEST_HEAD ? "no complete request in read-timeout"
+								: "no body in read-timeout");
+			return;
+		} else {
+			request_fail(r, 408, "client is silent for read-timeout");
 		}
 	}
-	*since = f->head_since;
-	return f->request_count == 0 && (f->cut || !f->used);
+	net_timer_start_before(loop_of(f), &f->timer, next);
 }
 
 /* Closes if `limit_ms` have gone by since `since`; looks again when they will have. */
@@ -221,18 +235,15 @@ static void on_timer(struct net_timer *timer)
 	const struct conf_listen *c = front_conf(f);
 
 	bool late = f->worker->draining && !f->used;
-	struct instant since;
 
 	if (f->state == FRONT_LINGERING || late)
 		front_close(f, NULL);
 	else if (net_stream_full(&f->stream))
 		look_output(f);
-	else if (head_expected(f, &since))
-		look_since(f, since, c->read_timeout_ms, "no complete request in read-timeout");
-	else if (body_expected(f))
-		look_since(f, f->last_read, c->read_timeout_ms, "no body in read-timeout");
 	else if (f->request_count > 0)
-		net_timer_start(loop_of(f), timer, c->read_timeout_ms);
+		look_requests(f);
+	else if (f->cut || !f->used)
+		look_since(f, f->head_since, c->read_timeout_ms, "no complete request in read-timeout");
 	else if (c->idle_timeout_ms > 0)
 		look_since(f, f->last_read, c->idle_timeout_ms, NULL);
 }
@@ -268,8 +279,12 @@ static void on_read(struct net_stream *s, struct view data)
 	if (f->state != FRONT_OPEN)
 		return;
 	note_progress(f);
-	/* Answers of weir's own have no backend that could be paused. */
-	if (!f->choked && net_stream_backlog(&f->stream) > FRONT_BACKLOG_MAX) {
+	/* Answers of weir's own have no backend that could be paused. What the kernel takes at once needs no choking:
+	 * only a full stream will say when it has drained. */
+	if (net_stream_backlog(&f->stream) > FRONT_BACKLOG_MAX)
+		net_stream_flush(&f->stream);
+	if (f->state == FRONT_OPEN && !f->choked && net_stream_full(&f->stream) &&
+	    net_stream_backlog(&f->stream) > FRONT_BACKLOG_MAX) {
 		f->choked = true;
 		front_block(f);
 	}
@@ -293,7 +308,7 @@ static void on_full(struct net_stream *s)
 {
 	struct front *f = CONTAINER_OF(s, struct front, stream);
 
-	f->looked_bytes = 0;
+	f->looked_bytes = f->stream.taken_bytes;
 	net_timer_start_before(loop_of(f), &f->timer, front_conf(f)->write_timeout_ms);
 	LIST_EACH (node, &f->requests)
 		request_hold_answer(CONTAINER_OF(node, struct request, link));
@@ -355,6 +370,7 @@ void front_new(struct worker *w, struct listener *l, int fd)
 		atomic_fetch_sub(&l->connections, 1);
 		atomic_fetch_sub(&w->front_count, 1);
 		close(fd);
+		worker_look_quiet(w);
 		return;
 	}
 	f->worker = w;

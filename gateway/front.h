@@ -35,13 +35,14 @@ struct front {
 	struct net_timer timer;
 	struct instant head_since; /* when the connection came, or when a record began that is not complete */
 	struct instant last_read;
-	uint64_t looked_bytes; /* of output taken, when the timer last looked */
-	uint8_t state;         /* enum front_state; changed by front_set_state() only */
-	bool cut;              /* the input so far ends inside a record */
-	bool used;             /* it has had a request */
-	bool choked;           /* reading stopped because of FRONT_BACKLOG_MAX */
-	bool keep;             /* stays open when its requests are done */
-	bool unread;           /* a request ended before all of its body was read */
+	struct instant unblocked; /* when weir began to read again: a head cannot go on before */
+	uint64_t looked_bytes;    /* of output taken, when the timer last looked */
+	uint8_t state;            /* enum front_state; changed by front_set_state() only */
+	bool cut;                 /* the input so far ends inside a record */
+	bool used;                /* it has had a request */
+	bool choked;              /* reading stopped because of FRONT_BACKLOG_MAX */
+	bool keep;                /* stays open when its requests are done */
+	bool unread;              /* a request ended before all of its body was read */
 };
 
 enum front_state { FRONT_OPEN, FRONT_ENDING, FRONT_LINGERING, FRONT_CLOSED };

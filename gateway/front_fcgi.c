@@ -15,9 +15,12 @@ static void on_begin(struct front *f, const struct fcgi_event *ev)
 	f->used = true;
 	/* One request without KEEP_CONN is enough to close the connection when all are done. */
 	f->keep = keep && (f->keep || f->request_count == 0);
+	/* On a connection that never runs out of requests the drain would have no end. */
+	bool late = f->worker->draining && f->request_count > 0;
+
 	if (!known) {
 		front_refuse(f, ev->id, FCGI_UNKNOWN_ROLE);
-	} else if (f->request_count >= front_conf(f)->max_requests) {
+	} else if (late || f->request_count >= front_conf(f)->max_requests) {
 		front_refuse(f, ev->id, FCGI_OVERLOADED);
 	} else if (!(r = request_new(f, ev->id, ev->role, keep))) {
 		front_refuse(f, ev->id, FCGI_OVERLOADED);

@@ -15,7 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 16 }; /* connections taken in one turn */
+enum {
+	ACCEPT_BATCH = 16, /* connections taken in one turn */
+	REST_MS = 100,     /* when there is no descriptor even to refuse with */
+};
 
 /* Names were checked with the configuration; they can only vanish in between. */
 static struct net_unix_access access_of(const struct conf_listen *c)
@@ -107,8 +110,18 @@ static struct worker *least_busy(struct listener *l)
 
 /* --- accepting --- */
 
-/* No descriptors left: without this the connection would wait, and this loop would spin. */
-static void refuse_one(struct listener *l)
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_rested(struct net_timer *timer)
+{
+	struct listener *l = CONTAINER_OF(timer, struct listener, rest);
+
+	uv_poll_start(&l->poll, UV_READABLE, on_readable);
+}
+
+/* Descriptors or memory have run out. One connection is refused with the reserve, so that whoever it is hears of it;
+ * where even that fails the listener rests, for its socket stays readable and the loop would spin. */
+static void run_out(struct listener *l)
 {
 	if (l->reserve >= 0)
 		close(l->reserve);
@@ -116,6 +129,11 @@ static void refuse_one(struct listener *l)
 	if (fd >= 0)
 		close(fd);
 	l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		uv_poll_stop(&l->poll);
+		net_timer_start(&l->worker->loop, &l->rest, REST_MS);
+		return;
+	}
 	log_event(LOG_ERROR, "connection_refused", LOG_S("listener", l->conf->address.text),
 		  LOG_S("reason", "no file descriptors left"));
 }
@@ -132,19 +150,20 @@ static void take(struct listener *l, int fd)
 	give_to(least_busy(l), l, fd);
 }
 
-/* Accepts up to `max` connections; false when none was left. */
-static bool accept_some(struct listener *l, int max)
+/* Accepts up to `max` connections. */
+static void accept_some(struct listener *l, int max)
 {
 	for (int i = 0; i < max; i++) {
 		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
 			take(l, fd);
-		else if (errno == EMFILE || errno == ENFILE)
-			refuse_one(l);
-		else if (errno != EINTR && errno != ECONNABORTED)
-			return false;
+		else if (errno == EAGAIN)
+			return;
+		else if (errno != EINTR && errno != ECONNABORTED) {
+			run_out(l);
+			return;
+		}
 	}
-	return true;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -153,7 +172,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	(void)accept_some(l, ACCEPT_BATCH);
+	accept_some(l, ACCEPT_BATCH);
 	net_loop_flush(&l->worker->loop);
 }
 
@@ -161,6 +180,7 @@ static void listener_stop(struct listener *l)
 {
 	if (!l->worker)
 		return;
+	net_timer_stop(&l->worker->loop, &l->rest);
 	l->worker = NULL;
 	uv_close((uv_handle_t *)&l->poll, NULL);
 }
@@ -170,6 +190,7 @@ int listener_start(struct listener *l, struct worker *w)
 	if (uv_poll_init(&w->loop.uv, &l->poll, l->fd) != 0)
 		return ERR_SYSTEM;
 	l->worker = w;
+	net_timer_init(&l->rest, on_rested);
 	l->poll.data = l;
 	if (uv_poll_start(&l->poll, UV_READABLE, on_readable) == 0)
 		return 0;
@@ -182,7 +203,7 @@ void listener_close(struct listener *l, bool accept_pending)
 	if (l->fd < 0)
 		return;
 	if (l->worker && accept_pending)
-		(void)accept_some(l, (int)l->conf->backlog);
+		accept_some(l, (int)l->conf->backlog);
 	listener_stop(l);
 	if (l->conf->address.kind == CONF_UNIX)
 		unlink(l->conf->address.path);

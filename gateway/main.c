@@ -3,7 +3,9 @@
 #include "base/version.h"
 #include "conf/conf.h"
 #include "gateway/daemon.h"
+#include "gateway/privilege.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -42,8 +44,35 @@ static struct conf *load(const char *path)
 	return c;
 }
 
+/* What a start as this user would refuse, beside the file itself. */
+static int check_start(const struct conf *c, const char *path)
+{
+	struct privilege p = {.user = NULL};
+	char why[256];
+
+	if (geteuid() == 0 && privilege_find(&p, c, why, sizeof why) != 0) {
+		fprintf(stderr, "%s: %s\n", path, why);
+		return 1;
+	}
+	privilege_fini(&p);
+	printf("%s: the configuration is good\n", path);
+	return 0;
+}
+
+/* Started with one of the three closed, weir would make its first socket or pipe there, and log into it. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	open_standard_descriptors();
 	const char *path = NULL;
 	bool check = false;
 	int option;
@@ -78,7 +107,7 @@ int main(int argc, char **argv)
 		return 1;
 	int code = 0;
 	if (check)
-		printf("%s: the configuration is good\n", path);
+		code = check_start(c, path);
 	else
 		code = daemon_run(c);
 	conf_free(&c);

@@ -126,13 +126,19 @@ size_t managed_params(const struct request *r, struct managed_text *text, struct
 
 #define SESSION_HEADER "Weir-Session-"
 
-static bool is_session_header(struct view name)
+/* Also where the line is no good header: what is meant for the gateway does not go on to the client. */
+static bool is_session_line(struct view line)
 {
-	struct view prefix = VIEW(SESSION_HEADER);
+	struct view text = view_trim(line);
 
-	/* Few headers begin with a W: that settles most of them. */
-	return name.len > prefix.len && (name.at[0] | 0x20) == 'w' &&
-	       view_eq_nocase(view_of(name.at, prefix.len), prefix);
+	/* Few lines begin with a W: that settles most of them. */
+	return text.len >= strlen(SESSION_HEADER) && (text.at[0] | 0x20) == 'w' &&
+	       view_eq_nocase(view_of(text.at, strlen(SESSION_HEADER)), VIEW(SESSION_HEADER));
+}
+
+static bool is_folded(struct view line)
+{
+	return line.at[0] == ' ' || line.at[0] == '\t';
 }
 
 /* A value that makes no sense is an application's mistake: it is logged and does nothing. */
@@ -146,12 +152,22 @@ static bool is_one(struct view value)
 	return view_eq(value, VIEW("1"));
 }
 
+/* Text without CR, LF and NUL; a line holds no LF. */
+static bool is_state(struct view v)
+{
+	return !memchr(v.at, 0, v.len) && !memchr(v.at, '\r', v.len);
+}
+
 static void take_session_header(const struct request *r, const struct cgi_header *h, struct sess_commit *c)
 {
+	if (h->name.len <= strlen(SESSION_HEADER)) {
+		bad_value(r, h);
+		return;
+	}
 	struct view what = view_of(h->name.at + strlen(SESSION_HEADER), h->name.len - strlen(SESSION_HEADER));
 	uint64_t ttl_s;
 
-	if (view_eq_nocase(what, VIEW("Data")) && !memchr(h->value.at, 0, h->value.len)) {
+	if (view_eq_nocase(what, VIEW("Data")) && is_state(h->value)) {
 		c->has_data = true;
 		c->data = h->value;
 	} else if (view_eq_nocase(what, VIEW("TTL")) && view_to_u64(h->value, UINT32_MAX / 2, &ttl_s) && ttl_s > 0) {
@@ -173,16 +189,19 @@ static bool filter_head(const struct request *r, struct view *head, struct buf *
 	struct cgi_header h;
 	struct view rest = *head;
 	const uint8_t *from = head->at; /* of a run of lines that stay */
-	bool some = false;
+	bool some = false, removed = false;
 
 	while (cgi_header_next(&rest, &h)) {
 		*head = rest;
 		some = some || h.name.len > 0;
-		if (!is_session_header(h.name))
+		/* RFC 3875 section 6.3 has no folded lines; one behind a line of ours would carry state. */
+		removed = is_session_line(h.line) || (removed && is_folded(h.line));
+		if (!removed)
 			continue;
 		buf_put(out, view_of(from, (size_t)(h.line.at - from)));
 		from = rest.at;
-		take_session_header(r, &h, c);
+		if (!is_folded(h.line))
+			take_session_header(r, &h, c);
 	}
 	buf_put(out, view_of(from, (size_t)(head->at - from)));
 	return some;
@@ -246,6 +265,18 @@ static int commit(struct request *r, const struct sess_commit *c, struct sess_ou
 	return sess_table_commit(table_of(r), &r->hold, c, &id, now_of(r), o);
 }
 
+bool managed_state_too_large(const struct request *r, struct view head)
+{
+	struct cgi_header h;
+
+	while (cgi_header_next(&head, &h)) {
+		if (h.line.len > r->app->session.max_size && is_session_line(h.line))
+			return true;
+	}
+	/* What is left is a line without its end. */
+	return head.len > r->app->session.max_size && is_session_line(head);
+}
+
 unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason)
 {
 	struct sess_commit c = {.has_data = false};
@@ -263,7 +294,7 @@ unsigned managed_answer(struct request *r, struct view head, struct buf *out, co
 		return 502;
 	}
 	if (c.has_data && c.data.len > r->app->session.max_size) {
-		*reason = "session state over max-size";
+		*reason = MANAGED_STATE_TOO_LARGE;
 		return 413;
 	}
 	if (commit(r, &c, &o) != 0) {

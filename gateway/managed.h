@@ -26,6 +26,11 @@ struct managed_text {
 };
 size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS]);
 
+#define MANAGED_STATE_TOO_LARGE "session state over max-size"
+
+/* Whether a head that is not complete, and already too long, is so because of the state in it. */
+bool managed_state_too_large(const struct request *r, struct view head);
+
 /* Reads the answer's head, commits what it asks for, and writes the head for the client to `out`: without Weir-Session-
  * headers, with the cookie. 0, or the status to answer instead (413: state too large; 503: no room; 502: no head), and
  * *reason. */

@@ -16,8 +16,10 @@ struct application {
 	const struct conf_app *app;         /* borrowed */
 	const struct conf_backend *backend; /* borrowed */
 	struct net_address address;
-	int fd;              /* owned; -1: not open */
-	struct spawn *spawn; /* owned; NULL: not started */
+	size_t app_index;
+	struct pool_shared *pools; /* borrowed */
+	int fd;                    /* owned; -1: not open */
+	struct spawn *spawn;       /* owned; NULL: not started */
 };
 
 struct applications {
@@ -74,7 +76,7 @@ int applications_new(struct applications **out, const struct conf *c, uid_t uid,
 			if (b->address.kind != CONF_SPAWN)
 				continue;
 			struct application *p = &as->at[as->count++];
-			*p = (struct application){.app = &c->apps[a], .backend = b, .fd = -1};
+			*p = (struct application){.app = &c->apps[a], .backend = b, .app_index = a, .fd = -1};
 			int err = open_one(p, c->run_dir, i, uid, gid, why, why_len);
 			if (err)
 				return err;
@@ -83,10 +85,19 @@ int applications_new(struct applications **out, const struct conf *c, uid_t uid,
 	return 0;
 }
 
-int applications_start(struct applications *as, struct net_loop *loop)
+static void application_alive(void *arg, bool alive)
+{
+	const struct application *p = arg;
+
+	pool_backend_suspend(p->pools, p->app_index, (size_t)(p->backend - p->app->backends), !alive);
+}
+
+int applications_start(struct applications *as, struct net_loop *loop, struct pool_shared *pools)
 {
 	for (size_t i = 0; i < as->count; i++) {
 		struct application *p = &as->at[i];
+		p->pools = pools;
+		pool_backend_suspend(pools, p->app_index, (size_t)(p->backend - p->app->backends), true);
 		struct spawn_options o = {
 		    .app = p->app->name,
 		    .name = p->backend->address.text,
@@ -96,6 +107,8 @@ int applications_start(struct applications *as, struct net_loop *loop)
 		    .stop_timeout_ms = p->backend->stop_timeout_ms,
 		    .backoff_min_ms = p->backend->backoff_min_ms,
 		    .backoff_max_ms = p->backend->backoff_max_ms,
+		    .alive = application_alive,
+		    .alive_arg = p,
 		};
 		p->spawn = spawn_new(loop, &o);
 		if (!p->spawn)

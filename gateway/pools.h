@@ -13,7 +13,8 @@ struct applications;
 /* Opens the sockets (RUN-DIR/APP-N.sock, mode 0600, owned by uid and gid). On failure one line in `why`. */
 MUST_USE int applications_new(struct applications **out, const struct conf *c, uid_t uid, gid_t gid, char *why,
 			      size_t why_len);
-MUST_USE int applications_start(struct applications *a, struct net_loop *loop);
+/* `pools` hears when no process of a backend runs, and when one does again. */
+MUST_USE int applications_start(struct applications *a, struct net_loop *loop, struct pool_shared *pools);
 void applications_reaped(struct applications *a, int pid, int status);
 /* Calls `stopped` when every process has ended. */
 void applications_stop(struct applications *a, void (*stopped)(void *arg), void *arg);

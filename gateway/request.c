@@ -256,6 +256,7 @@ void request_head_end(struct request *r)
 	}
 	f->heads--;
 	r->state = REQUEST_LENGTH;
+	r->body_at = net_now(&r->worker->loop);
 	uint64_t max_body = front_conf(f)->max_body;
 	if (r->facts.bad_length)
 		request_fail(r, 400, "content length is no number");
@@ -315,6 +316,7 @@ void request_body(struct request *r, unsigned which, struct view data)
 	if (r->body[which].ended)
 		return;
 	r->body_bytes += data.len;
+	r->body_at = net_now(&r->worker->loop);
 	if (max_body && r->body_bytes > max_body)
 		request_fail(r, 413, "body over max-body");
 	else if (r->state == REQUEST_RUN)

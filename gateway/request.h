@@ -63,8 +63,10 @@ struct request {
 	struct pool_ticket ticket;
 	struct conn *conn; /* lent */
 	struct net_timer timer;
-	struct instant since;  /* when it began */
-	struct instant active; /* last sign of life of the backend */
+	struct instant since;   /* when it began */
+	struct instant body_at; /* when the head was complete, or the last piece of the body came */
+	uint64_t looked_bytes;  /* of the body taken by the backend, when the timer last looked */
+	struct instant active;  /* last sign of life of the backend */
 };
 
 /* --- for the front's protocol --- */

@@ -153,15 +153,20 @@ static void *run(void *arg)
 }
 
 /* Every listener is polled by one worker; they take turns. */
-static int start_listening(struct worker *w)
+static void deliver_listen(struct mail *mail)
 {
+	struct worker *w = worker_of_mail(mail, offsetof(struct worker, listen));
 	const struct gateway *g = w->gateway;
 
 	for (size_t i = w->index; i < g->conf->listen_count; i += g->conf->workers) {
 		if (listener_start(&g->listeners[i], w) != 0)
-			return ERR_SYSTEM;
+			log_event(LOG_ERROR, "listener_failed", LOG_S("listener", g->listeners[i].conf->address.text));
 	}
-	return 0;
+}
+
+void worker_listen(struct worker *w)
+{
+	post(w, &w->listen, deliver_listen);
 }
 
 int worker_init(struct worker *w, struct gateway *g, unsigned index)
@@ -186,10 +191,6 @@ int worker_init(struct worker *w, struct gateway *g, unsigned index)
 
 int worker_start(struct worker *w)
 {
-	int err = start_listening(w);
-
-	if (err)
-		return err;
 	/* Signals are the main thread's business. */
 	sigset_t all, before;
 	sigfillset(&all);
@@ -211,7 +212,6 @@ void worker_fini(struct worker *w)
 		return;
 	INVARIANT(!w->running);
 	if (!w->quiet) { /* it never ran: its loop has not been told yet */
-		stop_listening(w, false);
 		net_loop_stop(&w->loop);
 		net_loop_run(&w->loop);
 	}

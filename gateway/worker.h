@@ -40,21 +40,23 @@ struct worker {
 	struct net_timer expiry; /* expires this worker's share of the session table */
 	bool running;            /* the thread is there; main thread only */
 	bool draining, closing, quiet;
-	struct mail unlisten, drain, close, finish;
+	struct mail listen, unlisten, drain, close, finish;
 };
 
 /* All workers are made before the first one starts: they know each other. 0, ERR_NO_MEMORY or ERR_SYSTEM. */
 MUST_USE int worker_init(struct worker *w, struct gateway *g, unsigned index);
-/* Polls its listeners and starts the thread. */
+/* Starts the thread. */
 MUST_USE int worker_start(struct worker *w);
 
 /* From the main thread, each at most once and in this order; unlisten and drain may be left out.
+ * listen: polls its listeners; when all workers run, for one hands connections to the others.
  * unlisten: accepts who is connected already, then closes its listening sockets; gateway->unlistened is called.
  * drain: a connection closes when its requests are done. Only when every worker has stopped to listen: until then one
  * may hand a connection to another.
  * close: closes what is left, requests are given up.
  * When all is closed, gateway->quiet is called.
  * finish: ends the loop; only when every worker is quiet, for until then one may post to another. */
+void worker_listen(struct worker *w);
 void worker_unlisten(struct worker *w);
 void worker_drain(struct worker *w);
 void worker_close(struct worker *w);

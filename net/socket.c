@@ -72,16 +72,16 @@ static int bind_unix(int fd, const struct net_address *a, const struct net_unix_
 	int err = remove_stale(a);
 	if (err)
 		return err;
-	/* Closed to everybody until owner and mode are right. */
-	mode_t mask = umask(0777);
+	/* The mode comes with the file and the owner without following links: in a folder where others may write, the
+	 * file could be another one by now. */
+	mode_t mask = umask(~access->mode & 0777);
 	int rc = bind(fd, (struct sockaddr *)&un, sizeof un);
 	umask(mask);
 	if (rc != 0)
 		return ERR_SYSTEM;
-	bool chowned = access->uid == (uid_t)-1 && access->gid == (gid_t)-1;
-	if (!chowned && chown(a->path, access->uid, access->gid) != 0)
-		return ERR_SYSTEM;
-	return chmod(a->path, access->mode) == 0 ? 0 : ERR_SYSTEM;
+	if (access->uid == (uid_t)-1 && access->gid == (gid_t)-1)
+		return 0;
+	return lchown(a->path, access->uid, access->gid) == 0 ? 0 : ERR_SYSTEM;
 }
 
 static int bind_tcp(int fd, const struct net_address *a)

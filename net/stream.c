@@ -58,6 +58,8 @@ static void poll_update(struct net_stream *s)
 
 	if (s->reading && !s->ended)
 		events |= UV_READABLE;
+	else if (!s->ops->heard_out && !s->ended && !s->connecting)
+		events |= UV_DISCONNECT;
 	if ((s->writing && !s->ended) || s->connecting)
 		events |= UV_WRITABLE;
 	if (events)
@@ -176,7 +178,7 @@ static void read_to_error(struct net_stream *s)
 		}
 		s->ops->read(s, view_of(s->loop->read_space, (size_t)n));
 	}
-	if (!s->reading)
+	if (!s->reading && !s->ops->heard_out)
 		stream_ended(s, ERR_RESET);
 }
 
@@ -184,7 +186,7 @@ static void read_to_error(struct net_stream *s)
 
 struct buf *net_stream_out(struct net_stream *s)
 {
-	if (!s->out.data)
+	if (!s->out.data && !buf_error(&s->out))
 		net_buf_take(s->loop, &s->out);
 	if (!list_linked(&s->dirty))
 		list_append(&s->loop->dirty, &s->dirty);
@@ -195,7 +197,7 @@ struct buf *net_stream_out(struct net_stream *s)
  * end, or the error, comes after it from recv(2). */
 static void send_failed(struct net_stream *s, int err)
 {
-	if (!s->reading) {
+	if (!s->reading && !s->ops->heard_out) {
 		stream_ended(s, err);
 		return;
 	}
@@ -225,7 +227,7 @@ static bool send_once(struct net_stream *s)
 
 void net_stream_flush(struct net_stream *s)
 {
-	if (s->writing || s->connecting || s->closing || s->ended || !s->out.data)
+	if (s->writing || s->connecting || s->closing || s->ended || (!s->out.data && !buf_error(&s->out)))
 		return;
 	if (buf_error(&s->out)) {
 		stream_ended(s, buf_error(&s->out));
@@ -283,6 +285,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	} else {
 		if (events & UV_READABLE)
 			read_once(s);
+		else if ((events & UV_DISCONNECT) && !s->reading)
+			stream_ended(s, ERR_CLOSED);
 		if ((events & UV_WRITABLE) && s->writing && !s->ended && !s->closing)
 			write_on(s);
 	}

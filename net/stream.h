@@ -21,6 +21,9 @@ struct net_stream_ops {
 	void (*full)(struct net_stream *s);
 	void (*drained)(struct net_stream *s);
 	void (*closed)(struct net_stream *s); /* the memory is the owner's again */
+	/* What the other side has sent counts also after its end (an application's answer), so the end is told when all
+	 * of it was read. Otherwise (a web server) the end is told at once, also while nothing is read. */
+	bool heard_out;
 };
 
 struct net_stream {

@@ -1,6 +1,6 @@
 /* An example application: a visit counter and a small shopping cart, kept in a managed session of weir.
  *
- * It shows all there is to managed sessions (doc/applications, "What an application sees"):
+ * It shows all there is to managed sessions (README.md, "What an application sees"):
  *   - the state of the session comes with the request, as the variable SESSION_DATA;
  *   - the answer sets the state with the header "Weir-Session-Data: TEXT", which weir keeps to itself;
  *   - "Weir-Session-Renew: 1" gives the session a new id after a log-in, "Weir-Session-End: 1" ends it.

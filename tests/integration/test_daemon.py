@@ -334,6 +334,8 @@ class TestNode(Case):
             with self.subTest(word):
                 site = Site(self.scope, "", workers=3, node="scheduling = %s" % word)
                 pid = site.weir.pid
+                wait.until(lambda: len(os.listdir("/proc/%d/task" % pid)) == 4, "three workers")
+                wait.until(lambda: site.ask("").status == 200, "an answer")
                 policies = {t: os.sched_getscheduler(int(t)) for t in os.listdir("/proc/%d/task" % pid)}
                 self.assertEqual(policies.pop(str(pid)), os.SCHED_OTHER)
                 self.assertEqual(sorted(policies.values()), [policy] * 3)

@@ -123,7 +123,7 @@ static void a_small_file_gets_all_defaults(void **state)
 	assert_int_equal(s->cookie_same_site, CONF_SAME_SITE_LAX);
 	assert_int_equal(s->cookie_secure, CONF_SECURE_AUTO);
 	assert_int_equal(s->ttl_ms, 1800000);
-	assert_int_equal(s->max_size, 1 << 20);
+	assert_int_equal(s->max_size, 60 << 10);
 	assert_int_equal(s->lock, CONF_LOCK_EXCLUSIVE);
 	assert_int_equal(s->lock_wait_ms, 30000);
 	assert_int_equal(s->read_only.count, 0);

@@ -201,7 +201,8 @@ static void signals_are_as_if_nobody_had_touched_them(void **unused)
 	signal(SIGPIPE, before);
 	AWAIT(log_count("looked") == 1);
 	assert_int_equal(log_count("SigBlk:\\x090000000000000000"), 1);
-	assert_int_equal(log_count("SigIgn:\\x090000000000000000"), 1);
+	/* Signals 32 and 33 belong to the C library; whoever starts the tests may have them ignored. */
+	assert_int_equal(log_count("SigIgn:\\x090000000000000000") + log_count("SigIgn:\\x090000000180000000"), 1);
 	stop();
 }
 

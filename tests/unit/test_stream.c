@@ -86,6 +86,16 @@ static const struct net_stream_ops ops = {
     .full = on_full,
     .drained = on_drained,
     .closed = on_closed,
+    .heard_out = true,
+};
+
+/* As of a web server, whose end counts at once. */
+static const struct net_stream_ops server_ops = {
+    .read = on_read,
+    .ended = on_ended,
+    .full = on_full,
+    .drained = on_drained,
+    .closed = on_closed,
 };
 
 enum kind { UNIX, TCP, PACKETS };
@@ -206,6 +216,24 @@ static void bytes_arrive(void **unused)
 static void stop_reading(struct end *of)
 {
 	net_stream_read_stop(&of->s);
+}
+
+static void a_web_servers_end_is_told_while_stopped(void **unused)
+{
+	(void)unused;
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
+		open_pair(kind);
+		e.s.ops = &server_ops;
+		net_stream_read_start(&e.s);
+		net_stream_read_stop(&e.s);
+		assert_int_equal(write(peer, "unread", 6), 6);
+		loop_settle();
+		assert_int_equal(e.ends, 0);
+		close_peer();
+		RUN_UNTIL(e.ends == 1);
+		assert_int_equal(e.reads, 0);
+		close_end();
+	}
 }
 
 static void nothing_arrives_while_stopped(void **unused)
@@ -488,6 +516,7 @@ static void writing_to_the_dead_ends_it(void **unused)
 	(void)unused;
 	for (enum kind kind = UNIX; kind <= TCP; kind++) {
 		open_pair(kind);
+		e.s.ops = &server_ops;
 		close_peer();
 		for (int i = 0; i < 3 && e.ends == 0; i++) {
 			put("hello?");
@@ -508,6 +537,7 @@ static void death_while_full_is_told(void **unused)
 {
 	(void)unused;
 	open_pair(UNIX);
+	e.s.ops = &server_ops;
 	fill();
 	close_peer();
 	RUN_UNTIL(e.ends > 0);
@@ -831,6 +861,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(bytes_arrive),
+	    TEST(a_web_servers_end_is_told_while_stopped),
 	    TEST(nothing_arrives_while_stopped),
 	    TEST(output_leaves_at_the_end_of_the_turn),
 	    TEST(a_turn_is_one_write),
