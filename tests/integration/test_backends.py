@@ -158,6 +158,13 @@ class TestConnections(Case):
                                      role=fcgi.FILTER), fcgi.stream(fcgi.DATA, 1, b"d" * 200000))
             self.assertEqual(client.response().body, b"3:body:" + b"d" * 200000)
 
+    def test_authorizers_keep_theirs(self):
+        site = Site(self.scope, None, workers=1)
+        with site.client() as client:
+            for _ in range(10):
+                self.assertEqual(client.ask(site.params(), role=fcgi.AUTHORIZER).status, 200)
+        self.assertEqual(len(site.backend.connections), 1)
+
 
 class TestStandardError(Case):
     def test_logged_escaped_and_not_in_the_answer(self):
@@ -401,6 +408,58 @@ class TestSeveral(Case):
             with fcgi.Client(front) as client:
                 self.assertEqual(client.ask(cgi.params()).status, 200)
 
+    def test_one_dies_while_many_wait(self):
+        """The requests in the queue go to the one that lives, not one by one into the other's grave."""
+        def slow(x):
+            time.sleep(0.05)
+            x.answer()
+
+        def die(x):
+            time.sleep(0.1)
+            x.close()
+        good, bad = Backend(self.scope, slow), Backend(self.scope, die)
+        options = "connections = 1 fails = 1 backoff = 50s backoff-max = 60s"
+        where = self.scope.unix("f")
+        app = weir.app("main", [good.text(options), bad.text(options)], "queue-wait = 30s", None)
+        site = Front(where, "fastcgi", weir.Weir(self.scope, [(where, "fastcgi", "")], [app], workers=2))
+        parallel = Parallel()
+        for _ in range(20):
+            parallel.start(site.ask, "", body=b"hi", timeout=60)
+        statuses = sorted(a.status for a in parallel.join())
+        self.assertLessEqual(statuses.count(502), 1, statuses)
+        self.assertEqual(set(statuses) - {200, 502}, set(), statuses)
+        self.assertLessEqual(len(bad.requests), 1)
+
+    def test_a_trial_although_all_wait_elsewhere(self):
+        """The queue never runs dry; the backend that is back gets a request all the same."""
+        def slow(x):
+            time.sleep(0.05)
+            x.answer()
+        a, b = Backend(self.scope, slow), Backend(self.scope, slow, listening=False)
+        options = "fails = 1 backoff = 200ms backoff-max = 200ms"
+        where = self.scope.unix("f")
+        app = weir.app("main", [a.text("connections = 1 " + options), b.text("connections = 8 " + options)],
+                       "queue-wait = 30s", None)
+        site = Front(where, "fastcgi", weir.Weir(self.scope, [(where, "fastcgi", "")], [app], workers=2))
+        over = threading.Event()
+        self.scope.at_end(over.set)
+        parallel = Parallel()
+
+        def visitor():
+            seen = set()
+            with site.client() as client:
+                while not over.is_set():
+                    seen.add(client.ask(site.params()).status)
+            return seen
+        for _ in range(6):
+            parallel.start(visitor)
+        site.weir.wait_line("backend_down")
+        wait.until(lambda: len(a.requests) >= 10, "requests at the one that lives")
+        b.listen()
+        wait.until(lambda: b.requests, "a request at the one that came back", 8)
+        over.set()
+        self.assertEqual({s for seen in parallel.join() for s in seen}, {200})
+
     # What is repeated, and what is not.
 
     def die_once(self, before=None):
@@ -421,6 +480,15 @@ class TestSeveral(Case):
         answer = site.ask("")
         self.assertEqual((answer.status, answer.body), (200, b"GET:"))
         self.assertEqual(len(a.requests) + len(b.requests), 2)
+
+    def test_get_is_repeated_over_scgi(self):
+        bad = Backend(self.scope, lambda x: x.close(), "scgi")
+        good = Backend(self.scope, None, "scgi")
+        where = self.scope.unix("f")
+        app = weir.app("main", [bad.text("fails = 1000"), good.text()], session=None)
+        site = Front(where, "fastcgi", weir.Weir(self.scope, [(where, "fastcgi", "")], [app]))
+        self.assertEqual([site.ask("").status for _ in range(8)], [200] * 8)
+        self.assertGreaterEqual(len(bad.requests), 1)
 
     def test_put_is_repeated_with_its_body(self):
         site, a, b = self.two(handler=self.die_once())
@@ -604,6 +672,65 @@ class TestGarbage(Case):
             self.assertEqual((answer.status, answer.body), (413, b"enough"))
             self.assertEqual(client.ask(site.params("")).status, 413)
 
+    def test_an_early_answer_and_a_slow_reader(self):
+        """The application writes its whole answer and closes; the client sends more of its body, then reads."""
+        size, written = 400000, threading.Event()
+
+        def handler(x):
+            next(x.body_pieces())
+            x.answer(b"z" * size)
+            x.close()
+            written.set()
+        site = Site(self.scope, None, handler=handler, stream=True, workers=1)
+        head = fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(site.params("", method="POST", body_length=3000)))
+        for more in (0, 1):
+            written.clear()
+            with self.subTest(more=more), site.client() as client:
+                client.send(head, fcgi.record(fcgi.STDIN, 1, b"x" * 1000))
+                self.assertTrue(written.wait(wait.BOUND))
+                if more:
+                    client.send(fcgi.record(fcgi.STDIN, 1, b"x" * 1000))
+                    time.sleep(0.3)  # it is written to the application, or fails to be
+                answer = client.response()
+                self.assertEqual((answer.complete, answer.status, len(answer.body)), (True, 200, size))
+        self.assertEqual(site.weir.lines("backend_down"), [])
+
+    def test_a_body_that_is_taken_slowly(self):
+        """The application reads on, slowly and steadily, for longer than the time-out."""
+        def handler(x):
+            got = 0
+            while got < size:
+                piece = x.connection.sock.recv(60000)
+                if not piece:
+                    return
+                got += len(piece)
+                time.sleep(0.1)
+            x.answer("taken")
+            x.close()
+        size = 2000000
+        site = Site(self.scope, None, "timeout = 1s", handler=handler, stream=True, workers=1)
+        answer = site.ask("", body=b"x" * size)
+        self.assertEqual((answer.status, answer.body), (200, b"taken"))
+
+    def test_a_second_answer_that_comes_late(self):
+        """It belongs to nobody, least of all to the next request."""
+        late, said = threading.Event(), threading.Event()
+
+        def handler(x):
+            first = not said.is_set()
+            x.answer(x.params["QUERY_STRING"])
+            if first:
+                late.wait(wait.BOUND)
+                said.set()
+                x.answer("late")
+        site = Site(self.scope, None, handler=handler, workers=1)
+        self.assertEqual(site.ask("n=1").body, b"n=1")
+        late.set()
+        self.assertTrue(said.wait(wait.BOUND))
+        site.backend.wait_open(0)
+        for i in range(2, 6):
+            self.assertEqual(site.ask("n=%d" % i).body, b"n=%d" % i)
+
 
 class TestSpawn(Case):
     def site(self, program, options="", more="", protocol="fastcgi", check=True, workers=2):
@@ -672,6 +799,14 @@ class TestSpawn(Case):
         self.assertLessEqual(starts(), 8)
         self.assertIn(site.ask("").status, (502, 503, 504))
         site.weir.wait_line(r"exit.*\b3\b")
+
+    def test_without_a_process_nobody_waits_for_an_answer(self):
+        """The socket is there and takes connections, but nobody will serve them soon."""
+        site = self.site(self.script("exit 1\n"), "backoff = 60s backoff-max = 60s", "queue-wait = 300ms timeout = 60s")
+        site.weir.wait_line("app_ended")
+        began = time.monotonic()
+        self.assertEqual(site.ask("").status, 503)
+        self.assertLess(time.monotonic() - began, 10)
 
     def test_no_such_program(self):
         where = self.scope.unix("f")

@@ -1,8 +1,12 @@
 """Managed sessions on one node: what the application sees of them, and what the browser."""
+import fcntl
 import json
+import os
+import struct
+import termios
 import time
 
-from harness import cgi, fcgi, weir
+from harness import cgi, fcgi, wait, weir
 from harness.backend import Backend
 from harness.case import Case, Parallel
 from harness.site import Site
@@ -338,6 +342,17 @@ class TestSize(SessionCase):
         self.assertEqual((answer.status, cookies(answer)), (413, []))
 
 
+    def test_far_more_than_the_answers_head_may_hold(self):
+        """The application said too much; the backend is as good as before."""
+        jar = self.new("old")
+        for size in (60000, 70000, 70000, 70000, 70000, 70000):
+            answer = self.site.ask("size=%d" % size, jar=jar)
+            self.assertEqual(answer.status, 413, answer)
+            self.assert_no_weir_headers(answer)
+        self.assertEqual(self.site.state(jar), ("live", "old"))
+        self.assertEqual(self.site.weir.lines("backend_down"), [])
+
+
 class TestLargeState(SessionCase):
     session = "max-size = 1M"
     site_options = {"options": "max-header = 2M", "listen": "max-params = 64k"}
@@ -491,6 +506,34 @@ class TestExclusive(SessionCase):
                 self.assertEqual(waiter.response().status, 200)
         # The leavers may have been served before their leaving was noticed; nobody else may be missing.
         self.assertGreaterEqual(int(self.site.state(jar)[1]), 2)
+
+    def test_client_that_goes_in_the_middle_of_a_large_body(self):
+        """Its body has filled the room that there is, so nothing is read from it: its leaving is noticed all the
+        same, and the application never hears of it."""
+        jar = self.new("0")
+
+        def descriptors():
+            return len(os.listdir("/proc/%d/fd" % self.site.weir.pid))
+        with self.site.client() as holder:
+            holder.start(self.site.params("gate=hold-c&incr=1", jar=jar))
+            self.site.wait_at("hold-c")
+            before = descriptors()
+            leaver = self.site.client()
+            head = fcgi.stream(fcgi.PARAMS, 1, fcgi.pairs(self.site.params("incr=1", jar=jar, path="/large", method="POST",
+                                                                          body_length=400000)))
+            leaver.send(fcgi.begin(), head, fcgi.stream(fcgi.STDIN, 1, b"x" * 150000, final=False))
+            unread = struct.Struct("i")
+
+            def queued():
+                return unread.unpack(fcntl.ioctl(leaver.sock, termios.TIOCOUTQ, bytes(unread.size)))[0]
+            first = queued()
+            wait.until(lambda: descriptors() > before and (queued() < first or queued() < 100000), "a read of the body")
+            leaver.close()
+            wait.until(lambda: descriptors() <= before, "the end of the connection of the client that went", 8)
+            self.site.open("hold-c")
+            self.assertEqual(holder.response().status, 200)
+        self.assertEqual(self.site.state(jar)[1], "1")
+        self.assertNotIn("/large", [x.params["SCRIPT_NAME"] for x in self.site.backend.requests])
 
     def test_abort_while_it_waits(self):
         jar = self.new("0")
@@ -790,3 +833,25 @@ class TestHeadForms(SessionCase):
                 self.assertIn("WEIRSID", jar.values)
                 type(self).head = b"Content-Type: text/plain\r\n\r\n"
                 self.assertEqual(self.site.state(jar), ("new", "v"))
+
+    def test_a_folded_line_does_not_leak(self):
+        """What continues a line is part of that line, and goes where it goes."""
+        for name in (b"Weir-Session-Data", b"weir-session-data", b"Weir-Session-Unknown"):
+            for blank in (b" ", b"\t", b"  \t"):
+                with self.subTest(name=name, blank=blank):
+                    type(self).head = (b"X-Note: hello\r\n" + name + b": user=1;\r\n" + blank + b"secret=42\r\n" + blank +
+                                       b"secret=43\r\nContent-Type: text/plain\r\n\r\n")
+                    answer = self.site.ask("")
+                    self.assertNotIn(b"secret", answer.raw)
+                    self.assert_no_weir_headers(answer)
+
+    def test_doubled_and_oddly_written(self):
+        for first, second in ((b"weIr-sEssion-daTa", b"Weir-Session-Data"), (b"WEIR-SESSION-DATA",) * 2):
+            with self.subTest(first=first, second=second):
+                type(self).head = first + b": v1\r\nX: y\r\n" + second + b": v2\r\nContent-Type: text/plain\r\n\r\n"
+                jar = cgi.Jar()
+                answer = self.site.ask("", jar=jar)
+                self.assertEqual((answer.status, answer.header("X")), (200, "y"))
+                self.assert_no_weir_headers(answer)
+                type(self).head = b"Content-Type: text/plain\r\n\r\n"
+                self.assertIn(self.site.state(jar), (("new", "v1"), ("new", "v2")))
