@@ -1,7 +1,9 @@
 """The process: its command line, its signals, its sockets, its user."""
+import fcntl
 import grp
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -404,6 +406,44 @@ class TestNode(Case):
             fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
         self.assertEqual(set(fields["Gid"].split()), {str(group.gr_gid)})
 
+    def test_dry_run_says_that_root_needs_a_user(self):
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        text = weir.node(self.scope).replace('user = "root"', "")
+        path = self.scope.write("c.conf", text + 'listen "%s" { protocol = fastcgi }\napp "a" { backend "%s" { } }\n' %
+                                (self.scope.unix(), self.scope.unix()))
+        code, said = weir.run(["-t", "-c", path])
+        self.assertEqual(code, 1, said)
+        self.assertIn("user", said)
+        self.assertIn(path, said)
+
+    def test_the_log_file_is_the_users(self):
+        """What root opened, the user must be able to open again after USR2."""
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        for name in ("run", "state"):
+            os.makedirs(self.scope.path(name), exist_ok=True)
+            shutil.chown(self.scope.path(name), "nobody", "nogroup")
+        path = self.scope.path("weir-test.log")  # in a folder of root: only the file itself can be opened
+        site = Site(self.scope, None, node='user = "nobody"', log='level = debug to = "%s"' % path)
+        self.assertEqual(os.stat(path).st_uid, pwd.getpwnam("nobody").pw_uid)
+        old = path + ".1"
+        os.rename(path, old)
+        shutil.copy(old, path)
+        shutil.chown(path, "nobody", "nogroup")
+        size = os.path.getsize(path)
+
+        def heard():
+            site.weir.process.send(signal.SIGUSR2)
+            with site.client() as client:
+                client.send(b"GET / HTTP/1.1\r\n\r\n")
+                client.closed()
+            return "reason=" in open(path).read()[size:]
+        wait.until(heard, "a line in the new log file", pause=0.1)
+        site.weir.process.send(signal.SIGUSR2)  # and the same file once more
+        size = os.path.getsize(path)
+        wait.until(heard, "a line in the log file that was opened again", pause=0.1)
+
     def test_descriptors_are_given_back(self):
         site = Site(self.scope, "", workers=2, backend="connections = 4")
 
@@ -417,3 +457,95 @@ class TestNode(Case):
                 client.ask(site.params("set=x")) if i % 2 else client.send(b"\x01\x01")
         wait.until(lambda: count() <= before + 8, lambda: "the descriptors to be given back: %d, now %d" %
                    (before, count()))
+
+
+class TestScarcity(Case):
+    """What the system does not give, or takes away."""
+
+    def launcher(self, how):
+        """weir, started by a shell that arranges something before."""
+        path = self.scope.write("launcher", "#!/bin/sh\nexec %s \"$@\" %s\n" % (weir.binary(), how))
+        os.chmod(path, 0o755)
+        return path
+
+    def test_no_descriptors_left(self):
+        """Connections are refused, it does not spin, and all is well when there are some again."""
+        site = Site(self.scope, None, workers=1)
+        self.assertEqual(site.ask("").status, 200)
+        pid = site.weir.pid
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+        def seconds():
+            with open("/proc/%d/stat" % pid) as f:
+                fields = f.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        open_ones = max(map(int, os.listdir("/proc/%d/fd" % pid)))
+        # Room for some more; then not even for the one that is held back to refuse with.
+        for limit in (open_ones + 4, 3):
+            with self.subTest(limit=limit):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+                held = [site.client() for _ in range(10)]
+                if limit > 3:
+                    site.weir.wait_line("level=error.*connection_refused")
+                used, began = seconds(), time.monotonic()
+                time.sleep(0.7)
+                self.assertLess(seconds() - used, 0.4 * (time.monotonic() - began))
+                self.assertIsNone(site.weir.process.poll())
+                for client in held:
+                    client.close()
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+                def served():
+                    try:
+                        return site.ask("", timeout=2).status == 200
+                    except (OSError, ValueError):
+                        return False
+                wait.until(served, "an answer when there are descriptors again", pause=0.05)
+
+    def test_a_log_that_nobody_reads(self):
+        """A full pipe stops nobody. When it is read again, a line says how many lines are missing."""
+        fifo = self.scope.path("fifo")
+        os.mkfifo(fifo)
+        pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        self.scope.at_end(os.close, pipe)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+        app = weir.app("never", ['backend "%s" { }' % self.scope.unix()], session=None, match=["path:/never"])
+        where = self.scope.unix("f")
+        gateway = weir.Weir(self.scope, [(where, "fastcgi", "")], [app], program=self.launcher('2>"%s"' % fifo))
+        site = Front(where, "fastcgi", gateway)
+
+        def complain(count):
+            for _ in range(count):
+                with site.client() as client:
+                    client.send(b"GET / HTTP/1.1\r\n\r\n")
+                    self.assertTrue(client.closed(), "it does not read any more")
+                self.assertEqual(site.ask("", path="/nothing").status, 404)
+        complain(100)  # lines of more than the pipe holds
+
+        read = []
+
+        def told():
+            try:
+                while piece := os.read(pipe, 65536):
+                    read.append(piece)
+            except BlockingIOError:
+                pass
+            complain(1)
+            return b"event=log_lost" in b"".join(read)
+        wait.until(told, lambda: "a line about the lost ones; read: %r" % b"".join(read)[-2000:])
+        self.assertRegex(b"".join(read), rb"event=log_lost lines=[1-9]")
+        complain(100)
+        gateway.process.send(signal.SIGTERM)
+        self.assertEqual(gateway.wait_exit(), 0)
+
+    def test_started_without_standard_descriptors(self):
+        """Otherwise its first sockets would be 0, 1 and 2, and it would log into one of them."""
+        site = Site(self.scope, "", where=address.tcp(), program=self.launcher("0<&- 1>&- 2>&-"))
+        for i in range(3):
+            target = os.readlink("/proc/%d/fd/%d" % (site.weir.pid, i))
+            self.assertEqual(target, "/dev/null")
+        with site.client() as client:
+            for i in range(50):
+                self.assertEqual(client.ask(site.params("set=%d" % i)).status, 200)
+                self.assertEqual(site.ask("").status, 200)

@@ -1,12 +1,13 @@
 """The side of the web servers, record by record: what is answered, what is closed, and that nobody else suffers."""
 import os
 import random
+import signal
 import socket
 import struct
 import time
 
 from harness import address, cgi, fcgi, scgi, wait, weir
-from harness.case import Case
+from harness.case import Case, Parallel
 from harness.site import Site
 
 
@@ -475,6 +476,59 @@ class TestBounds(Case):
             wait.until(lambda: site.backend.running == 0, "the end of the request that nobody reads")
             self.assertTrue(client.closed())
 
+    def test_write_timeout_is_counted_once(self):
+        """From when nothing more is taken, not from the next look at it."""
+        def handler(x):
+            x.out(b"Content-Type: text/plain\r\n\r\n")
+            while True:
+                x.out(b"x" * 60000)
+        site = Site(self.scope, None, handler=handler, listen="write-timeout = 2s")
+        with site.client() as client:
+            client.start(site.params())
+            began = time.monotonic()
+            site.weir.wait_line("front_closed")
+            self.assertGreater(time.monotonic() - began, 1)
+            self.assertLess(time.monotonic() - began, 3.6)
+
+    def test_one_silent_body_among_others(self):
+        """It alone is given up; the others on the connection go on, whether they wait or come and go."""
+        site = Site(self.scope, None, listen="read-timeout = 1s")
+        head = fcgi.begin(3) + fcgi.stream(fcgi.PARAMS, 3, fcgi.pairs(site.params("", method="POST", body_length=50)))
+        for busy in (False, True):
+            with self.subTest(busy=busy), site.client() as client:
+                gate = "busy" if busy else "quiet"
+                client.start(site.params("gate=" + gate), request_id=1)
+                site.wait_at(gate)
+                client.send(head, fcgi.record(fcgi.STDIN, 3, b"half"))
+                end = time.monotonic() + 10
+                while busy and client.answers.get(3, {}).get("end") is None:
+                    self.assertLess(time.monotonic(), end, "the silent one is still there")
+                    self.assertEqual(client.ask(site.params(), request_id=2).status, 200)
+                    time.sleep(0.05)
+                self.assertEqual(client.response(3).status, 408)
+                self.assertEqual(client.ask(site.params(), request_id=2).status, 200)
+                site.open(gate)
+                self.assertEqual(client.response(1).status, 200)
+
+    def test_many_answers_of_its_own(self):
+        """More of them at once than the gateway keeps for a client: it stops reading, and goes on."""
+        where = address.tcp()
+        app = weir.app("main", ['backend "%s" { }' % self.scope.unix()], session=None, match=["path:/nowhere"])
+        weir.Weir(self.scope, [(where, "fastcgi", "read-timeout = 5s write-timeout = 5s")], [app])
+        one = fcgi.begin() + fcgi.record(fcgi.PARAMS, 1) + fcgi.record(fcgi.STDIN, 1)
+
+        def read(client, count):
+            while count:
+                got = client.read_record()
+                self.assertIsNotNone(got, "closed, and %d answers are missing" % count)
+                count -= got[0] == fcgi.END
+        with fcgi.Client(where) as client:
+            for count in (4000, 5):
+                parallel = Parallel()
+                parallel.start(read, client, count)
+                client.send(one * count)
+                parallel.join(30)
+
     def test_max_connections(self):
         for front in ("fastcgi", "scgi"):
             with self.subTest(front=front):
@@ -542,6 +596,56 @@ class TestBounds(Case):
         self.assertLess(site.weir.rss_kib() - before, 16 * 1024)
         client.close()
         self.assertEqual(site.ask("").status, 200)
+
+
+class TestBodyLengths(Case):
+    """An SCGI application waits for as many bytes as were announced."""
+
+    @classmethod
+    def start_shared(cls, scope):
+        cls.site = Site(scope, None, "timeout = 60s", protocol="scgi", backend="fails = 1")
+
+    def test_shorter_than_announced(self):
+        for body in (b"hi", b""):
+            with self.subTest(body=body):
+                began = time.monotonic()
+                with self.site.client() as client:
+                    answer = client.ask(self.site.params("", method="POST", body_length=10), body)
+                self.assertEqual(answer.status, 400, answer)
+                self.assertLess(time.monotonic() - began, 10)
+        self.assertEqual(self.site.weir.lines("backend_down"), [])
+        self.assertEqual(self.site.ask("", body=b"x" * 10).status, 200)
+
+    def test_shorter_than_announced_and_large(self):
+        """The application has got a part of it: it is told that there will be no more."""
+        with self.site.client() as client:
+            answer = client.ask(self.site.params("", method="POST", body_length=400000), b"x" * 300000)
+            self.assertEqual(answer.status, 400, answer)
+        self.assertEqual(self.site.weir.lines("backend_down"), [])
+        self.assertEqual(self.site.ask("").status, 200)
+
+    def test_large_and_not_announced(self):
+        with self.site.client() as client:
+            self.assertEqual(client.ask(self.site.params("", method="POST"), b"x" * 60000).status, 200)
+            self.assertEqual(client.ask(self.site.params("", method="POST"), b"x" * 100000).status, 411)
+            self.assertEqual(client.ask(self.site.params()).status, 200)
+
+
+class TestDrain(Case):
+    def test_a_connection_that_never_runs_out_of_requests(self):
+        """After TERM what runs is finished, and what is new goes elsewhere."""
+        site = Site(self.scope, None, node="drain-timeout = 60s")
+        with site.client() as client:
+            client.start(site.params("gate=g"), request_id=1)
+            site.wait_at("g")
+            self.assertEqual(client.ask(site.params(), request_id=2).status, 200)
+            site.weir.process.send(signal.SIGTERM)
+            wait.until(lambda: client.ask(site.params(), request_id=2).protocol_status == fcgi.OVERLOADED,
+                       "a refusal", 8)
+            site.open("g")
+            answer = client.response(1)
+            self.assertEqual((answer.status, answer.complete), (200, True))
+            self.assertEqual(site.weir.wait_exit(), 0)
 
 
 class TestNoise(Case):
