@@ -803,7 +803,7 @@ class TestSpawn(Case):
     def test_without_a_process_nobody_waits_for_an_answer(self):
         """The socket is there and takes connections, but nobody will serve them soon."""
         site = self.site(self.script("exit 1\n"), "backoff = 60s backoff-max = 60s", "queue-wait = 300ms timeout = 60s")
-        site.weir.wait_line("app_ended")
+        site.weir.wait_line("app_ended", 2)  # the first restart is at once, the next one is a minute away
         began = time.monotonic()
         self.assertEqual(site.ask("").status, 503)
         self.assertLess(time.monotonic() - began, 10)
