@@ -15,7 +15,8 @@ START_S = 90  # the demo builds what is not built yet
 class TestDemo(Case):
     def demo(self, port):
         env = {"PORT": str(port), "TMPDIR": self.scope.dir, "MAKEFLAGS": ""}
-        demo = process.Process("demo", [os.path.join(case.TREE, "tools", "demo")], self.scope.fresh("demo.log"), env=env)
+        argv = [os.path.join(case.TREE, "tools", "demo")]
+        demo = process.Process("demo", argv, self.scope.fresh("demo.log"), env=env)
         self.scope.show(demo)
         self.scope.at_end(demo.stop)
         return demo
@@ -40,7 +41,7 @@ class TestDemo(Case):
             self.assertIsNone(demo.poll(), demo.log())
             return "Ctrl-C" in demo.log()
         wait.until(ready, lambda: "the demo says that it runs: " + demo.log(), START_S, 0.05)
-        folder = os.path.dirname(re.search(r"runs with (\S+)/weir\.conf", demo.log()).group(1) + "/")
+        folder = re.search(r"runs with (\S+)/weir\.conf", demo.log()).group(1)
         self.assertTrue(os.path.isdir(folder), folder)
         jar, other = cgi.Jar(), cgi.Jar()
         self.assertEqual([self.visit(port, jar) for _ in range(3)], [1, 2, 3])
