@@ -839,8 +839,8 @@ class TestHeadForms(SessionCase):
         for name in (b"Weir-Session-Data", b"weir-session-data", b"Weir-Session-Unknown"):
             for blank in (b" ", b"\t", b"  \t"):
                 with self.subTest(name=name, blank=blank):
-                    type(self).head = (b"X-Note: hello\r\n" + name + b": user=1;\r\n" + blank + b"secret=42\r\n" + blank +
-                                       b"secret=43\r\nContent-Type: text/plain\r\n\r\n")
+                    type(self).head = (b"X-Note: hello\r\n" + name + b": user=1;\r\n" + blank + b"secret=42\r\n" +
+                                       blank + b"secret=43\r\nContent-Type: text/plain\r\n\r\n")
                     answer = self.site.ask("")
                     self.assertNotIn(b"secret", answer.raw)
                     self.assert_no_weir_headers(answer)
