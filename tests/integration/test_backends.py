@@ -687,7 +687,7 @@ class TestGarbage(Case):
             written.clear()
             with self.subTest(more=more), site.client() as client:
                 client.send(head, fcgi.record(fcgi.STDIN, 1, b"x" * 1000))
-                self.assertTrue(written.wait(wait.BOUND))
+                written.wait(2)  # whether all of it fits between the two depends on the kernel's buffers
                 if more:
                     client.send(fcgi.record(fcgi.STDIN, 1, b"x" * 1000))
                     time.sleep(0.3)  # it is written to the application, or fails to be
@@ -697,6 +697,9 @@ class TestGarbage(Case):
 
     def test_a_body_that_is_taken_slowly(self):
         """The application reads on, slowly and steadily, for longer than the time-out."""
+        if weir.instrumented(weir.binary(), b"__tsan_init"):
+            self.skipTest("the pauses are close to the time-out: too slow with ThreadSanitizer")
+
         def handler(x):
             got = 0
             while got < size:
