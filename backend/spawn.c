@@ -230,8 +230,10 @@ bool spawn_reaped(struct spawn *s, int pid, int status)
 static void signal_all(struct spawn *s, int sig)
 {
 	for (uint32_t i = 0; i < s->o.processes; i++) {
-		if (s->children[i].pid > 0)
-			kill(-s->children[i].pid, sig) == 0 ? 0 : kill(s->children[i].pid, sig);
+		int pid = s->children[i].pid;
+		/* Its group, or itself where it has not got one yet. */
+		if (pid > 0 && kill(-pid, sig) != 0)
+			(void)kill(pid, sig);
 	}
 }
 

@@ -175,27 +175,26 @@ void request_fail(struct request *r, unsigned status, const char *reason)
 	request_bury(r);
 }
 
-void request_refuse(struct request *r, uint8_t protocol_status)
+/* The lock is free before the client can know that the answer is complete. */
+static void end(struct request *r, uint32_t app_status, uint8_t protocol_status)
 {
 	struct front *f = r->front;
 
 	release(r);
 	leave(r);
-	front_end(f, r, 0, protocol_status);
+	front_end(f, r, app_status, protocol_status);
 	r->front = NULL;
 	request_bury(r);
 }
 
+void request_refuse(struct request *r, uint8_t protocol_status)
+{
+	end(r, 0, protocol_status);
+}
+
 void request_finish(struct request *r, uint32_t app_status)
 {
-	struct front *f = r->front;
-
-	/* The lock is free before the client can know that the answer is complete. */
-	release(r);
-	leave(r);
-	front_end(f, r, app_status, FCGI_REQUEST_COMPLETE);
-	r->front = NULL;
-	request_bury(r);
+	end(r, app_status, FCGI_REQUEST_COMPLETE);
 }
 
 /* --- the way to the backend --- */
