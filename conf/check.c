@@ -10,6 +10,9 @@
 
 enum { WHY_BYTES = 200 };
 
+/* Below that a disk store is mostly its own log. */
+static const uint64_t disk_least = UINT64_C(16) << 20;
+
 static void report_value(struct conf_report *r, const struct conf_value *v, const char *why)
 {
 	char name[64];
@@ -199,13 +202,43 @@ static void check_apps(const struct conf *c, const struct conf_node *file, struc
 	}
 }
 
+/* --- what stands once ------------------------------------------------------------------------------------------ */
+
+static void check_store(const struct conf *c, const struct conf_node *store, struct conf_report *r)
+{
+	const struct conf_value *max = conf_tree_value(conf_tree_child(store, "store.disk", 0), "max");
+
+	if (store)
+		check_single(store, r);
+	if (max && c->disk.max > 0 && c->disk.max < disk_least)
+		report_value(r, max, "at least 16M, or 0: no disk store");
+}
+
+static void check_admin(const struct conf *c, const struct conf_node *file, struct conf_report *r)
+{
+	const struct conf_value *run_dir = conf_tree_value(conf_tree_child(file, "node", 0), "run-dir");
+
+	if (!c->admin.socket)
+		return;
+	if (strlen(c->admin.socket) > CONF_UNIX_PATH_MAX && run_dir)
+		report_value(r, run_dir, "too long: the path of admin.sock in it has more than 107 bytes");
+	for (size_t i = 0; i < c->listen_count; i++) {
+		const struct conf_address *a = &c->listens[i].address;
+		const struct conf_node *node = conf_tree_child(file, "listen", i);
+		if (a->text && a->kind == CONF_UNIX && strcmp(a->path, c->admin.socket) == 0)
+			conf_report_add(r, node->line, "listen", node->title, "is the socket of admin");
+	}
+}
+
 void conf_check(const struct conf *c, const struct conf_tree *tree, struct conf_report *report)
 {
-	const struct conf_node *store = conf_tree_child(&tree->file, "store", 0);
+	const struct conf_node *status = conf_tree_child(&tree->file, "status", 0);
 
 	check_single(&tree->file, report);
-	if (store)
-		check_single(store, report);
 	check_listens(c, &tree->file, report);
 	check_apps(c, &tree->file, report);
+	check_store(c, conf_tree_child(&tree->file, "store", 0), report);
+	check_admin(c, &tree->file, report);
+	if (status)
+		check_repeats(status, report);
 }

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "conf/sections.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -100,6 +101,7 @@ struct conf {
 	char *node; /* name; owned */
 	uint32_t workers;
 	char *state_dir, *run_dir; /* owned */
+	char *pid_file;            /* owned */
 	char *user, *group;        /* "" : not given; owned */
 	enum conf_scheduling scheduling;
 	uint64_t drain_timeout_ms; /* TERM: for requests that run */
@@ -107,7 +109,10 @@ struct conf {
 	size_t listen_count;
 	struct conf_app *apps;
 	size_t app_count;
-	uint64_t memory_max; /* store { memory { max } }: bytes of all sessions */
+	struct conf_memory memory;
+	struct conf_disk disk;
+	struct conf_admin admin;
+	struct conf_status status;
 	enum log_level log_level;
 	char *log_to; /* "stderr" or a path; owned */
 };

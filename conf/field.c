@@ -62,10 +62,14 @@ static bool is_text(enum conf_type type, const char *text)
 		return conf_is_token(text);
 	case CONF_TYPE_FILE:
 		return is_full_path(text);
+	case CONF_TYPE_SOCKET:
+		return is_full_path(text) && strlen(text) <= CONF_UNIX_PATH_MAX;
 	case CONF_TYPE_LOG:
 		return is_full_path(text) || strcmp(text, "stderr") == 0;
 	case CONF_TYPE_URL_PATH:
 		return conf_is_path(text);
+	case CONF_TYPE_PLAIN_PATH:
+		return conf_is_plain_path(text);
 	case CONF_TYPE_DOMAIN:
 		return *text == '\0' || conf_is_host(text + (text[0] == '.'));
 	case CONF_TYPE_USER:
@@ -102,6 +106,19 @@ static int add_pattern(const struct conf_option *o, struct conf_patterns *field,
 	return err;
 }
 
+static int add_network(struct conf_networks *field, const char *text)
+{
+	struct conf_network *at = realloc(field->at, (field->count + 1) * sizeof *at);
+
+	if (!at)
+		return ERR_NO_MEMORY;
+	field->at = at;
+	if (!conf_network_parse(text, &at[field->count]))
+		return ERR_CONFIG;
+	field->count++;
+	return 0;
+}
+
 int conf_field_set(const struct conf_option *o, void *base, const char *text)
 {
 	void *field = (char *)base + o->offset;
@@ -121,6 +138,8 @@ int conf_field_set(const struct conf_option *o, void *base, const char *text)
 	case CONF_TYPE_MATCHES:
 	case CONF_TYPE_PATHS:
 		return add_pattern(o, field, text);
+	case CONF_TYPE_NETWORKS:
+		return add_network(field, text);
 	case CONF_TYPE_SECTION:
 	case CONF_TYPE_LATER:
 		return ERR_CONFIG;
@@ -135,4 +154,10 @@ void conf_patterns_fini(struct conf_patterns *p)
 		free(p->at[i].text);
 	free(p->at);
 	*p = (struct conf_patterns){0};
+}
+
+void conf_networks_fini(struct conf_networks *n)
+{
+	free(n->at);
+	*n = (struct conf_networks){0};
 }

@@ -9,5 +9,6 @@
 MUST_USE int conf_field_set(const struct conf_option *o, void *base, const char *text);
 
 void conf_patterns_fini(struct conf_patterns *p);
+void conf_networks_fini(struct conf_networks *n);
 
 #endif

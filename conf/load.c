@@ -12,11 +12,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* Far more than a person writes. */
 enum { FILE_MAX_BYTES = 1 << 20 };
+
+/* Of one value of a default. */
+enum { PRESET_BYTES = 64 };
 
 struct loader {
 	struct conf *conf; /* owned */
@@ -94,6 +98,24 @@ static bool set_given(struct loader *l, const struct conf_node *node, const stru
 	return given;
 }
 
+/* A list is written as in a file, without the braces. */
+static void set_preset(struct loader *l, const struct conf_option *o, void *base)
+{
+	const char *at = o->preset;
+
+	do {
+		char value[PRESET_BYTES];
+		size_t len = conf_option_is_list(o) ? strcspn(at, ",") : strlen(at);
+		INVARIANT(len < sizeof value);
+		memcpy(value, at, len);
+		value[len] = '\0';
+		int err = conf_field_set(o, base, value);
+		INVARIANT(err != ERR_CONFIG); /* the table allows its own defaults */
+		l->no_memory |= err != 0;
+		at += len + strspn(at + len, ", ");
+	} while (*at);
+}
+
 /* All options of a section into its struct; `node` NULL: the section is not in the file, defaults only. */
 static void fill(struct loader *l, const struct conf_node *node, const char *section, void *base)
 {
@@ -113,11 +135,8 @@ static void fill(struct loader *l, const struct conf_node *node, const char *sec
 				report_option(l, node->line, o, NULL, (char *)why.data);
 			buf_fini(&why);
 		}
-		if (o->preset) {
-			int err = conf_field_set(o, base, o->preset);
-			INVARIANT(err != ERR_CONFIG); /* the table allows its own defaults */
-			l->no_memory |= err != 0;
-		}
+		if (o->preset)
+			set_preset(l, o, base);
 	}
 }
 
@@ -164,6 +183,20 @@ static uint32_t processors(void)
 	return n > (long)o->max ? (uint32_t)o->max : (uint32_t)n;
 }
 
+/* A file that stands in the run-dir when nothing else is said. */
+static void set_in_run_dir(struct loader *l, char **field, const char *name)
+{
+	const char *folder = l->conf->run_dir;
+
+	if (*field || !folder) /* NULL: refused */
+		return;
+	size_t len = strlen(folder) + 1 + strlen(name) + 1;
+	*field = malloc(len);
+	if (*field)
+		snprintf(*field, len, "%s/%s", folder, name);
+	l->no_memory |= !*field;
+}
+
 static void load_node(struct loader *l)
 {
 	const struct conf_node *node = conf_tree_child(&l->tree.file, "node", 0);
@@ -175,6 +208,7 @@ static void load_node(struct loader *l)
 		set_host_name(l);
 	if (!conf_tree_value(node, "workers"))
 		l->conf->workers = processors();
+	set_in_run_dir(l, &l->conf->pid_file, "weir.pid");
 }
 
 /* Zeroed room for as many structs as there are sections of that kind; NULL when there are none. */
@@ -228,6 +262,12 @@ static void load_apps(struct loader *l)
 		load_app(l, conf_tree_child(&l->tree.file, "app", i), &c->apps[i]);
 }
 
+static void load_admin(struct loader *l)
+{
+	fill(l, conf_tree_child(&l->tree.file, "admin", 0), "admin", &l->conf->admin);
+	set_in_run_dir(l, &l->conf->admin.socket, "admin.sock");
+}
+
 static void load_tree(struct loader *l)
 {
 	const struct conf_node *file = &l->tree.file;
@@ -236,7 +276,10 @@ static void load_tree(struct loader *l)
 	load_node(l);
 	load_listens(l);
 	load_apps(l);
-	fill(l, conf_tree_child(store, "store.memory", 0), "store.memory", l->conf);
+	fill(l, conf_tree_child(store, "store.memory", 0), "store.memory", &l->conf->memory);
+	fill(l, conf_tree_child(store, "store.disk", 0), "store.disk", &l->conf->disk);
+	load_admin(l);
+	fill(l, conf_tree_child(file, "status", 0), "status", &l->conf->status);
 	fill(l, conf_tree_child(file, "log", 0), "log", l->conf);
 }
 
@@ -373,5 +416,9 @@ void conf_free(struct conf **conf)
 	free(c->user);
 	free(c->group);
 	free(c->log_to);
+	free(c->pid_file);
+	free(c->admin.socket);
+	free(c->status.path);
+	conf_networks_fini(&c->status.allow);
 	free(c);
 }

@@ -32,9 +32,9 @@ const struct conf_option conf_options[] = {
     SECTION("", "app", "app", .title = "NAME", .many = true, .help = "An application."),
     SECTION("", "store", "store", .help = "Where sessions are kept."),
     SECTION("", "log", "log", .help = "The log."),
+    SECTION("", "admin", "admin", .help = "The socket for who runs this process."),
+    SECTION("", "status", "status", .help = "A page that tells how the process does. Without it there is none."),
     LATER("", "cluster"),
-    LATER("", "admin"),
-    LATER("", "status"),
 
     OPTION("node", "workers", NUMBER, .preset_note = "the number of processors", .min = 1, .max = 256,
 	   AT(conf, workers), .help = "Threads that serve requests."),
@@ -42,6 +42,8 @@ const struct conf_option conf_options[] = {
 	   .help = "Folder for what outlives the process."),
     OPTION("node", "run-dir", FILE, .preset = "/run/weir", AT(conf, run_dir),
 	   .help = "Folder for what ends with the process."),
+    OPTION("node", "pid-file", FILE, .preset_note = "weir.pid in run-dir", AT(conf, pid_file),
+	   .help = "Holds the number of the process while it runs."),
     OPTION("node", "user", USER, .preset = "", AT(conf, user), .help = "User to become after the sockets are bound."),
     OPTION("node", "group", GROUP, .preset = "", AT(conf, group),
 	   .help = "Group to become; empty: the group of the user."),
@@ -146,16 +148,40 @@ const struct conf_option conf_options[] = {
     LATER("session", "route"),
 
     SECTION("store", "memory", "store.memory", .help = "Sessions in memory."),
-    LATER("store", "disk"),
+    SECTION("store", "disk", "store.disk", .help = "Sessions on disk."),
     LATER("store", "shared"),
-    OPTION("store.memory", "max", SIZE, .preset = "512M", .min = MIB, .max = 1024 * GIB, AT(conf, memory_max),
+    OPTION("store.memory", "max", SIZE, .preset = "512M", .min = MIB, .max = 1024 * GIB, AT(conf_memory, max),
 	   .help = "Bytes of all sessions in memory."),
-    LATER("store.memory", "evict"),
-    LATER("store.memory", "after"),
+    OPTION("store.memory", "evict", WORD, .preset = "idle", .words = {"never", "idle", "lru", "ttl"},
+	   AT(conf_memory, evict),
+	   .help = "What leaves memory; idle: what lies unused, and as lru; lru: when it fills; ttl: the expired."),
+    OPTION("store.memory", "after", TIME, .preset = "10m", .min = SECOND, .max = 3650 * DAY, AT(conf_memory, after_ms),
+	   .help = "idle: how long a session lies unused before it moves to disk."),
+
+    OPTION("store.disk", "max", SIZE, .preset = "20G", .min = 0, .max = 1024 * 1024 * GIB, AT(conf_disk, max),
+	   .help = "Bytes of all sessions on disk, at least 16M; 0: sessions are kept in memory only."),
+    OPTION("store.disk", "evict", WORD, .preset = "ttl", .words = {"ttl"}, AT(conf_disk, evict),
+	   .help = "What has expired leaves; nothing else."),
+    OPTION("store.disk", "sync", WORD, .preset = "group", .words = {"none", "write", "group"}, AT(conf_disk, sync),
+	   .help = "Where each batch of changes is at once: in the process, in the kernel or on the disk."),
+    OPTION("store.disk", "cache", SIZE, .preset = "64M", .min = MIB, .max = 64 * GIB, AT(conf_disk, cache),
+	   .help = "Bytes of memory that Berkeley DB uses for pages."),
 
     OPTION("log", "level", WORD, .preset = "info", .words = {"error", "warn", "info", "debug"}, AT(conf, log_level),
 	   .help = "The least important lines to write."),
     OPTION("log", "to", LOG, .preset = "stderr", AT(conf, log_to), .help = "stderr, or a file."),
+
+    OPTION("admin", "socket", SOCKET, .preset_note = "admin.sock in run-dir", AT(conf_admin, socket),
+	   .help = "The socket."),
+    OPTION("admin", "open", WORD, .preset = "on-signal", .words = {"on-signal", "always", "never"},
+	   AT(conf_admin, open), .help = "When the socket is there."),
+    OPTION("admin", "idle", TIME, .preset = "5m", .min = SECOND, .max = 365 * DAY, AT(conf_admin, idle_ms),
+	   .help = "on-signal: how long the socket stays without a client."),
+
+    OPTION("status", "path", PLAIN_PATH, .required = true, AT(conf_status, path),
+	   .help = "Where the page is, on every host; no app gets a request for it."),
+    OPTION("status", "allow", NETWORKS, .preset = "127.0.0.0/8, ::1", AT(conf_status, allow),
+	   .help = "Clients that may see it."),
 };
 
 const size_t conf_option_count = sizeof conf_options / sizeof *conf_options;
@@ -177,7 +203,7 @@ bool conf_option_has_value(const struct conf_option *o)
 
 bool conf_option_is_list(const struct conf_option *o)
 {
-	return o->type == CONF_TYPE_MATCHES || o->type == CONF_TYPE_PATHS;
+	return o->type == CONF_TYPE_MATCHES || o->type == CONF_TYPE_PATHS || o->type == CONF_TYPE_NETWORKS;
 }
 
 /* --- in words -------------------------------------------------------------------------------------------------- */
@@ -229,13 +255,16 @@ void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
 	    [CONF_TYPE_BOOL] = "yes or no",
 	    [CONF_TYPE_TOKEN] = "1 to 64 letters, digits or !#$%&'*+-.^_`|~",
 	    [CONF_TYPE_FILE] = "a full path",
+	    [CONF_TYPE_SOCKET] = "a full path of at most 107 bytes",
 	    [CONF_TYPE_LOG] = "stderr or a full path",
 	    [CONF_TYPE_URL_PATH] = "a path that begins with / and has no blank, ?, # or ;",
+	    [CONF_TYPE_PLAIN_PATH] = "a path of plain segments that begins with / and has no blank, ?, # or ;",
 	    [CONF_TYPE_DOMAIN] = "a domain name",
 	    [CONF_TYPE_USER] = "a user of this system",
 	    [CONF_TYPE_GROUP] = "a group of this system",
 	    [CONF_TYPE_MATCHES] = "\"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\", of plain segments",
 	    [CONF_TYPE_PATHS] = "\"/PREFIX\", of plain segments, or \"*SUFFIX\"",
+	    [CONF_TYPE_NETWORKS] = "\"ADDRESS\" or \"ADDRESS/BITS\", numeric, all bits behind BITS zero",
 	    [CONF_TYPE_SECTION] = "a section",
 	    [CONF_TYPE_LATER] = "not built yet in this version",
 	};

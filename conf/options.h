@@ -14,15 +14,18 @@ enum conf_type {
 	CONF_TYPE_WORD,   /* an enum: the place in `words` */
 	CONF_TYPE_TOKEN,  /* the rest up to the lists: char *, owned, NULL without a default */
 	CONF_TYPE_FILE,
+	CONF_TYPE_SOCKET,
 	CONF_TYPE_LOG,
 	CONF_TYPE_URL_PATH,
+	CONF_TYPE_PLAIN_PATH,
 	CONF_TYPE_DOMAIN,
 	CONF_TYPE_USER,
 	CONF_TYPE_GROUP,
-	CONF_TYPE_MATCHES, /* struct conf_patterns, of hosts and paths */
-	CONF_TYPE_PATHS,   /* struct conf_patterns, of paths */
-	CONF_TYPE_SECTION, /* no field */
-	CONF_TYPE_LATER    /* known and refused: not built yet */
+	CONF_TYPE_MATCHES,  /* struct conf_patterns, of hosts and paths */
+	CONF_TYPE_PATHS,    /* struct conf_patterns, of paths */
+	CONF_TYPE_NETWORKS, /* struct conf_networks */
+	CONF_TYPE_SECTION,  /* no field */
+	CONF_TYPE_LATER     /* known and refused: not built yet */
 };
 
 /* Only for addresses of one kind. */
@@ -34,7 +37,7 @@ struct conf_option {
 	const char *section; /* the section that it stands in; "": the file */
 	const char *name;
 	enum conf_type type;
-	const char *preset;      /* the default, as it would be written; NULL: none */
+	const char *preset;      /* the default, as it would be written, of a list without braces; NULL: none */
 	const char *preset_note; /* what happens without a default; NULL: nothing */
 	bool required;           /* wherever its section stands */
 	uint64_t min, max;

@@ -298,9 +298,14 @@ static bool has_odd_segment(const char *path)
 	return false;
 }
 
+bool conf_is_plain_path(const char *text)
+{
+	return conf_is_path(text) && !has_odd_segment(text);
+}
+
 static int path_parse(const char *path, struct conf_pattern *out)
 {
-	if (!conf_is_path(path) || has_odd_segment(path))
+	if (!conf_is_plain_path(path))
 		return ERR_CONFIG;
 	char *copy = strdup(path);
 	if (!copy)

@@ -29,6 +29,9 @@ bool conf_is_host(const char *text);
 /* Begins with '/', printable, none of the characters that end a path or a header field: blank ? # ; */
 bool conf_is_path(const char *text);
 
+/* The same, and no segment of it is empty, "." or ".."; it may end in '/'. */
+bool conf_is_plain_path(const char *text);
+
 /* 0, ERR_NO_MEMORY, or ERR_CONFIG and in *why what is wrong with it. *out is untouched on failure. */
 MUST_USE int conf_address_parse(const char *text, bool allow_spawn, struct conf_address *out, const char **why);
 

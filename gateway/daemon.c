@@ -203,7 +203,7 @@ static int open_listeners(struct daemon *d, char *why, size_t why_len)
 static int make_table(struct daemon *d, char *why, size_t why_len)
 {
 	struct gateway *g = &d->gateway;
-	struct sess_table_options o = {.max_bytes = g->conf->memory_max, .wall = clock_wall()};
+	struct sess_table_options o = {.max_bytes = g->conf->memory.max, .wall = clock_wall()};
 	uint8_t secret[SESS_SECRET_BYTES];
 
 	int err = secret_load(g->conf->state_dir, secret);
