@@ -17,7 +17,9 @@
 	ROW(ERR_CONFIG, -11, "configuration is wrong")                                                                 \
 	ROW(ERR_RESET, -12, "connection reset")                                                                        \
 	ROW(ERR_OVERLOADED, -13, "overloaded")                                                                         \
-	ROW(ERR_ROLE, -14, "role not spoken")
+	ROW(ERR_ROLE, -14, "role not spoken")                                                                          \
+	ROW(ERR_VERSION, -15, "of a newer format")                                                                     \
+	ROW(ERR_BROKEN, -16, "store cannot go on")
 
 enum error_code {
 #define ERROR_ROW(name, code, text) name = (code),
