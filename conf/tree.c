@@ -159,6 +159,8 @@ const struct conf_value *conf_tree_value(const struct conf_node *node, const cha
 static int on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 {
 	*(void **)result = NULL;
+	if (reading->no_memory) /* what follows may belong to a section that is missing */
+		return 0;
 	bool begin = strcmp(opt->name, BEGIN_OPTION) == 0;
 	if (!(begin ? add_node(reading, cfg) : add_value(reading, cfg, opt, value)))
 		reading->no_memory = true;
