@@ -29,9 +29,10 @@ static bool parse_address(const char *text, size_t len, struct conf_network *out
 	return true;
 }
 
+/* No bit is set behind the prefix, so one that begins like a mapped address is at least that long. */
 static void unmap(struct conf_network *n)
 {
-	if (!n->is_v6 || n->bits < MAPPED_BITS || memcmp(n->address, mapped, sizeof mapped) != 0)
+	if (!n->is_v6 || memcmp(n->address, mapped, sizeof mapped) != 0)
 		return;
 	struct conf_network v4 = {.bits = (uint8_t)(n->bits - MAPPED_BITS)};
 	memcpy(v4.address, n->address + sizeof mapped, V4_BITS / 8);

@@ -14,7 +14,15 @@
 #include <cmocka.h>
 
 #define LISTEN "listen \"127.0.0.1:9001\" { protocol = fastcgi }\n"
+#define KNOWN_HERE "known here: node, listen, app, store, log, admin, status"
 #define BACKEND "backend \"127.0.0.1:9002\" { }"
+
+#define TEN "aaaaaaaaaa"
+#define PATH_107 "/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "aaaaaa"
+#define PATH_108 PATH_107 "a"
+
+#define PLAIN_PATH "a path of plain segments that begins with / and has no blank, ?, # or ;"
+#define NETWORKS "\"ADDRESS\" or \"ADDRESS/BITS\", numeric, all bits behind BITS zero"
 
 static char errors_text[1 << 16];
 
@@ -69,7 +77,18 @@ static void a_small_file_gets_all_defaults(void **state)
 	assert_string_equal(c->group, "");
 	assert_int_equal(c->drain_timeout_ms, 30000);
 	assert_int_equal(c->scheduling, CONF_SCHEDULING_BATCH);
-	assert_int_equal(c->memory_max, 512 << 20);
+	assert_string_equal(c->pid_file, "/run/weir/weir.pid");
+	assert_int_equal(c->memory.max, 512 << 20);
+	assert_int_equal(c->memory.evict, CONF_EVICT_IDLE);
+	assert_int_equal(c->memory.after_ms, 600000);
+	assert_int_equal(c->disk.max, UINT64_C(20) << 30);
+	assert_int_equal(c->disk.evict, CONF_DISK_EVICT_TTL);
+	assert_int_equal(c->disk.sync, CONF_SYNC_GROUP);
+	assert_int_equal(c->disk.cache, 64 << 20);
+	assert_string_equal(c->admin.socket, "/run/weir/admin.sock");
+	assert_int_equal(c->admin.open, CONF_ADMIN_ON_SIGNAL);
+	assert_int_equal(c->admin.idle_ms, 300000);
+	assert_null(c->status.path);
 	assert_int_equal(c->log_level, LOG_INFO);
 	assert_string_equal(c->log_to, "stderr");
 
@@ -202,7 +221,7 @@ static void the_example_loads(void **state)
 	assert_int_equal(a->session.stateless.count, 3);
 	assert_int_equal(a->session.stateless.at[2].kind, CONF_PATH_SUFFIX);
 	assert_string_equal(a->session.stateless.at[2].text, ".png");
-	assert_int_equal(c->memory_max, 256 << 20);
+	assert_int_equal(c->memory.max, 256 << 20);
 	assert_int_equal(c->log_level, LOG_DEBUG);
 	assert_string_equal(c->log_to, "/var/log/weir.log");
 	conf_free(&c);
@@ -213,18 +232,20 @@ static void every_option_reaches_its_field(void **state)
 	(void)state;
 	const struct passwd *root = getpwuid(0);
 	assert_non_null(root);
-	struct conf *c =
-	    load_good("node n { state-dir=/a run-dir=/b group=root drain-timeout=7s workers=256 scheduling=normal }"
-		      "listen \"unix:/s\" { protocol=scgi owner=root group=root backlog=7 max-connections=8"
-		      " max-requests=9 max-params=2k max-body=0 read-timeout=1ms write-timeout=2s"
-		      " idle-timeout=3s }"
-		      "app a { backend \"[::1]:1\" { protocol=scgi weight=256 keep-alive=off idle-timeout=1s"
-		      " connect-timeout=2s fails=4 backoff=5s backoff-max=6s }"
-		      " backend 'spawn:/bin/sh' { processes=3 stop-timeout=0 }"
-		      " timeout=1s queue-wait=0 queue=0 max-header=1k"
-		      " session { cookie-path=/x cookie-domain=a.org cookie-http-only=no"
-		      " cookie-same-site=strict cookie-secure=always ttl=1s max-size=0 lock-wait=0 } }"
-		      "log { level=error }");
+	struct conf *c = load_good(
+	    "node n { state-dir=/a run-dir=/b pid-file=/p group=root drain-timeout=7s workers=256 scheduling=normal }"
+	    "listen \"unix:/s\" { protocol=scgi owner=root group=root backlog=7 max-connections=8"
+	    " max-requests=9 max-params=2k max-body=0 read-timeout=1ms write-timeout=2s"
+	    " idle-timeout=3s }"
+	    "app a { backend \"[::1]:1\" { protocol=scgi weight=256 keep-alive=off idle-timeout=1s"
+	    " connect-timeout=2s fails=4 backoff=5s backoff-max=6s }"
+	    " backend 'spawn:/bin/sh' { processes=3 stop-timeout=0 }"
+	    " timeout=1s queue-wait=0 queue=0 max-header=1k"
+	    " session { cookie-path=/x cookie-domain=a.org cookie-http-only=no"
+	    " cookie-same-site=strict cookie-secure=always ttl=1s max-size=0 lock-wait=0 } }"
+	    "log { level=error }"
+	    "store { memory { evict=lru after=1s } disk { max=16M evict=ttl sync=write cache=1M } }"
+	    "admin { socket=/c open=never idle=1s } status { path=/s/t allow={10.0.0.0/8} }");
 	assert_string_equal(c->state_dir, "/a");
 	assert_string_equal(c->run_dir, "/b");
 	assert_string_equal(c->group, "root");
@@ -267,6 +288,18 @@ static void every_option_reaches_its_field(void **state)
 	assert_int_equal(s->max_size, 0);
 	assert_int_equal(s->lock_wait_ms, 0);
 	assert_int_equal(c->log_level, LOG_ERROR);
+	assert_string_equal(c->pid_file, "/p");
+	assert_int_equal(c->memory.evict, CONF_EVICT_LRU);
+	assert_int_equal(c->memory.after_ms, 1000);
+	assert_int_equal(c->disk.max, 16 << 20);
+	assert_int_equal(c->disk.evict, CONF_DISK_EVICT_TTL);
+	assert_int_equal(c->disk.sync, CONF_SYNC_WRITE);
+	assert_int_equal(c->disk.cache, 1 << 20);
+	assert_string_equal(c->admin.socket, "/c");
+	assert_int_equal(c->admin.open, CONF_ADMIN_NEVER);
+	assert_int_equal(c->admin.idle_ms, 1000);
+	assert_string_equal(c->status.path, "/s/t");
+	assert_int_equal(c->status.allow.count, 1);
 	conf_free(&c);
 }
 
@@ -315,6 +348,7 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"node n {", "workers = 4294967298", "}", "node.workers: \"4294967298\": a number from 1 to 256"},
 	    {"node n {", "state-dir = var", "}", "node.state-dir: \"var\": a full path"},
 	    {"node n {", "run-dir = ''", "}", "node.run-dir: \"\": a full path"},
+	    {"node n {", "pid-file = weir.pid", "}", "node.pid-file: \"weir.pid\": a full path"},
 	    {"node n {", "user = no-such-user", "}", "node.user: \"no-such-user\": a user of this system"},
 	    {"node n {", "group = no-such-group", "}", "node.group: \"no-such-group\": a group of this system"},
 	    {"node n {", "drain-timeout = 25h", "}", "node.drain-timeout: \"25h\": a time from 0 to 1d"},
@@ -410,6 +444,30 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"app a { " BACKEND " session {", "stateless = { '*' }", "} }",
 	     "session.stateless: \"*\": \"/PREFIX\", of plain segments, or \"*SUFFIX\""},
 	    {"store { memory {", "max = 1k", "} }", "store.memory.max: \"1k\": a size from 1M to 1024G"},
+	    {"store { memory {", "evict = all", "} }", "store.memory.evict: \"all\": never, idle, lru or ttl"},
+	    {"store { memory {", "after = 999ms", "} }", "store.memory.after: \"999ms\": a time from 1s to 3650d"},
+	    {"store { memory {", "after = 3651d", "} }", "store.memory.after: \"3651d\": a time from 1s to 3650d"},
+	    {"store { disk {", "max = 1048577G", "} }", "store.disk.max: \"1048577G\": a size from 0 to 1048576G"},
+	    {"store { disk {", "max = 1", "} }", "store.disk.max: \"1\": at least 16M, or 0: no disk store"},
+	    {"store { disk {", "max = 16777215", "} }",
+	     "store.disk.max: \"16777215\": at least 16M, or 0: no disk store"},
+	    {"store { disk {", "evict = lru", "} }", "store.disk.evict: \"lru\": ttl"},
+	    {"store { disk {", "sync = always", "} }", "store.disk.sync: \"always\": none, write or group"},
+	    {"store { disk {", "cache = 1023k", "} }", "store.disk.cache: \"1023k\": a size from 1M to 64G"},
+	    {"store { disk {", "cache = 65G", "} }", "store.disk.cache: \"65G\": a size from 1M to 64G"},
+	    {"admin {", "socket = admin.sock", "}", "admin.socket: \"admin.sock\": a full path of at most 107 bytes"},
+	    {"admin {", "socket = " PATH_108, "}", "admin.socket: \"" PATH_108 "\": a full path of at most 107 bytes"},
+	    {"admin {", "open = yes", "}", "admin.open: \"yes\": on-signal, always or never"},
+	    {"admin {", "idle = 0", "}", "admin.idle: \"0\": a time from 1s to 365d"},
+	    {"admin {", "idle = 366d", "}", "admin.idle: \"366d\": a time from 1s to 365d"},
+	    {"status {", "path = status", "}", "status.path: \"status\": " PLAIN_PATH},
+	    {"status {", "path = ''", "}", "status.path: \"\": " PLAIN_PATH},
+	    {"status {", "path = '/a?b'", "}", "status.path: \"/a?b\": " PLAIN_PATH},
+	    {"status {", "path = '/a//b'", "}", "status.path: \"/a//b\": " PLAIN_PATH},
+	    {"status {", "path = '/a/../b'", "}", "status.path: \"/a/../b\": " PLAIN_PATH},
+	    {"status { path = /a", "allow = { localhost }", "}", "status.allow: \"localhost\": " NETWORKS},
+	    {"status { path = /a", "allow = 10.0.0.1/8", "}", "status.allow: \"10.0.0.1/8\": " NETWORKS},
+	    {"status { path = /a", "allow = { }", "}", "status.allow: an empty list says nothing: leave it out"},
 	    {"log {", "level = loud", "}", "log.level: \"loud\": error, warn, info or debug"},
 	    {"log {", "to = syslog", "}", "log.to: \"syslog\": stderr or a full path"},
 	};
@@ -459,10 +517,10 @@ static void all_errors_at_once_in_order(void **state)
 		      "log { level = loud }\n",
 		      "f:1: node: \"al pha\": a name is 1 to 64 letters, digits, '-', '_' or '.'\n"
 		      "f:2: node.workers: \"0\": a number from 1 to 256\n"
-		      "f:5: node.colour: \"red\": unknown; known here: workers, state-dir, run-dir, user, group, "
-		      "drain-timeout, scheduling\n"
-		      "f:6: node.shapes: \"round\": unknown; known here: workers, state-dir, run-dir, user, group, "
-		      "drain-timeout, scheduling\n"
+		      "f:5: node.colour: \"red\": unknown; known here: workers, state-dir, run-dir, pid-file, user, "
+		      "group, drain-timeout, scheduling\n"
+		      "f:6: node.shapes: \"round\": unknown; known here: workers, state-dir, run-dir, pid-file, user, "
+		      "group, drain-timeout, scheduling\n"
 		      "f:8: listen: \"x:1\": the host is a numeric address, an IPv6 address in brackets\n"
 		      "f:8: listen.protocol: \"http\": fastcgi or scgi\n"
 		      "f:10: backend: \"unix:run\": the path of a Unix socket begins with /\n"
@@ -473,7 +531,7 @@ static void all_errors_at_once_in_order(void **state)
 		      "f:15: session.ttl: \"1y\": a time from 1s to 3650d\n"
 		      "f:16: session.lock: \"no\": exclusive or shared\n"
 		      "f:18: cluster: \"eu\": not built yet in this version\n"
-		      "f:19: nonsense: unknown; known here: node, listen, app, store, log\n"
+		      "f:19: nonsense: unknown; " KNOWN_HERE "\n"
 		      "f:20: log.level: \"loud\": error, warn, info or debug\n");
 }
 
@@ -481,13 +539,7 @@ static void what_is_not_built_is_refused_by_name(void **state)
 {
 	(void)state;
 	assert_errors(LISTEN "cluster \"eu\" { peers = { a, b } }\n"
-			     "admin { socket = \"/x\"  open = on-signal }\n"
-			     "status { path = \"/weir-status\"  allow = { \"127.0.0.0/8\" } }\n"
-			     "store { disk { max = 20G }\n"
-			     "shared { url = \"postgresql://weir@db/weir\" }\n"
-			     "memory { max = 512M\n"
-			     "evict = idle\n"
-			     "after = 10m } }\n"
+			     "store { shared { url = \"postgresql://weir@db/weir\" } }\n"
 			     "app a { " BACKEND " session { mode = adopted\n"
 			     "relocate = auto\n"
 			     "copies = 1\n"
@@ -496,19 +548,14 @@ static void what_is_not_built_is_refused_by_name(void **state)
 			     "key = K\n"
 			     "route = yes } }\n",
 		      "f:2: cluster: \"eu\": not built yet in this version\n"
-		      "f:3: admin: not built yet in this version\n"
-		      "f:4: status: not built yet in this version\n"
-		      "f:5: store.disk: not built yet in this version\n"
-		      "f:6: store.shared: not built yet in this version\n"
-		      "f:8: store.memory.evict: \"idle\": not built yet in this version\n"
-		      "f:9: store.memory.after: \"10m\": not built yet in this version\n"
-		      "f:10: session.mode: \"adopted\": not built yet in this version\n"
-		      "f:11: session.relocate: \"auto\": not built yet in this version\n"
-		      "f:12: session.copies: \"1\": not built yet in this version\n"
-		      "f:13: session.ack: \"memory\": not built yet in this version\n"
-		      "f:14: session.socket: \"unix:/x\": not built yet in this version\n"
-		      "f:15: session.key: \"K\": not built yet in this version\n"
-		      "f:16: session.route: \"yes\": not built yet in this version\n");
+		      "f:3: store.shared: not built yet in this version\n"
+		      "f:4: session.mode: \"adopted\": not built yet in this version\n"
+		      "f:5: session.relocate: \"auto\": not built yet in this version\n"
+		      "f:6: session.copies: \"1\": not built yet in this version\n"
+		      "f:7: session.ack: \"memory\": not built yet in this version\n"
+		      "f:8: session.socket: \"unix:/x\": not built yet in this version\n"
+		      "f:9: session.key: \"K\": not built yet in this version\n"
+		      "f:10: session.route: \"yes\": not built yet in this version\n");
 }
 
 static void what_is_missing(void **state)
@@ -521,6 +568,8 @@ static void what_is_missing(void **state)
 	assert_errors(LISTEN "app \"a\" { " BACKEND "\nbackend { } }",
 		      "f:3: app.backend: needs a title before the brace\n");
 	assert_errors(LISTEN "app { }", "f:2: app: needs a title before the brace\n");
+	assert_errors(LISTEN "status { }", "f:2: status.path: missing: " PLAIN_PATH "\n");
+	assert_errors(LISTEN "status {\nallow = ::1 }", "f:2: status.path: missing: " PLAIN_PATH "\n");
 }
 
 static void what_is_given_twice(void **state)
@@ -536,6 +585,12 @@ static void what_is_given_twice(void **state)
 	assert_errors(LISTEN "node a { }\nnode a { }", "f:3: node: \"a\": only one such section is allowed\n");
 	assert_errors(LISTEN "store { memory { }\nmemory { } }",
 		      "f:3: store.memory: only one such section is allowed\n");
+	assert_errors(LISTEN "store { disk { }\ndisk { } }", "f:3: store.disk: only one such section is allowed\n");
+	assert_errors(LISTEN "admin { }\nadmin { }", "f:3: admin: only one such section is allowed\n");
+	assert_errors(LISTEN "status { path = /a }\nstatus { path = /b }",
+		      "f:3: status: only one such section is allowed\n");
+	assert_errors(LISTEN "status { path = /a allow = { ::1,\n10.0.0.0/8, ::1 } }",
+		      "f:3: status.allow: \"::1\": given twice\n");
 	assert_errors(LISTEN "app a { " BACKEND " session { }\nsession { } }",
 		      "f:3: session: only one such section is allowed\n");
 	assert_errors(LISTEN "log { level = info\nlevel = warn }", "f:3: log.level: \"warn\": given twice\n");
@@ -582,6 +637,99 @@ static void two_apps_never_match_the_same(void **state)
 	assert_rivals("match = { 'host:a', 'path:/x' }", "match = { 'path:/x' }", false);
 }
 
+static void files_of_the_process_stand_in_its_run_dir(void **state)
+{
+	(void)state;
+	struct conf *c = load_good(LISTEN "node n { run-dir = /var/run/w } admin { }");
+	assert_string_equal(c->admin.socket, "/var/run/w/admin.sock");
+	assert_string_equal(c->pid_file, "/var/run/w/weir.pid");
+	conf_free(&c);
+	c = load_good(LISTEN "admin { socket = /x/s } node n { run-dir = /y pid-file = /x/p }");
+	assert_string_equal(c->admin.socket, "/x/s");
+	assert_string_equal(c->pid_file, "/x/p");
+	conf_free(&c);
+	c = load_good(LISTEN "admin { socket = " PATH_107 " }");
+	assert_string_equal(c->admin.socket, PATH_107);
+	conf_free(&c);
+}
+
+static void the_run_dir_leaves_room_for_the_socket(void **state)
+{
+	(void)state;
+	char text[512], expected[512], folder[] = PATH_107;
+	folder[107 - strlen("/admin.sock")] = '\0';
+	snprintf(text, sizeof text, LISTEN "node n {\nrun-dir = %s }", folder);
+	struct conf *c = load_good(text);
+	assert_int_equal(strlen(c->admin.socket), 107);
+	conf_free(&c);
+	snprintf(text, sizeof text, LISTEN "node n {\nrun-dir = %sa }", folder);
+	snprintf(expected, sizeof expected,
+		 "f:3: node.run-dir: \"%sa\": too long: the path of admin.sock in it has more than 107 bytes\n",
+		 folder);
+	assert_errors(text, expected);
+	snprintf(text, sizeof text, LISTEN "node n { run-dir = %sa } admin { socket = /x }", folder);
+	c = load_good(text);
+	conf_free(&c);
+}
+
+static void the_admin_socket_is_no_listener(void **state)
+{
+	(void)state;
+	assert_errors("listen 'unix:/run/weir/admin.sock' { protocol = scgi }",
+		      "f:1: listen: \"unix:/run/weir/admin.sock\": is the socket of admin\n");
+	assert_errors(LISTEN "admin { socket = /s }\nlisten 'unix:/s' { protocol = scgi }",
+		      "f:3: listen: \"unix:/s\": is the socket of admin\n");
+	struct conf *c =
+	    load_good("listen 'unix:/run/weir/admin.sock' { protocol = scgi } admin { socket = /run/weir/a }");
+	conf_free(&c);
+}
+
+static bool holds(const struct conf *c, const char *address)
+{
+	return conf_networks_hold(&c->status.allow, address, strlen(address));
+}
+
+static void the_status_page_is_for_this_machine_unless_said(void **state)
+{
+	(void)state;
+	struct conf *c = load_good(LISTEN "status { path = /weir-status }");
+	assert_string_equal(c->status.path, "/weir-status");
+	assert_int_equal(c->status.allow.count, 2);
+	assert_true(holds(c, "127.0.0.1") && holds(c, "127.255.255.255") && holds(c, "::1"));
+	assert_false(holds(c, "128.0.0.1") || holds(c, "126.255.255.255") || holds(c, "::2"));
+	conf_free(&c);
+	c = load_good(LISTEN "status { path = /a/ allow = { 10.0.0.0/8, '2001:db8::/32' } allow += 192.168.1.2 }");
+	assert_string_equal(c->status.path, "/a/");
+	assert_int_equal(c->status.allow.count, 3);
+	assert_true(holds(c, "10.1.2.3") && holds(c, "2001:db8:1::2") && holds(c, "192.168.1.2"));
+	assert_false(holds(c, "127.0.0.1") || holds(c, "::1"));
+	conf_free(&c);
+	/* The page wins; the app is fine all the same. */
+	c = load_good(LISTEN "app a { " BACKEND " match = 'path:/weir-status' } status { path = /weir-status }");
+	conf_free(&c);
+}
+
+static void a_node_may_do_without_a_disk_store(void **state)
+{
+	(void)state;
+	struct conf *c = load_good(LISTEN "store { disk { max = 0 } memory { evict = never } }");
+	assert_int_equal(c->disk.max, 0);
+	assert_int_equal(c->memory.evict, CONF_EVICT_NEVER);
+	assert_int_equal(c->disk.cache, 64 << 20);
+	conf_free(&c);
+	c = load_good(LISTEN "store { disk { max = 1048576G sync = none } memory { evict = ttl } }");
+	assert_int_equal(c->disk.max, UINT64_C(1) << 50);
+	assert_int_equal(c->disk.sync, CONF_SYNC_NONE);
+	assert_int_equal(c->memory.evict, CONF_EVICT_TTL);
+	conf_free(&c);
+	c = load_good(LISTEN
+		      "store { disk { sync = group } memory { evict = idle after = 3650d } } admin { open = always }");
+	assert_int_equal(c->disk.sync, CONF_SYNC_GROUP);
+	assert_int_equal(c->memory.evict, CONF_EVICT_IDLE);
+	assert_int_equal(c->admin.open, CONF_ADMIN_ALWAYS);
+	conf_free(&c);
+}
+
 static void programs_must_be_there(void **state)
 {
 	(void)state;
@@ -605,13 +753,12 @@ static void things_out_of_place(void **state)
 	assert_errors(LISTEN "log 'x' { }", "f:2: log: \"x\": has no title\n");
 	assert_errors(LISTEN "app a { " BACKEND "\nmatch = { } }",
 		      "f:3: app.match: an empty list says nothing: leave it out\n");
-	assert_errors(LISTEN "memory { }", "f:2: memory: unknown; known here: node, listen, app, store, log\n");
+	assert_errors(LISTEN "memory { }", "f:2: memory: unknown; " KNOWN_HERE "\n");
 	assert_errors(LISTEN "store|memory = 1", "f:2: syntax: \"|\": must stand in quotes\n"
 						 "f:2: syntax: missing opening brace for section 'store'\n");
-	assert_errors(LISTEN "include(\"/etc/passwd\")",
-		      "f:2: syntax: \"(\": must stand in quotes\n"
-		      "f:2: syntax: \")\": must stand in quotes\n"
-		      "f:2: include: \"/etc/passwd\": unknown; known here: node, listen, app, store, log\n");
+	assert_errors(LISTEN "include(\"/etc/passwd\")", "f:2: syntax: \"(\": must stand in quotes\n"
+							 "f:2: syntax: \")\": must stand in quotes\n"
+							 "f:2: include: \"/etc/passwd\": unknown; " KNOWN_HERE "\n");
 	assert_errors(LISTEN "log { to = '/a\x07' }", "f:2: log.to: \"/a\\x07\": stderr or a full path\n");
 }
 
@@ -621,7 +768,7 @@ static void syntax_errors_have_their_line(void **state)
 	(void)state;
 	assert_errors("log { level = loud }\nlog2 { }\nlisten \"127.0.0.1:1\" {\n protocol scgi\n}\nlog { to = x }",
 		      "f:1: log.level: \"loud\": error, warn, info or debug\n"
-		      "f:2: log2: unknown; known here: node, listen, app, store, log\n"
+		      "f:2: log2: unknown; " KNOWN_HERE "\n"
 		      "f:4: syntax: missing equal sign after option 'protocol'\n");
 	assert_errors(LISTEN "\n}\n", "f:3: syntax: unexpected closing brace\n");
 	assert_errors(LISTEN "log {\n level = info\n", "f:2: log: the section is not closed\n");
@@ -642,7 +789,7 @@ static void syntax_errors_have_their_line(void **state)
 	assert_errors(LISTEN "app a {\n session { stateless = { *.css } }",
 		      "f:2: app: the section is not closed\nf:3: syntax: \"*\": must stand in quotes\n"
 		      "f:3: session.stateless: \".css\": \"/PREFIX\", of plain segments, or \"*SUFFIX\"\n");
-	assert_errors(LISTEN "bogus = \n", "f:2: bogus: unknown; known here: node, listen, app, store, log\n");
+	assert_errors(LISTEN "bogus = \n", "f:2: bogus: unknown; " KNOWN_HERE "\n");
 	assert_errors(LISTEN "\"log\" { }", "f:2: syntax: a name stands without quotes\n");
 }
 
@@ -687,8 +834,7 @@ static void files_are_read(void **state)
 	conf_free(&c);
 	assert_int_equal(write(fd, "x=1", 3), 3);
 	assert_int_equal(conf_load(path, &c, &errors), ERR_CONFIG);
-	snprintf(expected, sizeof expected, "%s:2: x: \"1\": unknown; known here: node, listen, app, store, log\n",
-		 path);
+	snprintf(expected, sizeof expected, "%s:2: x: \"1\": unknown; " KNOWN_HERE "\n", path);
 	assert_true(view_eq(buf_view(&errors), view_str(expected)));
 	buf_clear(&errors);
 	assert_int_equal(ftruncate(fd, 2 << 20), 0);
@@ -742,6 +888,9 @@ static void help_names_every_option(void **state)
 	assert_non_null(strstr(text, "    drain-timeout = ...   a time from 0 to 1d; default 30s. After TERM, "));
 	assert_non_null(strstr(text, "        max = ...   a size from 1M to 1024G; default 512M. "));
 	assert_non_null(strstr(text, "    protocol = ...   fastcgi or scgi; required. "));
+	assert_non_null(
+	    strstr(text, "    socket = ...   a full path of at most 107 bytes; default: admin.sock in run-dir. "));
+	assert_non_null(strstr(text, "    allow = { ... }   " NETWORKS "; default 127.0.0.0/8, ::1. "));
 	buf_fini(&out);
 }
 
@@ -837,6 +986,8 @@ static void the_example_of_the_man_page_loads(void **state)
 	*end = '\0';
 	struct conf *c = load_good(start);
 	assert_int_equal(c->app_count, 2);
+	assert_string_equal(c->status.path, "/weir-status");
+	assert_int_equal(c->status.allow.count, 3);
 	conf_free(&c);
 }
 
@@ -855,6 +1006,11 @@ int main(void)
 	    cmocka_unit_test(what_is_missing),
 	    cmocka_unit_test(what_is_given_twice),
 	    cmocka_unit_test(two_apps_never_match_the_same),
+	    cmocka_unit_test(files_of_the_process_stand_in_its_run_dir),
+	    cmocka_unit_test(the_run_dir_leaves_room_for_the_socket),
+	    cmocka_unit_test(the_admin_socket_is_no_listener),
+	    cmocka_unit_test(the_status_page_is_for_this_machine_unless_said),
+	    cmocka_unit_test(a_node_may_do_without_a_disk_store),
 	    cmocka_unit_test(programs_must_be_there),
 	    cmocka_unit_test(things_out_of_place),
 	    cmocka_unit_test(syntax_errors_have_their_line),
