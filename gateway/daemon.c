@@ -8,7 +8,7 @@
 #include "gateway/listener.h"
 #include "gateway/pools.h"
 #include "gateway/privilege.h"
-#include "gateway/secret.h"
+#include "gateway/sessions.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_CLOSING, DAEMON_STOPPING };
+enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_CLOSING, DAEMON_STORING, DAEMON_STOPPING };
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
 enum { SIGNALS = sizeof signals / sizeof *signals };
@@ -31,6 +31,8 @@ struct progress {
 
 struct daemon {
 	struct gateway gateway; /* first: a worker's gateway is the daemon's */
+	struct generation generation;
+	const struct conf *conf;
 	struct net_loop loop;
 	uv_signal_t signals[SIGNALS];
 	struct privilege privilege;
@@ -39,6 +41,8 @@ struct daemon {
 	struct net_timer drain;
 	unsigned workers_started, workers_unlistened, workers_quiet;
 	enum daemon_state state;
+	bool hurry; /* INT: sessions in memory are not stored */
+	struct mail stored;
 };
 
 /* --- stop --- */
@@ -62,12 +66,28 @@ static void applications_stopped(void *arg)
 	loop_stop(arg);
 }
 
+static void deliver_stored(struct mail *mail)
+{
+	struct daemon *d = CONTAINER_OF(mail, struct daemon, stored);
+
+	d->state = DAEMON_STOPPING;
+	applications_stop(d->applications, applications_stopped, d);
+}
+
+/* On the stack's thread: all that was in memory is stored. */
+static void stack_stopped(void *arg)
+{
+	struct daemon *d = arg;
+
+	net_loop_post(&d->loop, &d->stored);
+}
+
 static void workers_done(struct daemon *d)
 {
-	d->state = DAEMON_STOPPING;
+	d->state = DAEMON_STORING;
 	each_worker(d, worker_finish);
 	each_worker(d, worker_join);
-	applications_stop(d->applications, applications_stopped, d);
+	stack_stop(d->gateway.stack, !d->hurry, stack_stopped, d);
 }
 
 static void deliver_quiet(struct mail *mail)
@@ -117,9 +137,9 @@ static void on_drain_timeout(struct net_timer *timer)
 
 static void drain(struct daemon *d)
 {
-	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", d->gateway.conf->drain_timeout_ms));
+	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", d->conf->drain_timeout_ms));
 	d->state = DAEMON_DRAINING;
-	net_timer_start(&d->loop, &d->drain, d->gateway.conf->drain_timeout_ms);
+	net_timer_start(&d->loop, &d->drain, d->conf->drain_timeout_ms);
 	each_worker(d, worker_unlisten); /* and drain when the last one has */
 }
 
@@ -142,6 +162,15 @@ static void reopen_log(void)
 		log_event(LOG_INFO, "log_reopened", LOG_S("by", "USR2"));
 }
 
+/* What is in memory only is given up. */
+static void hurry(struct daemon *d)
+{
+	d->hurry = true;
+	close_now(d, "INT");
+	if (d->gateway.stack)
+		stack_hurry(d->gateway.stack);
+}
+
 static void on_signal(uv_signal_t *handle, int signum)
 {
 	struct daemon *d = handle->data;
@@ -152,8 +181,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 		reopen_log();
 	else if (signum == SIGTERM && d->state == DAEMON_RUNNING)
 		drain(d);
-	else if (signum == SIGTERM || signum == SIGINT)
-		close_now(d, signum == SIGINT ? "INT" : "second TERM");
+	else if (signum == SIGTERM)
+		close_now(d, "second TERM");
+	else if (signum == SIGINT)
+		hurry(d);
 	else
 		log_event(LOG_WARN, "signal_ignored", LOG_I("signal", signum),
 			  LOG_S("reason", "not built yet in this version"));
@@ -185,7 +216,7 @@ static void raise_descriptor_limit(void)
 static int open_listeners(struct daemon *d, char *why, size_t why_len)
 {
 	struct gateway *g = &d->gateway;
-	const struct conf *c = g->conf;
+	const struct conf *c = d->conf;
 
 	g->listeners = calloc(c->listen_count, sizeof *g->listeners);
 	if (!g->listeners)
@@ -200,29 +231,12 @@ static int open_listeners(struct daemon *d, char *why, size_t why_len)
 	return 0;
 }
 
-static int make_table(struct daemon *d, char *why, size_t why_len)
-{
-	struct gateway *g = &d->gateway;
-	struct sess_table_options o = {.max_bytes = g->conf->memory.max, .wall = clock_wall()};
-	uint8_t secret[SESS_SECRET_BYTES];
-
-	int err = secret_load(g->conf->state_dir, secret);
-	if (err) {
-		snprintf(why, why_len, "%s/secret: %s", g->conf->state_dir,
-			 err == ERR_SYSTEM ? strerror(errno) : error_text(err));
-		return err;
-	}
-	sess_keys_derive(&g->keys, secret);
-	explicit_bzero(secret, sizeof secret);
-	g->table = sess_table_new(&o, &g->keys, clock_now());
-	return g->table ? 0 : ERR_NO_MEMORY;
-}
-
 static int make_workers(struct daemon *d)
 {
 	struct gateway *g = &d->gateway;
-	unsigned n = g->conf->workers;
+	unsigned n = d->conf->workers;
 
+	g->worker_count = n;
 	g->workers = calloc(n, sizeof *g->workers);
 	d->progress = calloc(n, sizeof *d->progress);
 	if (!g->workers || !d->progress)
@@ -243,7 +257,7 @@ static int make_workers(struct daemon *d)
 /* Everything that can fail because of the machine or the configuration; the threads start after it. */
 static int prepare(struct daemon *d, char *why, size_t why_len)
 {
-	const struct conf *c = d->gateway.conf;
+	const struct conf *c = d->conf;
 	int err = log_open(c->log_level, c->log_to);
 
 	if (err) {
@@ -260,17 +274,23 @@ static int prepare(struct daemon *d, char *why, size_t why_len)
 	if (!err)
 		err = privilege_drop(&d->privilege, why, why_len);
 	if (!err)
-		err = make_table(d, why, why_len);
+		err = sessions_new(&d->gateway, c, why, why_len);
 	if (err)
 		return err;
-	d->gateway.pools = pools_new(c, d->applications);
-	return d->gateway.pools ? make_workers(d) : ERR_NO_MEMORY;
+	d->generation.conf = c;
+	d->generation.pools = pools_new(c, d->applications);
+	d->generation.stack_apps = sessions_apps(&d->gateway, c);
+	d->gateway.generation = &d->generation;
+	return d->generation.pools && d->generation.stack_apps ? make_workers(d) : ERR_NO_MEMORY;
 }
 
 static int start(struct daemon *d)
 {
-	const struct conf *c = d->gateway.conf;
-	int err = applications_start(d->applications, &d->loop, d->gateway.pools);
+	const struct conf *c = d->conf;
+	int err = applications_start(d->applications, &d->loop, d->generation.pools);
+
+	if (!err)
+		err = stack_start(d->gateway.stack);
 
 	for (unsigned i = 0; !err && i < c->workers; i++) {
 		err = worker_start(&d->gateway.workers[i]);
@@ -289,14 +309,15 @@ static void daemon_fini(struct daemon *d)
 {
 	struct gateway *g = &d->gateway;
 
-	for (unsigned i = 0; g->workers && i < g->conf->workers; i++)
+	for (unsigned i = 0; g->workers && i < g->worker_count; i++)
 		worker_fini(&g->workers[i]);
-	for (size_t i = 0; g->listeners && i < g->conf->listen_count; i++)
+	for (size_t i = 0; g->listeners && i < d->conf->listen_count; i++)
 		listener_close(&g->listeners[i], false);
 	applications_free(&d->applications);
-	pool_shared_free(&g->pools);
-	if (g->table)
-		sess_table_free(&g->table);
+	pool_shared_free(&d->generation.pools);
+	free(d->generation.stack_apps);
+	if (g->stack)
+		stack_free(&g->stack);
 	free(g->listeners);
 	free(g->workers);
 	free(d->progress);
@@ -317,7 +338,7 @@ static int daemon_up(struct daemon *d, char *why, size_t why_len)
 	if (err && d->workers_started > 0)
 		close_now(d, error_text(err));
 	else if (err)
-		applications_stop(d->applications, applications_stopped, d);
+		stack_stop(d->gateway.stack, false, stack_stopped, d);
 	return err;
 }
 
@@ -333,7 +354,9 @@ int daemon_run(const struct conf *c)
 		free(d);
 		return 1;
 	}
-	d->gateway.conf = c;
+	d->conf = c;
+	list_init(&d->stored.link);
+	d->stored.deliver = deliver_stored;
 	d->gateway.unlistened = worker_unlistened;
 	d->gateway.quiet = worker_quiet;
 	net_timer_init(&d->drain, on_drain_timeout);

@@ -134,9 +134,9 @@ static void take(struct request *r)
 
 void exchange_start(struct request *r)
 {
-	size_t app = (size_t)(r->app - r->worker->gateway->conf->apps);
+	size_t app = (size_t)(r->app - r->share->generation->conf->apps);
 
-	pool_ticket_init(&r->ticket, r->worker->pool, (uint16_t)app, exchange_ready);
+	pool_ticket_init(&r->ticket, r->share->pool, (uint16_t)app, exchange_ready);
 	r->ticket.careful = !r->facts.idempotent;
 	take(r);
 }
@@ -161,6 +161,8 @@ void exchange_body(struct request *r, unsigned which, struct view data)
 	struct buf *hold = &r->body[which].hold;
 
 	r->active = net_now(&r->worker->loop);
+	if (r->answer_done)
+		return;
 	send_body(r, which, data, r->body_bytes);
 	if (!r->held_all)
 		return;
@@ -177,6 +179,8 @@ void exchange_body(struct request *r, unsigned which, struct view data)
 
 void exchange_body_end(struct request *r, unsigned which)
 {
+	if (r->answer_done)
+		return;
 	if (too_short(r)) {
 		request_fail(r, 400, "body is shorter than its length");
 		return;
@@ -197,30 +201,56 @@ static struct conn *detach(struct request *r)
 /* The backend did not do its part. */
 static void fail_backend(struct request *r, unsigned status, const char *reason)
 {
-	pool_release(detach(r), false);
+	if (r->conn)
+		pool_release(detach(r), false);
 	request_fail(r, status, reason);
 }
 
-/* The head is complete: what it says of the session is committed before any of it leaves. */
-static void answer_head(struct request *r, struct view head, struct view body)
+/* The head cannot leave yet: the backend is not read meanwhile. `kept` is what goes on with the request, followed by
+ * `body`; either may lie in r->answer, and `kept` in the scratch buffer. */
+static void wait_for_stack(struct request *r, struct view kept, struct view body)
+{
+	struct net_loop *loop = &r->worker->loop;
+	struct buf all = {.max_bytes = 0};
+
+	net_buf_take(loop, &all);
+	buf_put(&all, kept);
+	buf_put(&all, body);
+	net_buf_give(loop, &r->answer);
+	r->answer = all;
+	r->answer_head = kept.len;
+	if (buf_error(&all)) {
+		request_fail(r, 503, error_text(buf_error(&all)));
+		return;
+	}
+	if (r->conn)
+		conn_pause(r->conn);
+	if (r->waits == REQUEST_WAITS_ROOM)
+		net_timer_start(loop, &r->timer, r->app->session.lock_wait_ms);
+}
+
+/* The head is complete: what it says of the session is committed before any of it leaves. True: it is on its way. */
+static bool answer_head(struct request *r, struct view head, struct view body)
 {
 	struct buf *out = &r->worker->scratch;
 	const char *reason = NULL;
 
 	buf_clear(out);
 	unsigned status = managed_answer(r, head, out, &reason);
-	if (!status && buf_error(out)) {
+	if ((!status || status == MANAGED_LATER) && buf_error(out)) {
 		status = 503;
 		reason = error_text(buf_error(out));
 	}
-	if (status == 502) {
+	if (status == MANAGED_LATER) {
+		wait_for_stack(r, r->waits == REQUEST_WAITS_ROOM ? head : buf_view(out), body);
+		return false;
+	}
+	if (status == 502)
 		fail_backend(r, status, reason);
-		return;
-	}
-	if (status) {
+	else if (status)
 		request_fail(r, status, reason);
-		return;
-	}
+	if (status)
+		return false;
 	r->head_sent = true;
 	bool join = body.len <= JOIN_MAX;
 	if (join)
@@ -229,6 +259,7 @@ static void answer_head(struct request *r, struct view head, struct view body)
 	if (!join)
 		front_put(r->front, r, body);
 	net_buf_give(&r->worker->loop, &r->answer);
+	return true;
 }
 
 /* Bound on an answer's head: the state travels in it. */
@@ -264,7 +295,7 @@ static void collect_head(struct request *r, struct view data)
 	}
 	if (cgi_head_find(all, r->answer_seen, &head_bytes) == DECODE_OK && head_bytes <= head_max(r)) {
 		struct view head = view_take(&all, head_bytes);
-		answer_head(r, head, all);
+		(void)answer_head(r, head, all);
 		return;
 	}
 	if (all.len > head_max(r)) {
@@ -278,6 +309,14 @@ static void collect_head(struct request *r, struct view data)
 	}
 }
 
+/* What was on its way already when the backend was told to pause. */
+static void collect_rest(struct request *r, struct view data)
+{
+	buf_put(&r->answer, data);
+	if (buf_error(&r->answer))
+		request_fail(r, 503, error_text(buf_error(&r->answer)));
+}
+
 static void on_out(void *owner, struct view data)
 {
 	struct request *r = owner;
@@ -289,6 +328,8 @@ static void on_out(void *owner, struct view data)
 	}
 	if (r->head_sent)
 		front_put(r->front, r, data);
+	else if (r->waits)
+		collect_rest(r, data);
 	else
 		collect_head(r, data);
 }
@@ -305,11 +346,17 @@ static void on_ended(void *owner, uint32_t app_status)
 {
 	struct request *r = owner;
 
-	if (!r->head_sent) {
+	if (!r->head_sent && !r->waits) {
 		fail_backend(r, 502, "answer ended before its head was complete");
 		return;
 	}
 	struct conn *c = detach(r);
+	if (r->waits) {
+		r->answer_done = true;
+		r->app_status = app_status;
+		pool_release(c, true);
+		return;
+	}
 	/* The session first: whoever waits for its lock is told before the connection is free for others. */
 	managed_close(r);
 	pool_release(c, true);
@@ -391,6 +438,15 @@ void exchange_look(struct request *r)
 {
 	struct net_loop *loop = &r->worker->loop;
 
+	if (r->waits == REQUEST_WAITS_ROOM) {
+		request_fail(r, 503, MANAGED_NO_ROOM);
+		return;
+	}
+	if (r->waits || !r->conn) {
+		r->active = net_now(loop);
+		net_timer_start(loop, &r->timer, r->app->timeout_ms);
+		return;
+	}
 	/* Not while the client is to send or to read, and not while the backend takes the body, however slowly. */
 	bool takes = r->conn->stream.taken_bytes != r->looked_bytes;
 	r->looked_bytes = r->conn->stream.taken_bytes;
@@ -401,6 +457,29 @@ void exchange_look(struct request *r)
 		fail_backend(r, 504, "backend is silent for timeout");
 	else
 		net_timer_start(loop, &r->timer, r->app->timeout_ms - silent);
+}
+
+void exchange_stored(struct request *r)
+{
+	uint8_t waited = r->waits;
+	struct view all = buf_view(&r->answer);
+
+	r->waits = REQUEST_WAITS_NOT;
+	if (waited == REQUEST_WAITS_ROOM) {
+		struct view head = view_take(&all, r->answer_head);
+		if (!answer_head(r, head, all))
+			return;
+		net_timer_start(&r->worker->loop, &r->timer, r->app->timeout_ms);
+	} else {
+		r->head_sent = true;
+		front_put(r->front, r, all);
+		net_buf_give(&r->worker->loop, &r->answer);
+	}
+	r->active = net_now(&r->worker->loop);
+	if (r->answer_done)
+		request_finish(r, r->app_status);
+	else if (!net_stream_full(&r->front->stream))
+		conn_resume(r->conn);
 }
 
 bool exchange_give_up(struct request *r)

@@ -14,6 +14,9 @@ void exchange_start(struct request *r);
 void exchange_body(struct request *r, unsigned which, struct view data);
 void exchange_body_end(struct request *r, unsigned which);
 
+/* The stack has told what the answer's head waited for. */
+void exchange_stored(struct request *r);
+
 /* The request's timer has fired while RUN. */
 void exchange_look(struct request *r);
 

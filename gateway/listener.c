@@ -100,7 +100,7 @@ static struct worker *least_busy(struct listener *l)
 	struct gateway *g = l->worker->gateway;
 	struct worker *best = l->worker;
 
-	for (unsigned i = 0; i < g->conf->workers; i++) {
+	for (unsigned i = 0; i < g->worker_count; i++) {
 		struct worker *w = &g->workers[i];
 		if (atomic_load(&w->front_count) < atomic_load(&best->front_count))
 			best = w;

@@ -12,12 +12,12 @@ enum { COOKIES_TRIED_MAX = 8 }; /* of one name in one request */
 
 static uint16_t app_index(const struct request *r)
 {
-	return (uint16_t)(r->app - r->worker->gateway->conf->apps);
+	return r->share->generation->stack_apps[r->app - r->share->generation->conf->apps];
 }
 
-static struct sess_table *table_of(const struct request *r)
+static struct stack *stack_of(const struct request *r)
 {
-	return r->worker->gateway->table;
+	return r->worker->gateway->stack;
 }
 
 static struct instant now_of(const struct request *r)
@@ -42,10 +42,10 @@ static void session_missing(struct request *r, enum sess_open open)
 static void read_session(struct request *r)
 {
 	r->drop_cookie = r->sealed = false;
-	sess_table_read(table_of(r), &r->hold, &r->snapshot);
+	stack_read(stack_of(r), &r->hold, &r->snapshot);
 	if (!r->snapshot.ended)
 		return;
-	sess_table_close(table_of(r), &r->hold, now_of(r));
+	stack_close(stack_of(r), &r->hold, now_of(r));
 	r->sealed = true;
 }
 
@@ -54,54 +54,85 @@ static enum sess_open open_id(struct request *r, const struct sess_id *id)
 	bool shared = r->app->session.lock == CONF_LOCK_SHARED;
 	enum sess_lock lock = r->read_only || shared ? SESS_LOCK_NONE : SESS_LOCK_EXCLUSIVE;
 
-	return sess_table_open(table_of(r), app_index(r), id, lock, &r->waiter, now_of(r), &r->hold);
+	return stack_open(stack_of(r), app_index(r), id, lock, &r->waiter, now_of(r), &r->hold);
 }
 
-enum managed_open managed_open(struct request *r)
+/* One cookie after the other, until a session is there or is waited for. */
+static enum managed_open try_cookies(struct request *r)
 {
-	struct view header = r->facts.cookie;
 	struct view name = view_str(r->app->session.cookie);
 	struct view value;
 	struct sess_id id;
 
-	for (int i = 0; i < COOKIES_TRIED_MAX && sess_cookie_next(&header, name, &value); i++) {
+	while (r->cookies_tried < COOKIES_TRIED_MAX && sess_cookie_next(&r->cookies, name, &value)) {
 		enum sess_open open = SESS_ABSENT;
+		r->cookies_tried++;
 		if (sess_id_decode(&r->worker->gateway->keys, value, &id))
 			open = open_id(r, &id);
-		if (open == SESS_QUEUED) {
+		switch (open) {
+		case SESS_QUEUED:
 			r->awaits_grant = true;
 			return MANAGED_WAIT;
-		}
-		if (open == SESS_OPENED) {
+		case SESS_OPENED:
 			read_session(r);
 			return MANAGED_READY;
+		case SESS_UNAVAILABLE:
+			return MANAGED_UNAVAILABLE;
+		default:
+			if (!r->sealed)
+				session_missing(r, open);
 		}
-		if (!r->sealed)
-			session_missing(r, open);
 	}
 	return MANAGED_READY;
 }
 
-void managed_granted(struct request *r)
+enum managed_open managed_open(struct request *r)
 {
-	enum sess_open open = sess_table_granted(table_of(r), &r->waiter, now_of(r), &r->hold);
+	r->cookies = r->facts.cookie;
+	r->cookies_tried = 0;
+	return try_cookies(r);
+}
+
+enum managed_open managed_granted(struct request *r)
+{
+	enum sess_open open = stack_granted(stack_of(r), &r->waiter, &r->hold);
 
 	r->awaits_grant = false;
-	if (open == SESS_OPENED) {
+	switch (open) {
+	case SESS_OPENED:
 		read_session(r);
-		return;
+		return MANAGED_READY;
+	case SESS_UNAVAILABLE:
+		return MANAGED_UNAVAILABLE;
+	case SESS_ABSENT:
+		/* The store below does not have it either. */
+		if (!r->sealed)
+			session_missing(r, open);
+		return try_cookies(r);
+	default:
+		/* It was there when the request came, and was ended or renewed since: this request must not make
+		 * another. */
+		session_missing(r, open);
+		r->sealed = true;
+		return MANAGED_READY;
 	}
-	/* It was there when the request came, and was ended or renewed since: this request must not make another. */
-	session_missing(r, open);
-	r->sealed = true;
+}
+
+void managed_grant_back(struct request *r)
+{
+	r->awaits_grant = false;
+	(void)stack_granted(stack_of(r), &r->waiter, &r->hold);
+	stack_close(stack_of(r), &r->hold, now_of(r));
 }
 
 void managed_close(struct request *r)
 {
 	if (r->awaits_grant)
-		r->awaits_grant = !sess_table_cancel(table_of(r), &r->waiter, &r->hold);
+		r->awaits_grant = !stack_cancel(stack_of(r), &r->waiter, &r->hold);
 	else if (r->hold.session)
-		sess_table_close(table_of(r), &r->hold, now_of(r));
+		stack_close(stack_of(r), &r->hold, now_of(r));
+	if (r->awaits_store && r->waits == REQUEST_WAITS_ROOM)
+		r->awaits_store = !stack_cancel_room(stack_of(r), &r->store_wait);
 }
 
 size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS])
@@ -235,7 +266,7 @@ static void put_cookie(const struct request *r, const struct sess_outcome *o, st
 static int create(struct request *r, const struct sess_commit *c, const struct sess_id *id, struct sess_outcome *o)
 {
 	uint32_t ttl_s = (uint32_t)(r->app->session.ttl_ms / 1000);
-	int err = sess_table_create(table_of(r), app_index(r), c, ttl_s, id, now_of(r));
+	int err = stack_create(stack_of(r), app_index(r), c, ttl_s, id, now_of(r));
 
 	if (!err) {
 		o->cookie = SESS_COOKIE_SET;
@@ -262,7 +293,7 @@ static int commit(struct request *r, const struct sess_commit *c, struct sess_ou
 		return create(r, c, &id, o);
 	if (!r->hold.session)
 		return 0;
-	return sess_table_commit(table_of(r), &r->hold, c, &id, now_of(r), o);
+	return stack_commit(stack_of(r), &r->hold, c, &id, now_of(r), &r->store_wait, o);
 }
 
 bool managed_state_too_large(const struct request *r, struct view head)
@@ -275,6 +306,13 @@ bool managed_state_too_large(const struct request *r, struct view head)
 	}
 	/* What is left is a line without its end. */
 	return head.len > r->app->session.max_size && is_session_line(head);
+}
+
+static unsigned later(struct request *r, enum request_waits why)
+{
+	r->waits = (uint8_t)why;
+	r->awaits_store = true;
+	return MANAGED_LATER;
 }
 
 unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason)
@@ -297,11 +335,14 @@ unsigned managed_answer(struct request *r, struct view head, struct buf *out, co
 		*reason = MANAGED_STATE_TOO_LARGE;
 		return 413;
 	}
-	if (commit(r, &c, &o) != 0) {
-		*reason = "session cannot be stored";
+	int err = commit(r, &c, &o);
+	if (err == ERR_FULL && stack_await_room(stack_of(r), &r->store_wait))
+		return later(r, REQUEST_WAITS_ROOM);
+	if (err < 0) {
+		*reason = err == ERR_FULL ? MANAGED_NO_ROOM : "session cannot be stored";
 		return 503;
 	}
 	put_cookie(r, &o, out);
 	buf_put(out, rest.len ? rest : VIEW("\r\n"));
-	return 0;
+	return err == STACK_WAITS ? later(r, REQUEST_WAITS_SAFE) : 0;
 }

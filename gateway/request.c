@@ -17,6 +17,8 @@ enum { RETRY_AFTER_S = 1 };
 
 static void on_timer(struct net_timer *timer);
 static void on_grant(struct mail *mail);
+static void on_stored(struct mail *mail);
+static void stored(struct stack_wait *wait);
 static void granted(struct sess_waiter *waiter);
 
 /* --- memory --- */
@@ -44,6 +46,7 @@ struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool ke
 	list_init(&r->waiter.link);
 	r->worker = f->worker;
 	r->front = f;
+	r->share = &f->worker->share;
 	r->id = id;
 	r->role = role;
 	r->keep = keep;
@@ -53,9 +56,18 @@ struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool ke
 	r->body[1].ended = role != FCGI_FILTER;
 	r->grant.deliver = on_grant;
 	r->waiter.granted = granted;
+	list_init(&r->stored.link);
+	list_init(&r->store_wait.link);
+	r->stored.deliver = on_stored;
+	r->store_wait.done = stored;
 	net_timer_init(&r->timer, on_timer);
 	net_buf_take(&r->worker->loop, &r->head);
 	return r;
+}
+
+static bool awaits_mail(const struct request *r)
+{
+	return r->awaits_grant || r->awaits_store || r->awaits_ticket;
 }
 
 void request_bury(struct request *r)
@@ -63,7 +75,7 @@ void request_bury(struct request *r)
 	struct worker *w = r->worker;
 
 	INVARIANT(r->state == REQUEST_GONE);
-	if (r->awaits_grant || r->awaits_ticket)
+	if (awaits_mail(r))
 		return;
 	sess_state_unref(r->snapshot.state);
 	net_buf_give(&w->loop, &r->head);
@@ -90,7 +102,7 @@ void request_free_spares(struct worker *w)
 /* A mail that a zombie waited for has arrived. */
 static void zombie_mail(struct request *r)
 {
-	if (!r->awaits_grant && !r->awaits_ticket) {
+	if (!awaits_mail(r)) {
 		r->worker->zombies--;
 		worker_look_quiet(r->worker);
 	}
@@ -105,7 +117,7 @@ static void release(struct request *r)
 	net_timer_stop(&r->worker->loop, &r->timer);
 	managed_close(r);
 	r->awaits_ticket = !exchange_give_up(r);
-	if (r->awaits_grant || r->awaits_ticket)
+	if (awaits_mail(r))
 		r->worker->zombies++;
 }
 
@@ -206,14 +218,24 @@ struct params request_params(const struct request *r)
 	return (struct params){.wire = wire, .raw = buf_view(&r->head)};
 }
 
+static void session_opened(struct request *r, enum managed_open open)
+{
+	if (open == MANAGED_UNAVAILABLE)
+		request_fail(r, 503, "session cannot be looked up");
+	else
+		exchange_start(r);
+}
+
 static void open_session(struct request *r)
 {
-	if (r->managed && !r->stateless && managed_open(r) == MANAGED_WAIT) {
+	enum managed_open open = r->managed && !r->stateless ? managed_open(r) : MANAGED_READY;
+
+	if (open == MANAGED_WAIT) {
 		r->state = REQUEST_LOCK;
 		net_timer_start(&r->worker->loop, &r->timer, r->app->session.lock_wait_ms);
 		return;
 	}
-	exchange_start(r);
+	session_opened(r, open);
 }
 
 static bool has_scgi_backend(const struct conf_app *app)
@@ -228,7 +250,7 @@ static bool has_scgi_backend(const struct conf_app *app)
 /* Which app, and what its configuration says of this path. False: no app. */
 static bool find_app(struct request *r)
 {
-	const struct conf *conf = r->worker->gateway->conf;
+	const struct conf *conf = r->share->generation->conf;
 	struct buf *path = &r->worker->path;
 
 	facts_path(&r->facts, path);
@@ -360,14 +382,35 @@ static void on_grant(struct mail *mail)
 {
 	struct request *r = CONTAINER_OF(mail, struct request, grant);
 
-	managed_granted(r);
 	if (r->state == REQUEST_GONE) {
-		managed_close(r);
+		managed_grant_back(r);
 		zombie_mail(r);
 		return;
 	}
+	enum managed_open open = managed_granted(r);
+	if (open == MANAGED_WAIT)
+		return; /* another cookie, another session; the time goes on */
 	net_timer_stop(&r->worker->loop, &r->timer);
-	exchange_start(r);
+	session_opened(r, open);
+}
+
+/* The stack's thread: there is room, or what was committed is safe. */
+static void stored(struct stack_wait *wait)
+{
+	struct request *r = CONTAINER_OF(wait, struct request, store_wait);
+
+	net_loop_post(&r->worker->loop, &r->stored);
+}
+
+static void on_stored(struct mail *mail)
+{
+	struct request *r = CONTAINER_OF(mail, struct request, stored);
+
+	r->awaits_store = false;
+	if (r->state == REQUEST_GONE)
+		zombie_mail(r);
+	else
+		exchange_stored(r);
 }
 
 void request_ticket_back(struct request *r)
@@ -390,7 +433,7 @@ static void on_timer(struct net_timer *timer)
 
 void request_hold_answer(struct request *r)
 {
-	if (r->state == REQUEST_RUN)
+	if (r->state == REQUEST_RUN && r->conn)
 		conn_pause(r->conn);
 }
 
@@ -399,5 +442,6 @@ void request_resume_answer(struct request *r)
 	if (r->state != REQUEST_RUN)
 		return;
 	r->active = net_now(&r->worker->loop);
-	conn_resume(r->conn);
+	if (r->conn && !r->waits)
+		conn_resume(r->conn);
 }

@@ -22,6 +22,10 @@ enum {
 	REQUEST_SPARE_MAX = 64, /* structs kept for reuse by a worker */
 };
 
+/* ROOM: memory is full; nothing is committed, and `answer` is what the backend sent. SAFE: committed, but a version of
+ * a session that has ended is still below; `answer` is what the client gets. */
+enum request_waits { REQUEST_WAITS_NOT, REQUEST_WAITS_ROOM, REQUEST_WAITS_SAFE };
+
 enum request_state { REQUEST_HEAD, REQUEST_LENGTH, REQUEST_LOCK, REQUEST_CONN, REQUEST_RUN, REQUEST_GONE };
 
 /* A body stream: STDIN, or DATA of a filter. */
@@ -31,10 +35,11 @@ struct request_stream {
 };
 
 struct request {
-	struct list link;           /* in front->requests */
-	struct worker *worker;      /* borrowed */
-	struct front *front;        /* borrowed; NULL when GONE */
-	const struct conf_app *app; /* borrowed; NULL before it is known */
+	struct list link;               /* in front->requests */
+	struct worker *worker;          /* borrowed */
+	struct front *front;            /* borrowed; NULL when GONE */
+	struct generation_share *share; /* borrowed; what it began in */
+	const struct conf_app *app;     /* borrowed; NULL before it is known */
 	uint16_t id, role;
 	uint8_t state; /* enum request_state */
 	bool keep;     /* FCGI_KEEP_CONN */
@@ -49,16 +54,25 @@ struct request {
 	bool answer_begun;  /* a byte of the answer came from the backend */
 	bool head_sent;     /* a byte of the answer went to the web server */
 	bool awaits_grant;  /* a lock's grant may be on its way */
+	bool awaits_store;  /* word from the stack may be on its way */
+	bool answer_done;   /* the backend has said all, while the head still waits for its commit */
+	uint8_t waits;      /* enum request_waits: why the answer's head does */
 	bool awaits_ticket; /* a connection's grant is on its way */
 	struct buf head;    /* the variables, as they arrived */
 	struct facts facts; /* views into `head` */
 	struct request_stream body[2];
 	uint64_t body_bytes;
-	struct buf answer;  /* an answer's head that is not complete yet */
-	size_t answer_seen; /* bytes of it that were searched */
+	struct buf answer;   /* an answer's head that is not complete yet */
+	size_t answer_seen;  /* bytes of it that were searched */
+	size_t answer_head;  /* WAITS_ROOM: bytes of the head in `answer` */
+	uint32_t app_status; /* answer_done: what the backend ended with */
+	struct view cookies; /* those that were not tried yet; in `head` */
+	unsigned cookies_tried;
 	struct sess_hold hold;
 	struct sess_waiter waiter;
 	struct mail grant;
+	struct stack_wait store_wait;
+	struct mail stored;
 	struct sess_snapshot snapshot;
 	struct pool_ticket ticket;
 	struct conn *conn; /* lent */

@@ -13,20 +13,17 @@
 enum {
 	EXPIRY_MS = 1000,     /* between two looks at the sessions */
 	EXPIRY_AGAIN_MS = 10, /* when one look did not end them all */
-	EXPIRY_MAX = 500,     /* sessions of one shard ended in one look: bounds the pause of requests */
+	EXPIRY_MAX = 512,     /* sessions ended in one look: bounds the pause of requests */
 };
 
 /* --- expiry of sessions --- */
 
-/* Each worker looks after every n-th shard. */
+/* Each worker looks after its part of memory. */
 static void on_expiry(struct net_timer *timer)
 {
 	struct worker *w = CONTAINER_OF(timer, struct worker, expiry);
-	struct sess_table *t = w->gateway->table;
-	bool more = false;
+	bool more = stack_expire(w->gateway->stack, w->index, w->gateway->worker_count, EXPIRY_MAX, net_now(&w->loop));
 
-	for (uint32_t s = w->index; s < sess_table_shards(t); s += w->gateway->conf->workers)
-		more = sess_table_expire(t, s, EXPIRY_MAX, net_now(&w->loop)) || more;
 	net_timer_start(&w->loop, timer, more ? EXPIRY_AGAIN_MS : EXPIRY_MS);
 }
 
@@ -41,7 +38,7 @@ static void stop_listening(struct worker *w, bool accept_pending)
 {
 	const struct gateway *g = w->gateway;
 
-	for (size_t i = w->index; i < g->conf->listen_count; i += g->conf->workers)
+	for (size_t i = w->index; i < g->generation->conf->listen_count; i += g->worker_count)
 		listener_close(&g->listeners[i], accept_pending);
 }
 
@@ -58,7 +55,7 @@ static void deliver_drain(struct mail *mail)
 	struct worker *w = worker_of_mail(mail, offsetof(struct worker, drain));
 
 	w->draining = true;
-	pool_drain(w->pool);
+	pool_drain(w->share.pool);
 	LIST_EACH (node, &w->fronts)
 		front_drain(CONTAINER_OF(node, struct front, link));
 	worker_look_quiet(w);
@@ -96,7 +93,7 @@ static void deliver_finish(struct mail *mail)
 
 	INVARIANT(w->quiet);
 	net_timer_stop(&w->loop, &w->expiry);
-	pool_close(w->pool);
+	pool_close(w->share.pool);
 	net_loop_stop(&w->loop);
 }
 
@@ -145,7 +142,7 @@ static void *run(void *arg)
 {
 	struct worker *w = arg;
 
-	if (w->gateway->conf->scheduling == CONF_SCHEDULING_BATCH)
+	if (w->gateway->generation->conf->scheduling == CONF_SCHEDULING_BATCH)
 		be_batch();
 	net_timer_start(&w->loop, &w->expiry, EXPIRY_MS);
 	net_loop_run(&w->loop);
@@ -158,7 +155,7 @@ static void deliver_listen(struct mail *mail)
 	struct worker *w = worker_of_mail(mail, offsetof(struct worker, listen));
 	const struct gateway *g = w->gateway;
 
-	for (size_t i = w->index; i < g->conf->listen_count; i += g->conf->workers) {
+	for (size_t i = w->index; i < g->generation->conf->listen_count; i += g->worker_count) {
 		if (listener_start(&g->listeners[i], w) != 0)
 			log_event(LOG_ERROR, "listener_failed", LOG_S("listener", g->listeners[i].conf->address.text));
 	}
@@ -180,8 +177,9 @@ int worker_init(struct worker *w, struct gateway *g, unsigned index)
 	int err = net_loop_init(&w->loop);
 	if (err)
 		return err;
-	w->pool = pool_new(g->pools, &w->loop, index);
-	if (w->pool)
+	w->share.generation = g->generation;
+	w->share.pool = pool_new(g->generation->pools, &w->loop, index);
+	if (w->share.pool)
 		return 0;
 	net_loop_stop(&w->loop);
 	net_loop_run(&w->loop);
@@ -208,7 +206,7 @@ void worker_join(struct worker *w)
 
 void worker_fini(struct worker *w)
 {
-	if (!w->pool)
+	if (!w->share.pool)
 		return;
 	INVARIANT(!w->running);
 	if (!w->quiet) { /* it never ran: its loop has not been told yet */
@@ -219,5 +217,5 @@ void worker_fini(struct worker *w)
 	net_loop_fini(&w->loop);
 	buf_fini(&w->scratch);
 	buf_fini(&w->path);
-	pool_free(&w->pool);
+	pool_free(&w->share.pool);
 }

@@ -3,22 +3,22 @@
 #ifndef WEIR_GATEWAY_WORKER_H
 #define WEIR_GATEWAY_WORKER_H
 
-#include "backend/pool.h"
-#include "conf/conf.h"
+#include "gateway/generation.h"
+#include "gateway/metrics.h"
 #include "net/loop.h"
-#include "session/table.h"
+#include "session/stack.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 /* What all workers share; made before they start and not changed while they run. */
 struct gateway {
-	const struct conf *conf;
+	struct generation *generation; /* the newest */
+	unsigned worker_count;
 	struct sess_keys keys;
-	struct sess_table *table;
-	struct pool_shared *pools;
+	struct stack *stack;
 	struct listener *listeners; /* owned array of conf->listen_count */
-	struct worker *workers;     /* owned array of conf->workers */
+	struct worker *workers;     /* owned array of worker_count */
 	/* A worker has got so far; called on its thread. */
 	void (*unlistened)(struct gateway *g, unsigned worker);
 	void (*quiet)(struct gateway *g, unsigned worker);
@@ -26,8 +26,8 @@ struct gateway {
 
 struct worker {
 	struct net_loop loop;
-	struct gateway *gateway; /* borrowed */
-	struct pool *pool;       /* owned */
+	struct gateway *gateway;       /* borrowed */
+	struct generation_share share; /* of the generation that new requests begin in */
 	unsigned index;
 	pthread_t thread;
 	struct list fronts;         /* of struct front */
@@ -38,6 +38,7 @@ struct worker {
 	struct buf scratch;      /* an answer's head; only good within a call */
 	struct buf path;         /* a request's path; the same */
 	struct net_timer expiry; /* expires this worker's share of the session table */
+	struct metrics metrics;
 	bool running;            /* the thread is there; main thread only */
 	bool draining, closing, quiet;
 	struct mail listen, unlisten, drain, close, finish;

@@ -61,10 +61,12 @@ static void renew(struct sess_table *t, struct sess_hold *h, struct session *fre
 {
 	struct session *old = h->session;
 	struct shard *from = shard_of(t, old->hash);
+	struct shard *to = shard_of(t, fresh->hash);
 
-	shard_insert(shard_of(t, fresh->hash), fresh);
+	shard_insert(to, fresh);
+	to->pinned += old->pinned;
 	sess_core_renew(old, fresh, h->locked, &after->woken);
-	from->live--;
+	shard_uncount(from, old);
 	from->renewed++;
 	wheel_start(&from->wheel, &old->timer, (uint64_t)table_now_up_s(t, now) + t->tombstone_s);
 	h->session = fresh;
@@ -96,6 +98,12 @@ static int store(struct sess_table *t, struct sess_hold *h, const struct sess_co
 	return 0;
 }
 
+/* Or will be in a moment. */
+static bool may_be_below(const struct session *s)
+{
+	return s->below || s->leaving;
+}
+
 static int commit_end(struct sess_table *t, struct sess_hold *h, struct sess_outcome *out)
 {
 	struct shard *sh = shard_of(t, h->session->hash);
@@ -104,15 +112,17 @@ static int commit_end(struct sess_table *t, struct sess_hold *h, struct sess_out
 	shard_after_init(&after);
 	pthread_mutex_lock(&sh->lock);
 	bool dropped = h->session->phase == SESS_ENDED;
+	*out = (struct sess_outcome){
+	    .cookie = dropped ? SESS_COOKIE_KEEP : SESS_COOKIE_EXPIRE,
+	    .dropped = dropped,
+	    .forget = may_be_below(h->session),
+	    .forget_id = h->session->id,
+	};
 	if (!dropped) {
 		shard_end(sh, h->session, &after);
 		sh->ended++;
 	}
 	pthread_mutex_unlock(&sh->lock);
-	*out = (struct sess_outcome){
-	    .cookie = dropped ? SESS_COOKIE_KEEP : SESS_COOKIE_EXPIRE,
-	    .dropped = dropped,
-	};
 	shard_after_run(t, &after);
 	return 0;
 }
@@ -128,17 +138,22 @@ static int commit_store(struct sess_table *t, struct sess_hold *h, const struct 
 	shard_after_init(&after);
 	lock_both(old, fresh);
 	bool dropped = h->session->phase == SESS_ENDED;
+	struct sess_outcome result = {.dropped = dropped};
+	if (!dropped && c->renew) {
+		result.forget = may_be_below(h->session);
+		result.forget_id = h->session->id;
+	}
 	if (!dropped)
 		err = store(t, h, c, d, now, &after);
 	unlock_both(old, fresh);
 	shard_after_run(t, &after);
 	if (err)
 		return err;
-	*out = (struct sess_outcome){.dropped = dropped};
 	if (!dropped && c->renew) {
-		out->cookie = SESS_COOKIE_SET;
-		out->id = h->session->id;
+		result.cookie = SESS_COOKIE_SET;
+		result.id = h->session->id;
 	}
+	*out = result;
 	return 0;
 }
 
@@ -171,7 +186,7 @@ static int insert(struct sess_table *t, struct shard *sh, struct draft *d)
 	s->state = d->state;
 	*d = (struct draft){0};
 	shard_insert(sh, s);
-	shard_arm(sh, s);
+	shard_rest(sh, s);
 	sh->created++;
 	return 0;
 }

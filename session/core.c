@@ -16,41 +16,87 @@ void sess_core_init(struct session *s, const struct sess_id *id, uint16_t app, u
 	    .refs = 1,
 	    .app = app,
 	    .phase = SESS_LIVE,
+	    .farewell = SESS_ENDED_NOW,
 	    .in_table = true,
 	    .fresh = true,
 	};
 	wheel_node_init(&s->timer);
-	list_init(&s->waiters);
+	list_init(&s->queue);
+}
+
+void sess_core_init_fetching(struct session *s, const struct sess_id *id, uint16_t app, uint32_t now_s)
+{
+	sess_core_init(s, id, app, now_s, 0);
+	s->phase = SESS_FETCHING;
+	s->below = true;
 }
 
 bool sess_core_acquire(struct session *s, enum sess_lock lock, struct sess_waiter *w)
 {
-	INVARIANT(s->phase == SESS_LIVE);
+	INVARIANT(s->phase != SESS_ENDED);
 	INVARIANT(s->refs < UINT32_MAX);
 	s->refs++;
-	if (lock == SESS_LOCK_NONE)
+	if (s->phase == SESS_LIVE && lock == SESS_LOCK_NONE)
 		return true;
-	if (!s->held) {
-		INVARIANT(list_empty(&s->waiters));
+	if (s->phase == SESS_LIVE && !s->held) {
+		INVARIANT(list_empty(&s->queue));
 		s->held = true;
 		return true;
 	}
 	INVARIANT(w->state == SESS_WAITER_IDLE);
 	w->state = SESS_WAITER_QUEUED;
-	list_append(&s->waiters, &w->link);
+	w->lock = lock;
+	list_append(&s->queue, &w->link);
 	return false;
+}
+
+static struct sess_waiter *waiter_of(struct list *link)
+{
+	return CONTAINER_OF(link, struct sess_waiter, link);
+}
+
+/* Takes `w` off the queue it is in. */
+static struct sess_waiter *wake(struct sess_waiter *w)
+{
+	INVARIANT(w->state == SESS_WAITER_QUEUED);
+	list_remove(&w->link);
+	w->state = SESS_WAITER_GRANTED;
+	return w;
 }
 
 static struct sess_waiter *wake_first(struct session *s)
 {
-	struct list *first = list_pop(&s->waiters);
+	return list_empty(&s->queue) ? NULL : wake(waiter_of(s->queue.next));
+}
 
-	if (!first)
-		return NULL;
-	struct sess_waiter *w = CONTAINER_OF(first, struct sess_waiter, link);
-	INVARIANT(w->state == SESS_WAITER_QUEUED);
-	w->state = SESS_WAITER_GRANTED;
-	return w;
+static void wake_all(struct session *s, struct list *woken)
+{
+	struct sess_waiter *w;
+
+	while ((w = wake_first(s)))
+		list_append(woken, &w->link);
+}
+
+void sess_core_arrive(struct session *s, struct list *woken)
+{
+	INVARIANT(s->phase == SESS_FETCHING);
+	s->phase = SESS_LIVE;
+	LIST_EACH (link, &s->queue) {
+		struct sess_waiter *w = waiter_of(link);
+		bool takes = w->lock == SESS_LOCK_EXCLUSIVE;
+		if (takes && s->held)
+			continue;
+		s->held = s->held || takes;
+		list_append(woken, &wake(w)->link);
+	}
+}
+
+void sess_core_fail(struct session *s, enum sess_open farewell, struct list *woken)
+{
+	INVARIANT(s->phase == SESS_FETCHING);
+	wake_all(s, woken);
+	s->phase = SESS_ENDED;
+	s->farewell = farewell & 15u;
 }
 
 struct sess_waiter *sess_core_release(struct session *s)
@@ -111,11 +157,10 @@ struct sess_state *sess_core_store(struct session *s, struct sess_state *state)
 struct sess_state *sess_core_end(struct session *s, struct list *woken)
 {
 	struct sess_state *state = s->state;
-	struct sess_waiter *w;
 
 	INVARIANT(s->phase == SESS_LIVE);
-	while ((w = wake_first(s)))
-		list_append(woken, &w->link);
+	if (sess_core_in_use(s))
+		wake_all(s, woken);
 	s->phase = SESS_ENDED;
 	s->held = false;
 	s->state = NULL;
@@ -136,20 +181,27 @@ void sess_core_renew(struct session *old, struct session *fresh, bool locked, st
 	fresh->refs++;
 	old->refs--;
 	fresh->state = sess_core_end(old, woken);
+	fresh->pinned = old->pinned;
 	old->tombstone = true;
+	old->farewell = SESS_RENEWED;
 }
 
 void sess_core_check(const struct session *s)
 {
 	bool ended = s->phase == SESS_ENDED;
+	bool live = s->phase == SESS_LIVE;
 
 	INVARIANT(s->refs > 0);
-	INVARIANT(s->held || list_empty(&s->waiters));
-	INVARIANT(!ended || !s->held);
-	INVARIANT(!ended || !s->state);
+	INVARIANT(!live || !sess_core_in_use(s) || s->held || list_empty(&s->queue));
+	INVARIANT(!ended || list_empty(&s->queue));
+	INVARIANT(live || !s->held);
+	INVARIANT(live || !s->state);
+	INVARIANT(!s->leaving || live);
 	INVARIANT(!s->tombstone || ended);
 	INVARIANT(!ended || s->tombstone || !s->in_table);
 	INVARIANT(s->in_table || !wheel_running(&s->timer));
 	/* What nobody uses must be found by the wheel, or it would stay for ever. */
-	INVARIANT(!s->in_table || sess_core_in_use(s) || wheel_running(&s->timer));
+	INVARIANT(!s->in_table || sess_core_in_use(s) || s->phase == SESS_FETCHING || wheel_running(&s->timer));
+	/* What nobody uses must be found by the evicter. */
+	INVARIANT(!live || sess_core_in_use(s) || s->pinned || s->leaving || list_linked(&s->queue));
 }

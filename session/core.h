@@ -1,50 +1,44 @@
 /* The session core: one session's life as a state machine. Pure: no system call, no clock, no random, no allocation.
  * The table (session/table.h) calls it under the shard's lock and acts on what it answers.
  *
+ *   FETCHING - arrive -> LIVE       it came from the store below; who waited is served
+ *   FETCHING - fail ---> ENDED      it is not there, or nobody can say: who waited is told so
  *   LIVE ---- end -----> ENDED      holders finish; what they commit is dropped; nobody new gets in
  *   LIVE ---- expire --> ENDED      only when nobody holds it or waits for it
+ *   LIVE ---- leave ---> ENDED      the same; it is in the store below
  *   LIVE ---- renew ---> ENDED      a new session has its state; this one is a tombstone for a while
  *
  * Lock: `exclusive` has at most one holder; others wait, first come first served. A reader (a read-only path, or an
- * app whose lock is `shared`) holds no lock and never waits. */
+ * app whose lock is `shared`) holds no lock and never waits, except for a session that is being fetched. */
 #ifndef WEIR_SESSION_CORE_H
 #define WEIR_SESSION_CORE_H
 
-#include "base/clock.h"
-#include "base/list.h"
-#include "base/view.h"
 #include "base/wheel.h"
-#include "session/id.h"
-#include "session/state.h"
+#include "session/hold.h"
 
-enum sess_phase { SESS_LIVE, SESS_ENDED };
-
-/* A request's place in the queue for the lock. Owned by the request, zeroed before its first use; it must not be freed
- * while it is queued or while a grant is on its way (GRANTED and not yet delivered). */
-struct sess_waiter {
-	struct list link;
-	/* GRANTED: woken; by then the session may have ended again, so that only sess_core_granted() tells. */
-	enum { SESS_WAITER_IDLE, SESS_WAITER_QUEUED, SESS_WAITER_GRANTED } state;
-	/* Called by the thread that gives the lock, after the shard's lock is released: it must only post a mail. */
-	void (*granted)(struct sess_waiter *w);
-};
+enum sess_phase { SESS_FETCHING, SESS_LIVE, SESS_ENDED };
 
 /* Kept small: there are millions. Guarded by the lock of the shard that its id belongs to. */
 struct session {
 	struct session *next; /* in the table's bucket; owned by the table */
 	struct sess_id id;
-	struct wheel_node timer;    /* in the shard's wheel, or stopped while the session is in use */
-	struct sess_state *state;   /* counted; NULL: no bytes, or ENDED */
-	struct list waiters;        /* of struct sess_waiter, borrowed */
+	struct wheel_node timer;  /* in the shard's wheel, or stopped while the session is in use */
+	struct sess_state *state; /* counted; NULL: no bytes, or not LIVE */
+	/* In use: those who wait, struct sess_waiter, borrowed. Not in use: its place in the shard's idle list. */
+	struct list queue;
 	uint64_t version;           /* grows with each commit of a state */
-	uint32_t created_s, used_s; /* seconds since the table began, rounded up: nothing expires early */
+	uint32_t created_s, used_s; /* calendar, rounded up: nothing expires early */
 	uint32_t ttl_s;
-	uint32_t refs; /* holders, waiters and the table */
-	uint32_t hash; /* of the id; names shard and bucket */
-	uint16_t app;  /* index; an id is only good for its own app */
-	uint8_t phase; /* enum sess_phase */
-	bool held : 1; /* the exclusive lock is taken; never when ENDED */
+	uint32_t refs;        /* holders, waiters and the table */
+	uint32_t hash;        /* of the id; names shard and bucket */
+	uint16_t app;         /* index; an id is only good for its own app */
+	uint8_t phase : 3;    /* enum sess_phase */
+	uint8_t farewell : 4; /* enum sess_open: what those are told who waited for it, when it has ENDED */
+	bool held : 1;        /* the exclusive lock is taken; only when LIVE */
 	bool in_table : 1;
+	bool pinned : 1;    /* stays in memory */
+	bool leaving : 1;   /* is being stored below, to leave memory if nobody asks for it meanwhile */
+	bool below : 1;     /* this version or an older one is in the store below */
 	bool fresh : 1;     /* created and not yet brought back by a request: SESSION_STATE=new */
 	bool tombstone : 1; /* ended by renewal: the memory that this id was replaced */
 };
@@ -52,10 +46,18 @@ struct session {
 /* A live session with one reference, which is the table's. */
 void sess_core_init(struct session *s, const struct sess_id *id, uint16_t app, uint32_t now_s, uint32_t ttl_s);
 
-enum sess_lock { SESS_LOCK_EXCLUSIVE, SESS_LOCK_NONE };
+/* The same for a session that is to come from the store below. */
+void sess_core_init_fetching(struct session *s, const struct sess_id *id, uint16_t app, uint32_t now_s);
 
-/* A request wants the live session and gets a reference. True: it has it now (and the lock, if exclusive).
- * False: `w` is queued. */
+/* It has come: version, times, flags and state were set by the caller. Those who wait and can be served are moved to
+ * `woken`, all GRANTED: each must be told. */
+void sess_core_arrive(struct session *s, struct list *woken);
+
+/* It does not come; `farewell` is what everybody is told who waits. They are moved to `woken`. */
+void sess_core_fail(struct session *s, enum sess_open farewell, struct list *woken);
+
+/* A request wants the session, which has not ended, and gets a reference. True: it has it now (and the lock, if
+ * exclusive). False: `w` is queued. */
 bool sess_core_acquire(struct session *s, enum sess_lock lock, struct sess_waiter *w);
 
 /* The holder lets the lock go. The waiter that has it now (state GRANTED), or NULL. */

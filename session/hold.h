@@ -31,6 +31,7 @@ struct sess_hold {
 	uint16_t app;            /* as the request presented it */
 	enum sess_lock lock;     /* what it asked for */
 	bool locked;             /* it holds the exclusive lock */
+	bool fetch;              /* QUEUED for a session that nobody has asked the store below for yet */
 };
 
 enum sess_open {
@@ -63,6 +64,8 @@ struct sess_outcome {
 	enum sess_cookie_action cookie;
 	struct sess_id id; /* SET: the id to send */
 	bool dropped;      /* the session was ended or renewed under this request: nothing was stored */
+	bool forget;       /* a version of the session that has ended is below: */
+	struct sess_id forget_id;
 };
 
 #endif

@@ -8,7 +8,7 @@
 
 enum { FIRST_BUCKETS = 64 };
 
-int shard_init(struct shard *sh)
+int shard_init(struct shard *sh, uint32_t now_s)
 {
 	memset(sh, 0, sizeof(*sh));
 	sh->buckets = calloc(FIRST_BUCKETS, sizeof(struct session *));
@@ -16,7 +16,8 @@ int shard_init(struct shard *sh)
 		return ERR_NO_MEMORY;
 	sh->mask = FIRST_BUCKETS - 1;
 	pthread_mutex_init(&sh->lock, NULL);
-	wheel_init(&sh->wheel, 0);
+	list_init(&sh->idle);
+	wheel_init(&sh->wheel, now_s);
 	return 0;
 }
 
@@ -74,14 +75,15 @@ static void grow(struct shard *sh)
 void shard_insert(struct shard *sh, struct session *s)
 {
 	INVARIANT(s->in_table);
-	INVARIANT(s->phase == SESS_LIVE);
+	INVARIANT(s->phase != SESS_ENDED);
 	if (sh->count > sh->mask)
 		grow(sh);
 	struct session **bucket = &sh->buckets[s->hash & sh->mask];
 	s->next = *bucket;
 	*bucket = s;
 	sh->count++;
-	sh->live++;
+	sh->live += s->phase == SESS_LIVE;
+	sh->pinned += s->pinned;
 }
 
 /* The only way out of the table. The table's reference goes too. */
@@ -99,8 +101,17 @@ static void take_out(struct shard *sh, struct session *s, struct shard_after *af
 	s->next = NULL;
 	s->in_table = false;
 	sh->count--;
+	list_remove(&s->queue);
 	wheel_stop(&sh->wheel, &s->timer);
 	shard_unref(s, after);
+}
+
+void shard_uncount(struct shard *sh, struct session *s)
+{
+	sh->live--;
+	sh->pinned -= s->pinned;
+	shard_set_below(sh, s, false);
+	s->pinned = s->leaving = false;
 }
 
 void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
@@ -108,8 +119,23 @@ void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
 	INVARIANT(after->state == NULL);
 	after->state = sess_core_end(s, &after->woken);
 	after->freed_bytes += sess_state_cost(after->state);
-	sh->live--;
+	shard_uncount(sh, s);
 	take_out(sh, s, after);
+}
+
+void shard_drop(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	take_out(sh, s, after);
+}
+
+void shard_expire(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	INVARIANT(!sess_core_in_use(s));
+	shard_end(sh, s, after);
+	/* Back to the struct, which nobody else has: they are freed together. */
+	s->state = after->state;
+	after->state = NULL;
+	sh->expired++;
 }
 
 void shard_forget(struct shard *sh, struct session *s, struct shard_after *after)
@@ -129,12 +155,33 @@ void shard_unref(struct session *s, struct shard_after *after)
 	after->freed_bytes += sizeof(*s);
 }
 
-void shard_arm(struct shard *sh, struct session *s)
+static void arm(struct shard *sh, struct session *s)
 {
 	uint64_t deadline_s = sess_core_deadline_s(s);
 
 	if (!wheel_running(&s->timer) || s->timer.due > deadline_s)
 		wheel_start(&sh->wheel, &s->timer, deadline_s);
+}
+
+void shard_rest(struct shard *sh, struct session *s)
+{
+	INVARIANT(s->phase == SESS_LIVE);
+	INVARIANT(!sess_core_in_use(s));
+	arm(sh, s);
+	if (!s->pinned && !s->leaving && !list_linked(&s->queue))
+		list_append(&sh->idle, &s->queue);
+}
+
+void shard_wanted(struct session *s)
+{
+	if (!sess_core_in_use(s))
+		list_remove(&s->queue);
+}
+
+void shard_set_below(struct shard *sh, struct session *s, bool below)
+{
+	sh->both += (uint64_t)below - (uint64_t)s->below;
+	s->below = below;
 }
 
 void shard_after_init(struct shard_after *after)
@@ -165,10 +212,11 @@ void shard_after_run(struct sess_table *t, struct shard_after *after)
 bool table_bytes_change(struct sess_table *t, uint64_t add, uint64_t sub)
 {
 	uint64_t bytes = atomic_load_explicit(&t->bytes, memory_order_relaxed);
+	uint64_t max_bytes = atomic_load_explicit(&t->max_bytes, memory_order_relaxed);
 
 	do {
 		INVARIANT(bytes >= sub);
-		if (add > sub && (bytes > t->max_bytes || add - sub > t->max_bytes - bytes))
+		if (add > sub && (bytes > max_bytes || add - sub > max_bytes - bytes))
 			return false;
 	} while (!atomic_compare_exchange_weak_explicit(&t->bytes, &bytes, bytes - sub + add, memory_order_relaxed,
 							memory_order_relaxed));
@@ -181,13 +229,9 @@ static void fired(struct shard *sh, struct session *s, uint64_t now_s, struct sh
 	if (s->tombstone) {
 		shard_forget(sh, s, after);
 	} else if (sess_core_expired(s, now_s)) {
-		shard_end(sh, s, after);
-		/* Back to the struct, which nobody else has: they are freed together. */
-		s->state = after->state;
-		after->state = NULL;
-		sh->expired++;
+		shard_expire(sh, s, after);
 	} else if (!sess_core_in_use(s)) {
-		shard_arm(sh, s);
+		arm(sh, s);
 	}
 	/* In use: the last one to close it arms the timer again. */
 }

@@ -1,5 +1,5 @@
-/* The inside of the session table: one shard, and what the files of the table share. Only session/table.c, shard.c and
- * commit.c include this.
+/* The inside of the session table: one shard, and what the files of the table share. Only session/table.c, shard.c,
+ * commit.c and move.c include this.
  *
  * A shard owns the sessions in its buckets (one reference each) and the wheel that finds the expired ones. Every
  * function here wants the shard's lock held unless it says otherwise. What must not happen under the lock, freeing and
@@ -7,6 +7,7 @@
 #ifndef WEIR_SESSION_SHARD_H
 #define WEIR_SESSION_SHARD_H
 
+#include "session/core.h"
 #include "session/table.h"
 
 #include <pthread.h>
@@ -18,7 +19,9 @@ struct shard {
 	struct session **buckets; /* owned */
 	uint32_t mask;            /* number of buckets - 1; a power of two */
 	uint32_t count;           /* sessions and tombstones in the buckets */
-	uint64_t live, waiters;
+	struct list idle;         /* of sessions that nobody uses and that may leave, least recently used first */
+	uint64_t live, waiters, pinned;
+	uint64_t both;                             /* live ones of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */
 	struct wheel wheel;                        /* in seconds since the table began */
 };
@@ -26,8 +29,9 @@ struct shard {
 struct sess_table {
 	struct siphash_key hash_key;
 	struct instant began;
-	struct wall_time wall; /* at `began` */
-	uint64_t max_bytes;
+	uint32_t began_s; /* what the calendar said then: the table's seconds are the calendar's, and never jump */
+	bool has_below;   /* what is not here may be in a store below */
+	_Atomic uint64_t max_bytes;
 	uint32_t tombstone_s;
 	uint32_t shard_count;
 	unsigned shard_shift;                         /* hash >> shard_shift is the shard */
@@ -43,7 +47,7 @@ struct shard_after {
 	uint64_t freed_bytes;     /* to be taken off the table's sum */
 };
 
-MUST_USE int shard_init(struct shard *sh);
+MUST_USE int shard_init(struct shard *sh, uint32_t now_s);
 void shard_fini(struct shard *sh); /* frees the sessions; nobody may hold one */
 
 static inline struct shard *shard_of(struct sess_table *t, uint32_t hash)
@@ -60,27 +64,41 @@ void shard_insert(struct shard *sh, struct session *s);
 /* Ends a live session and takes it out. */
 void shard_end(struct shard *sh, struct session *s, struct shard_after *after);
 
+/* The same for one whose time is over. */
+void shard_expire(struct shard *sh, struct session *s, struct shard_after *after);
+
 /* Takes a tombstone out. */
 void shard_forget(struct shard *sh, struct session *s, struct shard_after *after);
 
 /* Drops a reference. */
 void shard_unref(struct session *s, struct shard_after *after);
 
-/* Sees to it that the wheel fires when the session could have expired, or earlier. */
-void shard_arm(struct shard *sh, struct session *s);
+/* Nobody uses the live session (any more): the wheel will find it when it could have expired, or earlier, and the
+ * evicter when it may leave. shard_wanted() is the opposite, to be called before it gets a reference. */
+void shard_rest(struct shard *sh, struct session *s);
+void shard_wanted(struct session *s);
+
+/* Remembers whether a version of it is below. */
+void shard_set_below(struct shard *sh, struct session *s, bool below);
+
+/* A live session is about to end: it counts no more as what it is. */
+void shard_uncount(struct shard *sh, struct session *s);
+
+/* Takes out a session that has ended otherwise than by shard_end(): the state is the caller's. */
+void shard_drop(struct shard *sh, struct session *s, struct shard_after *after);
 
 void shard_after_init(struct shard_after *after);
 void shard_after_run(struct sess_table *t, struct shard_after *after); /* no lock held */
 
-/* Seconds since the table began. Down for "is it time yet?", up for "when was that?": nothing expires early. */
+/* The table's seconds. Down for "is it time yet?", up for "when was that?": nothing expires early. */
 static inline uint32_t table_now_s(const struct sess_table *t, struct instant now)
 {
-	return (uint32_t)(instant_since_ms(now, t->began) / 1000);
+	return t->began_s + (uint32_t)(instant_since_ms(now, t->began) / 1000);
 }
 
 static inline uint32_t table_now_up_s(const struct sess_table *t, struct instant now)
 {
-	return (uint32_t)((instant_since_ms(now, t->began) + 999) / 1000);
+	return t->began_s + (uint32_t)((instant_since_ms(now, t->began) + 999) / 1000);
 }
 
 static inline uint32_t table_hash(const struct sess_table *t, const struct sess_id *id)

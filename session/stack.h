@@ -50,7 +50,7 @@ enum sess_open stack_open(struct stack *s, uint16_t app, const struct sess_id *i
 			  struct sess_waiter *w, struct instant now, struct sess_hold *h);
 
 /* To be called when a grant arrives. Anything but QUEUED; the hold is closed unless OPENED. */
-enum sess_open stack_granted(struct stack *s, struct sess_waiter *w, struct instant now, struct sess_hold *h);
+enum sess_open stack_granted(struct stack *s, struct sess_waiter *w, struct sess_hold *h);
 
 /* Stops waiting. True: done, the hold is closed. False: the grant is on its way; when it arrives call stack_granted()
  * and then stack_close(). */

@@ -6,8 +6,7 @@
 #ifndef WEIR_SESSION_TABLE_H
 #define WEIR_SESSION_TABLE_H
 
-#include "base/clock.h"
-#include "session/core.h"
+#include "session/hold.h"
 
 struct sess_table;
 
@@ -16,21 +15,12 @@ struct sess_table_options {
 	uint32_t shards;       /* a power of two; 0: 64 */
 	uint32_t tombstone_s;  /* how long a renewed id is remembered; 0: 60 */
 	struct wall_time wall; /* what the calendar said at `now` of sess_table_new */
+	bool has_below;        /* what is not here may be in a store below (session/move.h) */
 };
 
 MUST_USE struct sess_table *sess_table_new(const struct sess_table_options *o, const struct sess_keys *keys,
 					   struct instant now); /* NULL: out of memory */
 void sess_table_free(struct sess_table **t);                    /* no holder may be left */
-
-/* What a request has of a session from open to close. Zeroed: nothing. */
-struct sess_hold {
-	struct session *session; /* counted */
-	struct sess_id id;       /* as the request presented it */
-	enum sess_lock lock;     /* what it asked for */
-	bool locked;             /* it holds the exclusive lock */
-};
-
-enum sess_open { SESS_OPENED, SESS_QUEUED, SESS_ABSENT, SESS_RENEWED };
 
 /* Looks the id up for `app`. OPENED: *h holds it (with the lock, if asked). QUEUED: *h holds a reference, `w` waits;
  * w->granted tells, then sess_table_granted() must be called. ABSENT: unknown, expired, ended or of another app.
@@ -40,37 +30,14 @@ enum sess_open sess_table_open(struct sess_table *t, uint16_t app, const struct 
 
 /* To be called when a grant arrives. OPENED; or ABSENT / RENEWED when the session was ended or renewed meanwhile: the
  * hold is closed then. */
-enum sess_open sess_table_granted(struct sess_table *t, struct sess_waiter *w, struct instant now, struct sess_hold *h);
+enum sess_open sess_table_granted(struct sess_table *t, struct sess_waiter *w, struct sess_hold *h);
 
 /* Stops waiting. True: done, the hold is closed. False: the grant is on its way; when it arrives call
  * sess_table_granted() and then sess_table_close(). */
 bool sess_table_cancel(struct sess_table *t, struct sess_waiter *w, struct sess_hold *h);
 
-struct sess_snapshot {
-	struct sess_state *state; /* counted: sess_state_unref(); NULL: no bytes */
-	struct wall_time created; /* the same whenever it is asked, also when the calendar was set meanwhile */
-	uint32_t ttl_s;
-	bool fresh; /* first request after the creation */
-	bool ended; /* ended or renewed since it was opened: no state; what the request commits will be dropped */
-};
-
 /* What the request is told about the session it holds. The session is no longer fresh then. */
 void sess_table_read(struct sess_table *t, const struct sess_hold *h, struct sess_snapshot *out);
-
-/* What a response asked for. */
-struct sess_commit {
-	bool has_data, has_ttl, renew, end;
-	struct view data; /* borrowed */
-	uint32_t ttl_s;
-};
-
-enum sess_cookie_action { SESS_COOKIE_KEEP, SESS_COOKIE_SET, SESS_COOKIE_EXPIRE };
-
-struct sess_outcome {
-	enum sess_cookie_action cookie;
-	struct sess_id id; /* SET: the id to send */
-	bool dropped;      /* the session was ended or renewed under this request: nothing was stored */
-};
 
 /* Commits to the held session. Order: end wins over all; else data, ttl, renew. `fresh_id` is random, for renew.
  * 0, ERR_FULL or ERR_NO_MEMORY (ERR_BUSY: `fresh_id` is taken); on an error nothing has changed.
@@ -95,9 +62,16 @@ bool sess_table_expire(struct sess_table *t, uint32_t shard, uint32_t max, struc
 uint32_t sess_table_shards(const struct sess_table *t);
 
 struct sess_table_stats {
-	uint64_t sessions, bytes, waiters;
+	uint64_t sessions, bytes, max_bytes, waiters, pinned;
+	uint64_t both;                             /* sessions of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */
 };
+uint64_t sess_table_bytes(const struct sess_table *t);
+/* Whether more than `percent` of max_bytes are taken. */
+bool sess_table_tight(const struct sess_table *t, uint32_t percent);
+void sess_table_set_max(struct sess_table *t, uint64_t max_bytes); /* what is over it stays */
+/* The calendar's seconds, as the table counts them: they never jump. */
+uint32_t sess_table_now_s(const struct sess_table *t, struct instant now);
 void sess_table_stats(struct sess_table *t, struct sess_table_stats *out);
 
 void sess_table_check(struct sess_table *t); /* INVARIANTs of all that is in it; slow, for tests */

@@ -2,6 +2,7 @@
 #ifndef WEIR_TESTS_TABLE_FIXTURE_H
 #define WEIR_TESTS_TABLE_FIXTURE_H
 
+#include "session/core.h"
 #include "session/table.h"
 
 #include "base/error.h"
@@ -110,11 +111,11 @@ static inline enum sess_open open_s(struct request *r, uint32_t n, uint64_t now_
 	return open_at(r, n, SESS_LOCK_EXCLUSIVE, at_s(now_s));
 }
 
-static inline enum sess_open granted(struct request *r, uint64_t now_s)
+static inline enum sess_open granted(struct request *r)
 {
 	assert_int_equal(r->grants, 1);
 	r->grants = 0;
-	return sess_table_granted(table, &r->waiter, at_s(now_s), &r->hold);
+	return sess_table_granted(table, &r->waiter, &r->hold);
 }
 
 static inline void close_s(struct request *r, uint64_t now_s)

@@ -153,7 +153,7 @@ static void two_requests_both_take_effect(void **unused)
 	commit(&a, data("a"), 0, 0);
 	assert_int_equal(b.grants, 0);
 	close_s(&a, 0);
-	assert_int_equal(granted(&b, 0), SESS_OPENED);
+	assert_int_equal(granted(&b), SESS_OPENED);
 	expect_state(&b, "a");
 	commit(&b, data("ab"), 0, 0);
 	close_s(&b, 0);
@@ -173,7 +173,7 @@ static void the_queue_is_first_come_first_served(void **unused)
 		close_s(&r[i], 0);
 		for (size_t k = i + 1; k < 6; k++)
 			assert_int_equal(r[k].grants, k == i + 1);
-		assert_int_equal(granted(&r[i + 1], 0), SESS_OPENED);
+		assert_int_equal(granted(&r[i + 1]), SESS_OPENED);
 	}
 	close_s(&r[5], 0);
 	expect_session(1, "0", 0);
@@ -208,7 +208,7 @@ static void who_gives_up_leaves_the_queue(void **unused)
 	assert_null(b.hold.session);
 	close_s(&a, 0);
 	assert_int_equal(b.grants, 0);
-	assert_int_equal(granted(&c, 0), SESS_OPENED);
+	assert_int_equal(granted(&c), SESS_OPENED);
 	close_s(&c, 0);
 }
 
@@ -224,10 +224,10 @@ static void giving_up_too_late_passes_the_lock_on(void **unused)
 	assert_int_equal(open_s(&c, 1, 0), SESS_QUEUED);
 	close_s(&a, 0);
 	assert_false(sess_table_cancel(table, &b.waiter, &b.hold));
-	assert_int_equal(granted(&b, 0), SESS_OPENED);
+	assert_int_equal(granted(&b), SESS_OPENED);
 	assert_int_equal(c.grants, 0);
 	close_s(&b, 0);
-	assert_int_equal(granted(&c, 0), SESS_OPENED);
+	assert_int_equal(granted(&c), SESS_OPENED);
 	close_s(&c, 0);
 }
 

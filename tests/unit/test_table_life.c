@@ -60,10 +60,10 @@ static void the_end_wakes_all_who_wait(void **unused)
 	assert_int_equal(open_s(&c, 1, 0), SESS_QUEUED);
 	end(&a);
 	assert_false(sess_table_cancel(table, &c.waiter, &c.hold));
-	assert_int_equal(granted(&b, 0), SESS_ABSENT);
+	assert_int_equal(granted(&b), SESS_ENDED_NOW);
 	assert_null(b.hold.session);
 	close_s(&a, 0);
-	assert_int_equal(granted(&c, 0), SESS_ABSENT);
+	assert_int_equal(granted(&c), SESS_ENDED_NOW);
 	sess_table_close(table, &c.hold, at_s(0)); /* the rule after a cancel that came too late */
 	assert_int_equal(stats().bytes, 0);
 }
@@ -121,7 +121,7 @@ static void renewal_gives_a_new_id(void **unused)
 		assert_int_equal(open_s(&other, fresh, 3), SESS_QUEUED);
 		assert_false(commit(&r, data("still mine"), 0, 3).dropped);
 		close_s(&r, 3);
-		assert_int_equal(granted(&other, 3), SESS_OPENED);
+		assert_int_equal(granted(&other), SESS_OPENED);
 		expect_state(&other, "still mine");
 		close_s(&other, 3);
 		assert_int_equal(open_s(&r, n, 3), SESS_RENEWED);
@@ -160,9 +160,9 @@ static void who_waits_for_the_old_id_learns_of_the_renewal(void **unused)
 	assert_int_equal(open_s(&b, 1, 0), SESS_QUEUED);
 	assert_int_equal(open_s(&c, 1, 0), SESS_QUEUED);
 	commit(&a, (struct sess_commit){.renew = true}, 2, 0);
-	assert_int_equal(granted(&b, 0), SESS_RENEWED);
+	assert_int_equal(granted(&b), SESS_RENEWED);
 	assert_null(b.hold.session);
-	assert_int_equal(granted(&c, 0), SESS_RENEWED);
+	assert_int_equal(granted(&c), SESS_RENEWED);
 	close_s(&a, 0);
 	expect_session(2, "0", 0);
 }
@@ -340,7 +340,7 @@ static void it_does_not_expire_while_it_is_held(void **unused)
 	assert_false(commit(&a, data("late"), 0, 500).dropped);
 	close_s(&a, 500);
 	expire_all(1000);
-	assert_int_equal(granted(&b, 1000), SESS_OPENED);
+	assert_int_equal(granted(&b), SESS_OPENED);
 	expect_state(&b, "late");
 	close_s(&b, 1000);
 	expire_all(1000 + TTL_S - 1);

@@ -116,7 +116,7 @@ static enum sess_open wait_or_cancel(struct request *r)
 		return SESS_QUEUED;
 	}
 	await_grant(r);
-	enum sess_open result = sess_table_granted(sh->table, &r->waiter, now_of(), &r->hold);
+	enum sess_open result = sess_table_granted(sh->table, &r->waiter, &r->hold);
 	if (gives_up) {
 		sh->cancelled_late++;
 		sess_table_close(sh->table, &r->hold, now_of());

@@ -1,0 +1,95 @@
+/* The stack of stores as the configuration has it. */
+#include "gateway/sessions.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "gateway/secret.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The store's folder, under state-dir. */
+static int store_dir(const struct conf *c, char *out, size_t len)
+{
+	int n = snprintf(out, len, "%s/sessions", c->state_dir);
+
+	return n > 0 && (size_t)n < len ? 0 : ERR_TOO_LARGE;
+}
+
+static struct stack_options options_of(const struct conf *c, const char *dir)
+{
+	static const char *const evicters[] = {
+	    [CONF_EVICT_NEVER] = "never",
+	    [CONF_EVICT_IDLE] = "idle",
+	    [CONF_EVICT_LRU] = "lru",
+	    [CONF_EVICT_TTL] = "ttl",
+	};
+	static const enum store_sync syncs[] = {
+	    [CONF_SYNC_NONE] = STORE_SYNC_NONE,
+	    [CONF_SYNC_WRITE] = STORE_SYNC_WRITE,
+	    [CONF_SYNC_GROUP] = STORE_SYNC_GROUP,
+	};
+	struct stack_options o = {
+	    .memory_max = c->memory.max,
+	    .evict = evict_find(evicters[c->memory.evict]),
+	    .evict_limits = {.after_s = (uint32_t)(c->memory.after_ms / 1000)},
+	    .below = c->disk.max > 0 ? &store_disk : NULL,
+	    .store = {.dir = dir, .max_bytes = c->disk.max, .cache_bytes = c->disk.cache, .sync = syncs[c->disk.sync]},
+	    .wall = clock_wall(),
+	};
+
+	INVARIANT(o.evict != NULL);
+	return o;
+}
+
+static int make_keys(struct gateway *g, const struct conf *c, char *why, size_t why_len)
+{
+	uint8_t secret[SESS_SECRET_BYTES];
+	int err = secret_load(c->state_dir, secret);
+
+	if (err) {
+		snprintf(why, why_len, "%s/secret: %s", c->state_dir,
+			 err == ERR_SYSTEM ? strerror(errno) : error_text(err));
+		return err;
+	}
+	sess_keys_derive(&g->keys, secret);
+	explicit_bzero(secret, sizeof secret);
+	return 0;
+}
+
+int sessions_new(struct gateway *g, const struct conf *c, char *why, size_t why_len)
+{
+	char dir[512];
+
+	if (store_dir(c, dir, sizeof dir)) {
+		snprintf(why, why_len, "node.state-dir: \"%s\": too long", c->state_dir);
+		return ERR_CONFIG;
+	}
+	int err = make_keys(g, c, why, why_len);
+	if (err)
+		return err;
+	struct stack_options o = options_of(c, dir);
+	g->stack = stack_new(&o, &g->keys, clock_now());
+	return g->stack ? 0 : ERR_NO_MEMORY;
+}
+
+void sessions_set(struct gateway *g, const struct conf *c)
+{
+	struct stack_options o = options_of(c, "");
+
+	stack_set(g->stack, &o);
+}
+
+uint16_t *sessions_apps(struct gateway *g, const struct conf *c)
+{
+	uint16_t *apps = calloc(c->app_count, sizeof *apps);
+
+	for (size_t i = 0; apps && i < c->app_count; i++) {
+		if (stack_app(g->stack, c->apps[i].name, &apps[i])) {
+			free(apps);
+			return NULL;
+		}
+	}
+	return apps;
+}

@@ -1,0 +1,341 @@
+/* The table's side of moving sessions (session/move.h). */
+#include "session/move.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "session/shard.h"
+
+#include <stdlib.h>
+
+/* --- down --- */
+
+static void fill_leaver(struct session *s, struct sess_leaver *out)
+{
+	*out = (struct sess_leaver){
+	    .id = s->id,
+	    .state = s->state ? sess_state_ref(s->state) : NULL,
+	    .version = s->version,
+	    .created_s = s->created_s,
+	    .used_s = s->used_s,
+	    .ttl_s = s->ttl_s,
+	    .app = s->app,
+	    .fresh = s->fresh,
+	    .pinned = s->pinned,
+	};
+	list_remove(&s->queue);
+	s->leaving = true;
+}
+
+static bool wanted(const struct sess_reason *why, const struct session *s)
+{
+	if (why->evict)
+		return why->evict->wants(&why->limits, &why->look, s->used_s);
+	return !why->one_app || s->app == why->app;
+}
+
+/* Pinned sessions are in no list: they join the others for the end. */
+static void add_pinned(struct shard *sh)
+{
+	for (uint64_t i = 0; i <= sh->mask; i++) {
+		for (struct session *s = sh->buckets[i]; s; s = s->next) {
+			if (s->phase == SESS_LIVE && s->pinned && !sess_core_in_use(s) && !s->leaving &&
+			    !list_linked(&s->queue))
+				list_append(&sh->idle, &s->queue);
+		}
+	}
+}
+
+uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct sess_reason *why, struct instant now,
+			    uint32_t max, struct sess_leaver *out)
+{
+	struct shard *sh = &t->shards[shard];
+	uint32_t now_s = table_now_s(t, now);
+	struct shard_after after;
+	uint32_t n = 0;
+
+	INVARIANT(shard < t->shard_count);
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	if (why->pinned_too && sh->pinned > 0)
+		add_pinned(sh);
+	LIST_EACH (link, &sh->idle) {
+		struct session *s = CONTAINER_OF(link, struct session, queue);
+		if (n == max)
+			break;
+		if (sess_core_expired(s, now_s))
+			shard_expire(sh, s, &after);
+		else if (wanted(why, s))
+			fill_leaver(s, &out[n++]);
+		else if (why->evict)
+			break;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
+	return n;
+}
+
+int sess_table_collect_one(struct sess_table *t, const struct sess_id *id, struct sess_leaver *out)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	int err = 0;
+
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	if (!s || s->phase != SESS_LIVE)
+		err = ERR_GONE;
+	else if (s->pinned)
+		err = ERR_REFUSED;
+	else if (sess_core_in_use(s) || s->leaving)
+		err = ERR_BUSY;
+	else
+		fill_leaver(s, out);
+	pthread_mutex_unlock(&sh->lock);
+	return err;
+}
+
+/* Whether it is as it was when it was collected: nobody has had it since. */
+static bool unchanged(const struct session *s, const struct sess_leaver *l)
+{
+	return !sess_core_in_use(s) && s->version == l->version && s->used_s == l->used_s && s->ttl_s == l->ttl_s &&
+	       s->fresh == l->fresh;
+}
+
+bool sess_table_left(struct sess_table *t, struct sess_leaver *l, bool stored, const struct sess_reason *why)
+{
+	uint32_t hash = table_hash(t, &l->id);
+	struct shard *sh = shard_of(t, hash);
+	struct shard_after after;
+	bool left = false;
+
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, &l->id, hash);
+	if (s && s->phase == SESS_LIVE) {
+		INVARIANT(s->leaving);
+		s->leaving = false;
+		left = stored && unchanged(s, l) && (!s->pinned || why->pinned_too);
+		if (left) {
+			shard_end(sh, s, &after);
+		} else {
+			shard_set_below(sh, s, s->below || stored);
+			if (!sess_core_in_use(s))
+				shard_rest(sh, s);
+		}
+	}
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
+	sess_state_unref(l->state);
+	l->state = NULL;
+	return left;
+}
+
+/* --- up --- */
+
+int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct instant now)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	struct session *s = malloc(sizeof *s);
+	int err = 0;
+
+	if (!s)
+		return ERR_NO_MEMORY;
+	sess_core_init_fetching(s, id, 0, table_now_up_s(t, now));
+	s->hash = hash;
+	pthread_mutex_lock(&sh->lock);
+	if (shard_find(sh, id, hash))
+		err = ERR_BUSY;
+	else if (!table_bytes_change(t, sizeof *s, 0))
+		err = ERR_FULL;
+	else
+		shard_insert(sh, s);
+	pthread_mutex_unlock(&sh->lock);
+	if (err)
+		free(s);
+	return err;
+}
+
+static void take_record(struct session *s, uint16_t app, const struct sess_record *r, struct sess_state *state)
+{
+	s->app = app;
+	s->version = r->version;
+	s->created_s = r->created_s;
+	s->used_s = r->used_s;
+	s->ttl_s = r->ttl_s;
+	s->fresh = r->fresh;
+	s->pinned = r->pinned;
+	s->state = state;
+}
+
+int sess_table_arrive(struct sess_table *t, uint16_t app, const struct sess_record *r)
+{
+	uint32_t hash = table_hash(t, &r->id);
+	struct shard *sh = shard_of(t, hash);
+	struct sess_state *state = r->state.len > 0 ? sess_state_new(r->state) : NULL;
+	struct shard_after after;
+	int err = 0;
+
+	if (r->state.len > 0 && !state)
+		return ERR_NO_MEMORY;
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, &r->id, hash);
+	if (!s || s->phase != SESS_FETCHING) {
+		err = ERR_GONE;
+	} else if (!table_bytes_change(t, sess_state_cost(state), 0)) {
+		err = ERR_FULL;
+	} else {
+		take_record(s, app, r, state);
+		sh->live++;
+		sh->both++;
+		sh->pinned += s->pinned;
+		sess_core_arrive(s, &after.woken);
+		if (!sess_core_in_use(s))
+			shard_rest(sh, s);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	if (err)
+		sess_state_unref(state);
+	shard_after_run(t, &after);
+	return err;
+}
+
+void sess_table_fail(struct sess_table *t, const struct sess_id *id, enum sess_open farewell)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	struct shard_after after;
+
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	if (s && s->phase == SESS_FETCHING) {
+		sess_core_fail(s, farewell, &after.woken);
+		shard_drop(sh, s, &after);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
+}
+
+/* --- one session --- */
+
+void sess_table_not_below(struct sess_table *t, const struct sess_id *id)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	if (s && s->phase == SESS_LIVE)
+		shard_set_below(sh, s, false);
+	pthread_mutex_unlock(&sh->lock);
+}
+
+int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	bool found = s && s->phase == SESS_LIVE;
+	if (found) {
+		sh->pinned += (uint64_t)pinned - (uint64_t)s->pinned;
+		s->pinned = pinned;
+		if (!sess_core_in_use(s)) {
+			list_remove(&s->queue);
+			shard_rest(sh, s);
+		}
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return found ? 0 : ERR_GONE;
+}
+
+int sess_table_end(struct sess_table *t, const struct sess_id *id)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	struct shard_after after;
+
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	bool found = s && s->phase == SESS_LIVE;
+	if (found) {
+		shard_end(sh, s, &after);
+		sh->ended++;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
+	return found ? 0 : ERR_GONE;
+}
+
+static uint32_t count_waiters(const struct session *s)
+{
+	uint32_t n = 0;
+
+	if (!sess_core_in_use(s))
+		return 0;
+	for (const struct list *link = s->queue.next; link != &s->queue; link = link->next)
+		n++;
+	return n;
+}
+
+static struct sess_view view_session(const struct session *s)
+{
+	return (struct sess_view){
+	    .id = s->id,
+	    .state = s->state,
+	    .version = s->version,
+	    .created_s = s->created_s,
+	    .used_s = s->used_s,
+	    .ttl_s = s->ttl_s,
+	    .waiters = count_waiters(s),
+	    .app = s->app,
+	    .fresh = s->fresh,
+	    .pinned = s->pinned,
+	    .busy = sess_core_in_use(s),
+	};
+}
+
+int sess_table_look(struct sess_table *t, const struct sess_id *id, struct sess_view *out)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	bool found = s && s->phase == SESS_LIVE;
+	if (found) {
+		*out = view_session(s);
+		if (out->state)
+			sess_state_ref(out->state);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return found ? 0 : ERR_GONE;
+}
+
+bool sess_table_walk(struct sess_table *t, uint32_t shard, uint32_t *bucket, uint32_t max,
+		     void (*visit)(void *, const struct sess_view *), void *arg)
+{
+	struct shard *sh = &t->shards[shard];
+	uint32_t calls = 0;
+
+	INVARIANT(shard < t->shard_count);
+	pthread_mutex_lock(&sh->lock);
+	uint64_t i = *bucket;
+	for (; i <= sh->mask && calls < max; i++) {
+		for (const struct session *s = sh->buckets[i]; s; s = s->next) {
+			if (s->phase != SESS_LIVE)
+				continue;
+			struct sess_view v = view_session(s);
+			visit(arg, &v);
+			calls++;
+		}
+	}
+	bool more = i <= sh->mask;
+	*bucket = (uint32_t)i;
+	pthread_mutex_unlock(&sh->lock);
+	return more;
+}

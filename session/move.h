@@ -1,0 +1,80 @@
+/* Sessions that move between memory and the store below: the table's side of it. Used by the stack's thread, one at a
+ * time; doc/stores.md tells why there is no moment at which a look-up misses a session.
+ *
+ *   down: collect (the session is `leaving`, and still found) - store it below and commit - left (it is taken out, if
+ *         nobody has asked for it meanwhile; otherwise it stays, and is `below` too)
+ *   up:   a look-up or expect() leaves a placeholder - read it below - arrive, or fail */
+#ifndef WEIR_SESSION_MOVE_H
+#define WEIR_SESSION_MOVE_H
+
+#include "session/evict.h"
+#include "session/record.h"
+#include "session/table.h"
+
+/* A session on its way down, as it was when it was collected. */
+struct sess_leaver {
+	struct sess_id id;
+	struct sess_state *state; /* counted; NULL: no bytes */
+	uint64_t version;
+	uint32_t created_s, used_s, ttl_s;
+	uint16_t app;
+	bool fresh, pinned;
+};
+
+/* Why sessions leave. */
+struct sess_reason {
+	const struct evict_kind *evict; /* NULL: all that nobody uses, of `app` or of all */
+	struct evict_limits limits;
+	struct evict_look look;
+	bool one_app;
+	uint16_t app;
+	bool pinned_too; /* the end: pinned ones leave as well */
+};
+
+/* Collects up to `max` sessions of the shard, least recently used first. What has expired is not collected. */
+uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct sess_reason *why, struct instant now,
+			    uint32_t max, struct sess_leaver *out);
+/* One session. ERR_GONE: not in memory; ERR_BUSY: in use, or leaving; ERR_REFUSED: pinned. */
+MUST_USE int sess_table_collect_one(struct sess_table *t, const struct sess_id *id, struct sess_leaver *out);
+
+/* What has become of it; drops the leaver's state. True: it has left memory. */
+bool sess_table_left(struct sess_table *t, struct sess_leaver *l, bool stored, const struct sess_reason *why);
+
+/* A session that is not in memory is to come. ERR_BUSY: it is in memory, or expected already; ERR_FULL,
+ * ERR_NO_MEMORY. */
+MUST_USE int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct instant now);
+/* It comes. ERR_GONE: nobody expects it; ERR_FULL, ERR_NO_MEMORY: it is still expected. */
+MUST_USE int sess_table_arrive(struct sess_table *t, uint16_t app, const struct sess_record *r);
+/* It does not. `farewell` is what those are told who wait for it. */
+void sess_table_fail(struct sess_table *t, const struct sess_id *id, enum sess_open farewell);
+
+/* The store below has it no more. */
+void sess_table_not_below(struct sess_table *t, const struct sess_id *id);
+
+/* ERR_GONE: not in memory. */
+MUST_USE int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned);
+
+/* Ends it, whoever holds it. ERR_GONE: not in memory. */
+MUST_USE int sess_table_end(struct sess_table *t, const struct sess_id *id);
+
+/* What can be told of a session in memory. */
+struct sess_view {
+	struct sess_id id;
+	struct sess_state *state; /* borrowed: only good under the lock; see sess_table_look() */
+	uint64_t version;
+	uint32_t created_s, used_s, ttl_s;
+	uint32_t waiters;
+	uint16_t app;
+	bool fresh, pinned, busy;
+};
+
+/* ERR_GONE: not in memory. out->state is counted here. */
+MUST_USE int sess_table_look(struct sess_table *t, const struct sess_id *id, struct sess_view *out);
+
+/* Calls `visit` for every live session of bucket after bucket of the shard, under its lock, from the bucket *bucket on,
+ * until it has made at least `max` calls at the end of a bucket; *bucket is where to go on. False: the shard is done.
+ */
+bool sess_table_walk(struct sess_table *t, uint32_t shard, uint32_t *bucket, uint32_t max,
+		     void (*visit)(void *arg, const struct sess_view *v), void *arg);
+
+#endif

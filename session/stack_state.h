@@ -1,0 +1,111 @@
+/* The inside of the stack, shared by stack.c (what requests call), mover.c (its thread) and operate.c (what operators
+ * ask). Nobody else includes this.
+ *
+ * Who may touch what: the table has its own locks; `lock` guards what it says; all that is behind "the thread" belongs
+ * to the stack's thread alone, which is also the only one that uses the store below. */
+#ifndef WEIR_SESSION_STACK_STATE_H
+#define WEIR_SESSION_STACK_STATE_H
+
+#include "base/mailbox.h"
+#include "session/move.h"
+#include "session/stack.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { MOVER_BATCH = 512 }; /* sessions that move down together; a look-up below waits for one batch at most */
+
+/* What a reload may change. */
+struct stack_settings {
+	const struct evict_kind *evict;
+	struct evict_limits limits;
+	struct store_options store; /* its dir is owned by the stack */
+};
+
+/* A look-up below; made by stack_open(), freed by the thread. */
+struct stack_fetch {
+	struct mail mail;
+	struct stack *stack;
+	struct sess_id id;
+};
+
+/* A session has ended, and what is below of it must go. The same. */
+struct stack_forget {
+	struct mail mail;
+	struct stack *stack;
+	struct sess_id id;
+	struct stack_wait *wait; /* borrowed; NULL: nobody waits (any more) */
+};
+
+struct stack {
+	struct sess_table *table; /* owned */
+	struct sess_keys keys;
+	const struct store_kind *below; /* NULL: memory only */
+	char *dir;                      /* owned */
+
+	pthread_mutex_t lock;
+	struct stack_settings settings;
+	bool settings_changed;
+	char **apps; /* owned; names by number */
+	uint32_t app_count;
+	struct list room;         /* of struct stack_wait: requests that wait for room in memory */
+	struct stack_stats stats; /* what the thread knows; of the table's part nothing */
+
+	/* waking the thread */
+	struct mailbox inbox;
+	pthread_mutex_t wake_lock;
+	pthread_cond_t wake;
+	bool awake;         /* guarded by wake_lock */
+	atomic_bool nudged; /* memory is nearly full, and the thread was told */
+	atomic_bool hurry;  /* the end, without demoting */
+	atomic_bool usable; /* the store below takes what memory has too much of */
+
+	pthread_t thread;
+	bool running; /* there is a thread */
+	struct mail stop_mail;
+	bool stop_demote;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+
+	/* the thread */
+	struct store *store; /* owned; NULL: not open */
+	struct stack_settings now_settings;
+	struct instant retry_at, tended_at, full_until;
+	uint64_t retry_ms;
+	char trouble[160];     /* as last logged */
+	struct list forgotten; /* of struct stack_forget: removed in the batch that is under way */
+	struct list graves;    /* the same: still to be removed, when the store can be used again */
+	bool stopping, tight;
+	uint32_t next_shard;
+	struct buf space; /* of a record that is read */
+	struct sess_leaver batch[MOVER_BATCH];
+};
+
+/* Any thread. */
+void stack_wake(struct stack *s);
+
+/* --- the thread, mover.c --- */
+
+void *mover_run(void *stack);
+
+/* The mails of requests. */
+void mover_fetch(struct stack *s, const struct sess_id *id);
+void mover_forget(struct stack *s, struct stack_forget *f); /* f is taken */
+
+/* Reads one session into memory, which must not have it. 0: it is there; ERR_GONE, ERR_MALFORMED, ERR_VERSION,
+ * ERR_FULL, ERR_BROKEN, ERR_BUSY (it is on its way). */
+int mover_promote(struct stack *s, const struct sess_id *id);
+
+/* Moves one session down that is in memory. 0, or as sess_table_collect_one(); ERR_FULL, ERR_BROKEN. */
+int mover_demote(struct stack *s, const struct sess_id *id);
+
+/* All that nobody uses; how many have left in *left. 0, ERR_FULL, ERR_BROKEN. */
+int mover_demote_all(struct stack *s, struct sess_reason *why, uint64_t *left);
+
+/* Removes one session below, and commits. */
+int mover_remove(struct stack *s, const struct sess_id *id);
+
+/* What the store has said: ERR_BROKEN closes it, to be opened again later. Returns err. */
+int mover_result(struct stack *s, int err);
+
+#endif
