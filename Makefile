@@ -10,7 +10,7 @@ DIRS     := base proto conf session net backend gateway
 WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
 PKGS  := libuv libconfuse
-LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldb -lpthread
 # Across files: a request walks through many small functions of many modules.
 LTO := $(if $(findstring clang,$(CC)),,-flto=auto)
 FLAGS_release := -O2 -g $(LTO) -D_FORTIFY_SOURCE=2
@@ -131,7 +131,8 @@ install: $(OUT)/weir
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
-$(addprefix $(OUT)/unit/,test_buf test_fcgi test_params test_scgi test_cgi): LDFLAGS_ALL += -Wl,--wrap=realloc
+FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record
+$(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 
