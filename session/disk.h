@@ -1,0 +1,110 @@
+/* The disk store's own parts (doc/disk-format.md): private to session/disk*.c. One store is one folder:
+ *
+ *   DIR/lock              the process that has the store
+ *   DIR/sessions.db       the databases "sessions", "expiry" and "meta"
+ *   DIR/log.NNNNNNNNNN    Berkeley DB's log
+ *   DIR/damaged           this store met damage: the next open salvages
+ *   DIR/damaged-DATE...   what a salvage moved aside
+ *
+ *   disk.c          the operations of `struct store_kind`
+ *   disk_env.c      the environment: open, recover, close, errors
+ *   disk_tend.c     checkpoints
+ *   disk_folder.c   the folder, its lock, the marker, free space
+ *   disk_salvage.c  what becomes of a damaged store */
+#ifndef WEIR_SESSION_DISK_H
+#define WEIR_SESSION_DISK_H
+
+#include "base/clock.h"
+#include "session/store.h"
+
+#include <db.h>
+#include <limits.h>
+#include <stdatomic.h>
+
+#define DISK_FILE "sessions.db"
+#define DISK_MARKER "damaged"
+
+enum {
+	DISK_FORMAT = 1, /* of databases and keys; the record has its own */
+	DISK_INDEX_BYTES = 8 + SESS_ID_BYTES,
+	DISK_META_BYTES = 32,
+	DISK_OLD_BYTES = 4 << 10,
+};
+
+struct store {
+	char *dir;                    /* owned */
+	int lock_fd;                  /* owned; -1: none */
+	DB_ENV *env;                  /* owned; NULL: none */
+	DB *sessions, *expiry, *meta; /* owned; NULL: not open */
+	DB_TXN *batch;                /* owned; NULL: none is under way */
+	uint64_t max_bytes, cache_bytes;
+	enum store_sync sync;
+
+	struct store_count now;                     /* with the batch */
+	struct store_count kept;                    /* of the last commit */
+	_Atomic uint64_t told_sessions, told_bytes; /* `kept`, for any thread */
+
+	struct buf bytes;             /* a record on its way to the disk */
+	uint8_t old[DISK_OLD_BYTES];  /* the front of one that is there */
+	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
+	struct instant checkpoint_at; /* when the last one was made */
+
+	int panic;    /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
+	bool changed; /* the batch holds something */
+	bool broken;  /* until it is closed and opened again */
+};
+
+/* --- disk_env.c --- */
+
+/* Opens the environment and its databases, with recovery; `kept` is what they hold. 0, or what Berkeley DB or errno
+ * says, and all is closed; ERR_VERSION where a newer weir wrote them. */
+MUST_USE int disk_env_open(struct store *s);
+/* Closes what is open. What is only in memory is not written to the file: it is in the log. */
+void disk_env_close(struct store *s);
+/* Whether what failed with `ret` met damage, and not a want of space, memory or rights. */
+bool disk_is_damage(const struct store *s, int ret);
+/* What `ret` means to a caller of open(), and to people. */
+MUST_USE int disk_error(const struct store *s, int ret);
+const char *disk_strerror(const struct store *s, int ret);
+/* A failure of Berkeley DB in the midst of things: undoes the batch, breaks the store, returns ERR_BROKEN. */
+int disk_fail(struct store *s, int ret, const char *doing);
+void disk_undo(struct store *s);
+
+/* The numbers in `now`, into the batch. */
+MUST_USE int disk_meta_write(struct store *s);
+/* 0, ERR_MALFORMED, or ERR_VERSION: of a newer weir. */
+MUST_USE int disk_meta_decode(struct view bytes, struct store_count *out);
+
+/* --- disk_tend.c --- */
+
+/* 0 or what Berkeley DB says. */
+MUST_USE int disk_checkpoint(struct store *s);
+MUST_USE int disk_tend(struct store *s);
+
+/* --- disk_folder.c --- */
+
+/* Makes the folder where it is missing and takes its lock: 0, ERR_BUSY, ERR_SYSTEM, with a line in `why`. */
+MUST_USE int disk_folder_take(struct store *s, char *why, size_t why_len);
+void disk_folder_release(struct store *s);
+/* Free bytes above the reserve. 0 when it cannot be told. */
+uint64_t disk_folder_room(const struct store *s);
+
+/* DIR/NAME; false where it is too long. */
+bool disk_folder_path(const struct store *s, const char *name, char out[PATH_MAX]);
+
+/* --- disk_salvage.c --- */
+
+/* That the next open has to salvage. */
+void disk_marker_write(const struct store *s, const char *reason);
+bool disk_marker_is_there(const struct store *s);
+/* The store is moved aside, and what can be read of it comes into a new one, which is then open. `reason` is for the
+ * log. 0 or an error, with a line in `why`. */
+MUST_USE int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len);
+
+/* --- disk.c --- */
+
+/* A record's bytes into the batch, indexed by `head`. 0, ERR_FULL or ERR_BROKEN. */
+MUST_USE int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes);
+MUST_USE int disk_commit(struct store *s);
+
+#endif

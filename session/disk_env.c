@@ -1,0 +1,258 @@
+/* The disk store's environment: how Berkeley DB is opened, recovered and closed, and what becomes of its errors.
+ * doc/disk-format.md explains the settings. */
+#include "session/disk.h"
+
+#include "base/error.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum {
+	PAGE_BYTES = 8 << 10,
+	LOG_BUFFER_BYTES = 4 << 20,
+	LOG_FILE_BYTES = 32 << 20,
+	FILE_MODE = 0600,
+};
+
+/* --- what Berkeley DB says --- */
+
+static void on_message(const DB_ENV *env, const char *message)
+{
+	const struct store *s = env->app_private;
+
+	log_event(LOG_WARN, "store_library", LOG_V("dir", view_str(s->dir)), LOG_V("text", view_str(message)));
+}
+
+static void on_error(const DB_ENV *env, const char *prefix, const char *message)
+{
+	(void)prefix;
+	on_message(env, message);
+}
+
+static void on_event(DB_ENV *env, uint32_t event, void *info)
+{
+	struct store *s = env->app_private;
+
+	if (event == DB_EVENT_PANIC && s->panic == 0)
+		s->panic = info && *(int *)info ? *(int *)info : DB_RUNRECOVERY;
+}
+
+/* The cause, where Berkeley DB only says that it has given up. */
+static int cause(const struct store *s, int ret)
+{
+	return ret == DB_RUNRECOVERY && s->panic != 0 ? s->panic : ret;
+}
+
+bool disk_is_damage(const struct store *s, int ret)
+{
+	switch (cause(s, ret)) {
+	case 0:
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ERR_VERSION:
+		return false;
+	default:
+		return true;
+	}
+}
+
+int disk_error(const struct store *s, int ret)
+{
+	switch (cause(s, ret)) {
+	case 0:
+		return 0;
+	case ENOMEM:
+		return ERR_NO_MEMORY;
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return ERR_FULL;
+	case ERR_VERSION:
+		return ERR_VERSION;
+	default:
+		return ERR_SYSTEM;
+	}
+}
+
+const char *disk_strerror(const struct store *s, int ret)
+{
+	int code = cause(s, ret);
+
+	return code == ERR_VERSION ? "written by a newer weir" : db_strerror(code);
+}
+
+/* --- failing, undoing --- */
+
+void disk_undo(struct store *s)
+{
+	DB_TXN *batch = s->batch;
+
+	s->batch = NULL;
+	s->changed = false;
+	s->now = s->kept;
+	if (batch && batch->abort(batch) != 0)
+		s->broken = true;
+}
+
+int disk_fail(struct store *s, int ret, const char *doing)
+{
+	if (!s->broken)
+		log_event(LOG_ERROR, "store_broken", LOG_V("dir", view_str(s->dir)), LOG_S("doing", doing),
+			  LOG_S("reason", disk_strerror(s, ret)));
+	s->broken = true;
+	if (disk_is_damage(s, ret))
+		disk_marker_write(s, disk_strerror(s, ret));
+	disk_undo(s);
+	return ERR_BROKEN;
+}
+
+/* --- the meta record --- */
+
+static const uint8_t meta_magic[8] = {'w', 'e', 'i', 'r', 'm', 'e', 't', 'a'};
+static const char meta_key[] = "meta";
+
+static uint64_t number_at(const uint8_t *at)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		n = n << 8 | at[i];
+	return n;
+}
+
+static void put_number(uint8_t *at, uint64_t n)
+{
+	for (unsigned i = 0; i < 8; i++)
+		at[i] = (uint8_t)(n >> (56 - 8 * i));
+}
+
+int disk_meta_write(struct store *s)
+{
+	uint8_t bytes[DISK_META_BYTES];
+	DBT key = {.data = (void *)(uintptr_t)meta_key, .size = sizeof(meta_key) - 1};
+	DBT data = {.data = bytes, .size = sizeof(bytes)};
+
+	memcpy(bytes, meta_magic, 8);
+	put_number(bytes + 8, DISK_FORMAT);
+	put_number(bytes + 16, s->now.sessions);
+	put_number(bytes + 24, s->now.bytes);
+	return s->meta->put(s->meta, s->batch, &key, &data, 0);
+}
+
+/* A newer format keeps the magic and the number behind it, and may be longer. */
+int disk_meta_decode(struct view bytes, struct store_count *out)
+{
+	if (bytes.len < DISK_META_BYTES || memcmp(bytes.at, meta_magic, 8) != 0)
+		return ERR_MALFORMED;
+	if (number_at(bytes.at + 8) > DISK_FORMAT)
+		return ERR_VERSION;
+	if (bytes.len != DISK_META_BYTES)
+		return ERR_MALFORMED;
+	*out = (struct store_count){.sessions = number_at(bytes.at + 16), .bytes = number_at(bytes.at + 24)};
+	return 0;
+}
+
+/* A store without a meta record is new: it comes with the first batch. */
+static int meta_read(struct store *s)
+{
+	DBT key = {.data = (void *)(uintptr_t)meta_key, .size = sizeof(meta_key) - 1};
+	DBT data = {0};
+	int ret = s->meta->get(s->meta, NULL, &key, &data, 0);
+
+	s->kept = (struct store_count){0};
+	if (ret == DB_NOTFOUND)
+		return 0;
+	return ret ? ret : disk_meta_decode(view_of(data.data, data.size), &s->kept);
+}
+
+/* --- open, close --- */
+
+static int open_environment(struct store *s)
+{
+	/* One thread uses it, and only this process: no locks, no shared memory. */
+	const uint32_t flags = DB_PRIVATE | DB_CREATE | DB_RECOVER | DB_INIT_MPOOL | DB_INIT_LOG | DB_INIT_TXN;
+	const uint32_t gib = 1U << 30;
+	int ret = db_env_create(&s->env, 0);
+
+	if (ret) {
+		s->env = NULL;
+		return ret;
+	}
+	s->env->app_private = s;
+	s->env->set_errcall(s->env, on_error);
+	s->env->set_msgcall(s->env, on_message);
+	ret = s->env->set_event_notify(s->env, on_event);
+	if (ret == 0)
+		ret = s->env->set_cachesize(s->env, (uint32_t)(s->cache_bytes / gib), (uint32_t)(s->cache_bytes % gib),
+					    1);
+	if (ret == 0)
+		ret = s->env->set_lg_bsize(s->env, LOG_BUFFER_BYTES);
+	if (ret == 0)
+		ret = s->env->set_lg_max(s->env, LOG_FILE_BYTES);
+	if (ret == 0)
+		ret = s->env->log_set_config(s->env, DB_LOG_AUTO_REMOVE, 1);
+	return ret ? ret : s->env->open(s->env, s->dir, flags, FILE_MODE);
+}
+
+static int open_database(struct store *s, DB **out, const char *name)
+{
+	int ret = db_create(out, s->env, 0);
+
+	if (ret) {
+		*out = NULL;
+		return ret;
+	}
+	ret = (*out)->set_pagesize(*out, PAGE_BYTES);
+	if (ret == 0)
+		ret = (*out)->set_flags(*out, DB_CHKSUM);
+	return ret ? ret : (*out)->open(*out, NULL, DISK_FILE, name, DB_BTREE, DB_CREATE | DB_AUTO_COMMIT, FILE_MODE);
+}
+
+int disk_env_open(struct store *s)
+{
+	s->panic = 0;
+	s->broken = false;
+	s->checkpoint_at = clock_now();
+	int ret = open_environment(s);
+	if (ret == 0)
+		ret = open_database(s, &s->meta, "meta");
+	if (ret == 0)
+		ret = meta_read(s);
+	if (ret == 0)
+		ret = open_database(s, &s->sessions, "sessions");
+	if (ret == 0)
+		ret = open_database(s, &s->expiry, "expiry");
+	if (ret) {
+		s->broken = true;
+		disk_env_close(s);
+	}
+	return ret;
+}
+
+static void close_database(DB **db)
+{
+	if (*db)
+		(void)(*db)->close(*db, DB_NOSYNC);
+	*db = NULL;
+}
+
+void disk_env_close(struct store *s)
+{
+	/* After a panic Berkeley DB refuses to close anything, and what it holds would leak. */
+	if (s->env && s->panic)
+		(void)s->env->set_flags(s->env, DB_NOPANIC, 1);
+	close_database(&s->expiry);
+	close_database(&s->sessions);
+	close_database(&s->meta);
+	if (s->env)
+		(void)s->env->close(s->env, 0);
+	s->env = NULL;
+}
