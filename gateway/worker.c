@@ -142,6 +142,7 @@ static void *run(void *arg)
 {
 	struct worker *w = arg;
 
+	pthread_setname_np(pthread_self(), "weir-worker");
 	if (w->gateway->generation->conf->scheduling == CONF_SCHEDULING_BATCH)
 		be_batch();
 	net_timer_start(&w->loop, &w->expiry, EXPIRY_MS);

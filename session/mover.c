@@ -565,6 +565,7 @@ void *mover_run(void *arg)
 	struct stack *s = arg;
 	uint64_t wait_ms = 0;
 
+	pthread_setname_np(pthread_self(), "weir-store");
 	while (!s->stopping) {
 		if (wait_ms > 0)
 			rest(s, wait_ms);

@@ -376,8 +376,9 @@ class TestLargeState(SessionCase):
 
 
 class TestFullStore(SessionCase):
+    """Memory is all there is."""
     session = "max-size = 400k"
-    site_options = {"options": "max-header = 1M", "tail": "store { memory { max = 1M } }\n"}
+    site_options = {"options": "max-header = 1M", "tail": "store { memory { max = 1M } disk { max = 0 } }\n"}
 
     def test_what_lives_is_kept(self):
         jars, refused = [], []
