@@ -89,7 +89,7 @@ static void begin(struct request *r, struct conn *c)
 
 	pool_lend(c, &events, r);
 	r->conn = c;
-	r->state = REQUEST_RUN;
+	request_set_state(r, REQUEST_RUN);
 	if (too_short(r)) {
 		request_fail(r, 400, "body is shorter than its length");
 		return;
@@ -123,7 +123,7 @@ static void take(struct request *r)
 {
 	int err;
 
-	r->state = REQUEST_CONN;
+	request_set_state(r, REQUEST_CONN);
 	net_timer_start(&r->worker->loop, &r->timer, r->app->queue_wait_ms);
 	struct conn *c = pool_take(&r->ticket, &err);
 	if (c)

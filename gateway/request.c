@@ -109,6 +109,24 @@ static void zombie_mail(struct request *r)
 	request_bury(r);
 }
 
+/* --- states --- */
+
+void request_set_state(struct request *r, enum request_state to)
+{
+#define TO(state) (1u << REQUEST_##state)
+	static const unsigned allowed[] = {
+	    [REQUEST_HEAD] = TO(LENGTH) | TO(GONE), [REQUEST_LENGTH] = TO(LOCK) | TO(CONN) | TO(GONE),
+	    [REQUEST_LOCK] = TO(CONN) | TO(GONE),   [REQUEST_CONN] = TO(RUN) | TO(CONN) | TO(GONE),
+	    [REQUEST_RUN] = TO(CONN) | TO(GONE),    [REQUEST_GONE] = 0,
+	};
+#undef TO
+
+	INVARIANT(allowed[r->state] & (1u << to));
+	INVARIANT(to != REQUEST_RUN || r->conn);
+	INVARIANT(to != REQUEST_CONN || !r->conn);
+	r->state = (uint8_t)to;
+}
+
 /* --- the end --- */
 
 /* Lets everything go but the memory and the front. */
@@ -140,7 +158,7 @@ static void leave(struct request *r)
 		f->heads--;
 	if (!r->body[0].ended || !r->body[1].ended)
 		f->unread = true;
-	r->state = REQUEST_GONE;
+	request_set_state(r, REQUEST_GONE);
 }
 
 void request_abort(struct request *r)
@@ -231,7 +249,7 @@ static void open_session(struct request *r)
 	enum managed_open open = r->managed && !r->stateless ? managed_open(r) : MANAGED_READY;
 
 	if (open == MANAGED_WAIT) {
-		r->state = REQUEST_LOCK;
+		request_set_state(r, REQUEST_LOCK);
 		net_timer_start(&r->worker->loop, &r->timer, r->app->session.lock_wait_ms);
 		return;
 	}
@@ -276,7 +294,7 @@ void request_head_end(struct request *r)
 		return;
 	}
 	f->heads--;
-	r->state = REQUEST_LENGTH;
+	request_set_state(r, REQUEST_LENGTH);
 	r->body_at = net_now(&r->worker->loop);
 	uint64_t max_body = front_conf(f)->max_body;
 	if (r->facts.bad_length)

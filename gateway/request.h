@@ -115,6 +115,9 @@ void request_refuse(struct request *r, uint8_t protocol_status);
 void request_block(struct request *r);
 void request_unblock(struct request *r);
 
+/* The one place where the state changes; only along the arrows above, and from RUN to CONN for a repetition. */
+void request_set_state(struct request *r, enum request_state to);
+
 /* The ticket's grant came back after the request had ended. */
 void request_ticket_back(struct request *r);
 
