@@ -287,4 +287,4 @@ class TestMalformed(ErrorCase):
             client.send(data)
             self.assertTrue(client.closed())
             client.close()
-            self.assertEqual(len(s.weir.wait_line(r"reason=")), 1, s.weir.lines("reason="))
+            self.assertEqual(len(s.weir.wait_line(r"front_closed .*reason=")), 1, s.weir.lines("reason="))
