@@ -1,0 +1,370 @@
+/* The commands of the admin socket: one row a command. Help, errors of usage, and weirctl's own checks come from it. To
+ * add one: a row here, an id in proto/admin.h, a function in gateway/command.c, a paragraph in doc/weirctl.8. Pure. */
+#include "proto/admin.h"
+
+#define BIT(option) (UINT32_C(1) << (option))
+
+/* No quote and no backslash in these texts: they go into JSON as they are. */
+const struct admin_option admin_options[ADMIN_OPTIONS] = {
+    [ADMIN_JSON] = {"--json", NULL, "answer in JSON"},
+    [ADMIN_APP] = {"--app", "APP", "only sessions of this app"},
+    [ADMIN_IN] = {"--in", "memory|disk", "only sessions that are there"},
+    [ADMIN_OLDER] = {"--older", "TIME", "only sessions unused for this long, such as 90s, 30m or 2d"},
+    [ADMIN_YOUNGER] = {"--younger", "TIME", "only sessions used within this time"},
+    [ADMIN_LIMIT] = {"--limit", "NUMBER", "how many at most, 1 to 1000; otherwise 100"},
+    [ADMIN_CURSOR] = {"--cursor", "CURSOR", "go on where a page ended"},
+    [ADMIN_ALL] = {"--all", NULL, "all pages, one after the other (of weirctl)"},
+    [ADMIN_STATE] = {"--state", NULL, "show its state too, which may hold secrets"},
+};
+
+enum {
+	OF_SESSIONS = BIT(ADMIN_APP) | BIT(ADMIN_IN) | BIT(ADMIN_OLDER) | BIT(ADMIN_YOUNGER) | BIT(ADMIN_LIMIT) |
+		      BIT(ADMIN_CURSOR) | BIT(ADMIN_ALL)
+};
+
+const struct admin_command admin_commands[ADMIN_COMMANDS] = {
+    [ADMIN_STATUS] = {"status", "", 0, false, "how weir does: requests, sessions, stores"},
+    [ADMIN_APPS] = {"apps", "", 0, false, "the apps, and how many requests wait"},
+    [ADMIN_APP_START] = {"app start", "APP", 0, true, "let the app have requests again"},
+    [ADMIN_APP_STOP] = {"app stop", "APP", 0, true, "give the app no requests (503), and demote its sessions"},
+    [ADMIN_BACKENDS] = {"backends", "", 0, false, "the backends, and how they do"},
+    [ADMIN_BACKEND_DRAIN] = {"backend drain", "[APP] NAME", 0, true, "give the backend no new requests"},
+    [ADMIN_BACKEND_READY] = {"backend ready", "[APP] NAME", 0, true, "let the backend have requests again"},
+    [ADMIN_SESSIONS] = {"sessions", "", OF_SESSIONS, false, "a page of sessions"},
+    [ADMIN_SESSION_SHOW] = {"session show", "ID", BIT(ADMIN_STATE), false, "one session"},
+    [ADMIN_SESSION_END] = {"session end", "ID", 0, true, "end the session at once"},
+    [ADMIN_SESSION_PIN] = {"session pin", "ID", 0, true, "bring the session to memory and keep it there"},
+    [ADMIN_SESSION_UNPIN] = {"session unpin", "ID", 0, true, "let the session leave memory again"},
+    [ADMIN_SESSION_DEMOTE] = {"session demote", "ID", 0, true, "move the session to disk"},
+    [ADMIN_SESSION_PROMOTE] = {"session promote", "ID", 0, true, "bring the session to memory"},
+    [ADMIN_RELOAD] = {"reload", "", 0, true, "read the configuration again"},
+    [ADMIN_DRAIN] = {"drain", "", 0, true, "end in good order, as the signal TERM does"},
+    [ADMIN_LOG_LEVEL] = {"log-level", "[LEVEL]", 0, true, "show the log level, or set it: error, warn, info, debug"},
+    [ADMIN_METRICS] = {"metrics", "", 0, false, "all figures, in the OpenMetrics format"},
+    [ADMIN_HELP] = {"help", "[COMMAND] ...", 0, false, "the commands, or one of them"},
+};
+
+/* --- the arguments of a row --- */
+
+/* The next word of `rest`; len 0 at the end. */
+static struct view spec_next(struct view *rest)
+{
+	size_t len = 0;
+
+	while (rest->len > 0 && rest->at[0] == ' ')
+		(void)view_take(rest, 1);
+	while (len < rest->len && rest->at[len] != ' ')
+		len++;
+	return view_take(rest, len);
+}
+
+static bool spec_optional(struct view word)
+{
+	return word.at[0] == '[' || view_eq(word, VIEW("..."));
+}
+
+/* The first that must be there and is not; len 0: none. */
+static struct view spec_missing(const struct admin_command *c, size_t given)
+{
+	struct view rest = view_str(c->arguments), word;
+
+	while ((word = spec_next(&rest)).len > 0) {
+		if (spec_optional(word))
+			continue;
+		if (given == 0)
+			return word;
+		given--;
+	}
+	return word;
+}
+
+static size_t spec_max(const struct admin_command *c)
+{
+	struct view rest = view_str(c->arguments), word;
+	size_t n = 0;
+
+	while ((word = spec_next(&rest)).len > 0) {
+		if (view_eq(word, VIEW("...")))
+			return ADMIN_WORDS_MAX;
+		n++;
+	}
+	return n;
+}
+
+static bool takes(const struct admin_command *c, unsigned option)
+{
+	return option == ADMIN_JSON || (c->options & BIT(option));
+}
+
+/* --- finding a command --- */
+
+/* Whether the name begins with this word, as its first of two. */
+static bool in_group(const struct admin_command *c, struct view word)
+{
+	struct view name = view_str(c->name);
+
+	return view_starts(name, word) && name.len > word.len && name.at[word.len] == ' ';
+}
+
+enum admin_command_id admin_command_find(const char *const *words, size_t count)
+{
+	for (unsigned i = 0; count > 0 && i < ADMIN_COMMANDS; i++) {
+		const struct admin_command *c = &admin_commands[i];
+		struct view first = view_str(words[0]), name = view_str(c->name);
+
+		if (view_eq(name, first))
+			return (enum admin_command_id)i;
+		if (count < 2 || !in_group(c, first))
+			continue;
+		(void)view_take(&name, first.len + 1);
+		if (view_eq(name, view_str(words[1])))
+			return (enum admin_command_id)i;
+	}
+	return ADMIN_COMMANDS;
+}
+
+/* --- texts --- */
+
+static void put_pad(struct buf *out, size_t from, size_t to)
+{
+	for (; from < to; from++)
+		buf_put_u8(out, ' ');
+}
+
+/* The command as it is typed: name and arguments. */
+static size_t put_call(struct buf *out, const struct admin_command *c)
+{
+	size_t before = buf_len(out);
+
+	buf_put_str(out, c->name);
+	if (*c->arguments) {
+		buf_put_u8(out, ' ');
+		buf_put_str(out, c->arguments);
+	}
+	return buf_len(out) - before;
+}
+
+static size_t put_option(struct buf *out, const struct admin_option *o)
+{
+	size_t before = buf_len(out);
+
+	buf_put_str(out, o->name);
+	if (o->value) {
+		buf_put_u8(out, ' ');
+		buf_put_str(out, o->value);
+	}
+	return buf_len(out) - before;
+}
+
+static void put_usage(struct buf *out, const struct admin_command *c)
+{
+	buf_put_str(out, "usage: ");
+	(void)put_call(out, c);
+	for (unsigned i = ADMIN_OPTIONS; i-- > 0;) {
+		if (!takes(c, i))
+			continue;
+		buf_put_str(out, " [");
+		(void)put_option(out, &admin_options[i]);
+		buf_put_u8(out, ']');
+	}
+	buf_put_u8(out, '\n');
+}
+
+enum { CALL_WIDTH = 26, OPTION_WIDTH = 20 };
+
+void admin_help_put(struct buf *out)
+{
+	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
+		put_pad(out, put_call(out, &admin_commands[i]), CALL_WIDTH);
+		buf_put_str(out, admin_commands[i].help);
+		buf_put_u8(out, '\n');
+	}
+}
+
+void admin_command_put_help(struct buf *out, enum admin_command_id id)
+{
+	const struct admin_command *c = &admin_commands[id];
+
+	put_usage(out, c);
+	buf_put_str(out, "\n");
+	put_pad(out, put_call(out, c), CALL_WIDTH);
+	buf_put_str(out, c->help);
+	buf_put_u8(out, '\n');
+	for (unsigned i = 0; i < ADMIN_OPTIONS; i++) {
+		if (!takes(c, i))
+			continue;
+		put_pad(out, 0, 2);
+		put_pad(out, put_option(out, &admin_options[i]) + 2, CALL_WIDTH);
+		buf_put_str(out, admin_options[i].help);
+		buf_put_u8(out, '\n');
+	}
+}
+
+static void put_json(struct buf *out, const char *before, const char *text)
+{
+	buf_put_str(out, before);
+	buf_put_u8(out, '"');
+	buf_put_str(out, text);
+	buf_put_u8(out, '"');
+}
+
+void admin_help_put_json(struct buf *out)
+{
+	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
+		const struct admin_command *c = &admin_commands[i];
+		const char *before = "[";
+
+		put_json(out, i == 0 ? "[{\"command\":" : ",{\"command\":", c->name);
+		put_json(out, ",\"arguments\":", c->arguments);
+		buf_put_str(out, ",\"options\":");
+		for (unsigned k = 0; k < ADMIN_OPTIONS; k++) {
+			if (takes(c, k)) {
+				put_json(out, before, admin_options[k].name);
+				before = ",";
+			}
+		}
+		buf_put_str(out, c->changes ? "],\"changes\":true" : "],\"changes\":false");
+		put_json(out, ",\"help\":", c->help);
+		buf_put_u8(out, '}');
+	}
+	buf_put_str(out, "]\n");
+}
+
+/* --- a request --- */
+
+enum { SHOWN_MAX = 64 }; /* bytes of a word of the request in an answer */
+
+static void put_shown(struct buf *out, struct view word)
+{
+	buf_put_u8(out, '"');
+	buf_put(out, view_take(&word, SHOWN_MAX));
+	buf_put_str(out, word.len > 0 ? "...\"" : "\"");
+}
+
+/* Plain words and options, apart; what is wrong with the options is told only when the command is known. */
+struct sorter {
+	struct admin_request *out;
+	const char *plain[ADMIN_WORDS_MAX];
+	size_t plain_count;
+	struct view wrong; /* the option at fault */
+	const char *why;   /* NULL: none is */
+};
+
+static void option_wrong(struct sorter *s, struct view word, const char *why)
+{
+	if (s->why)
+		return;
+	s->wrong = word;
+	s->why = why;
+}
+
+/* `word` begins with two dashes. True when it takes the next word. */
+static bool sort_option(struct sorter *s, const char *word, const char *next)
+{
+	struct view name = view_str(word);
+	const char *equals = strchr(word, '=');
+	unsigned i = 0;
+
+	if (equals)
+		name.len = (size_t)(equals - word);
+	while (i < ADMIN_OPTIONS && !view_eq(name, view_str(admin_options[i].name)))
+		i++;
+	if (i == ADMIN_OPTIONS) {
+		option_wrong(s, name, "is no option of it");
+		return false;
+	}
+	const char *value = equals ? equals + 1 : next;
+	if (s->out->options[i])
+		option_wrong(s, name, "is there twice");
+	else if (admin_options[i].value && !value)
+		option_wrong(s, name, "needs a value");
+	else if (!admin_options[i].value && equals)
+		option_wrong(s, name, "takes no value");
+	s->out->options[i] = admin_options[i].value && value ? value : "";
+	return admin_options[i].value && !equals && next;
+}
+
+static void sort_words(struct sorter *s, const struct admin_words *words)
+{
+	bool plain = false;
+
+	for (size_t i = 0; i < words->count; i++) {
+		const char *word = words->at[i];
+
+		if (plain || !view_starts(view_str(word), VIEW("--")))
+			s->plain[s->plain_count++] = word;
+		else if (word[2] == '\0')
+			plain = true;
+		else if (sort_option(s, word, i + 1 < words->count ? words->at[i + 1] : NULL))
+			i++;
+	}
+}
+
+/* The others of a group, where the first word is right. */
+static enum admin_code unknown_command(const struct sorter *s, struct buf *why)
+{
+	struct view first = s->plain_count > 0 ? view_str(s->plain[0]) : VIEW("");
+	const char *before = "; there are: ";
+
+	if (s->plain_count == 0) {
+		buf_put_str(why, "no command, only options; help shows the commands\n");
+		return ADMIN_UNKNOWN_COMMAND;
+	}
+	buf_put_str(why, "unknown command ");
+	put_shown(why, first);
+	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
+		if (in_group(&admin_commands[i], first)) {
+			buf_put_str(why, before);
+			buf_put_str(why, admin_commands[i].name);
+			before = ", ";
+		}
+	}
+	buf_put_str(why, *before == ';' ? "; help shows the commands\n" : "\n");
+	return ADMIN_UNKNOWN_COMMAND;
+}
+
+static enum admin_code wrong_usage(const struct admin_command *c, struct view word, const char *what, struct buf *why)
+{
+	buf_put_str(why, c->name);
+	buf_put_str(why, ": ");
+	put_shown(why, word);
+	buf_put_u8(why, ' ');
+	buf_put_str(why, what);
+	buf_put_u8(why, '\n');
+	put_usage(why, c);
+	return ADMIN_BAD_ARGUMENT;
+}
+
+static enum admin_code check_usage(struct sorter *s, const struct admin_command *c, struct buf *why)
+{
+	for (unsigned i = 0; i < ADMIN_OPTIONS; i++) {
+		if (s->out->options[i] && !takes(c, i))
+			option_wrong(s, view_str(admin_options[i].name), "is no option of it");
+	}
+	if (s->why)
+		return wrong_usage(c, s->wrong, s->why, why);
+	struct view missing = spec_missing(c, s->out->argument_count);
+	if (missing.len > 0)
+		return wrong_usage(c, missing, "is missing", why);
+	size_t max = spec_max(c);
+	if (s->out->argument_count > max)
+		return wrong_usage(c, view_str(s->out->arguments[max]), "is too much", why);
+	return ADMIN_OK;
+}
+
+enum admin_code admin_request_read(struct admin_request *out, const struct admin_words *words, struct buf *why)
+{
+	struct sorter s = {.out = out};
+
+	memset(out, 0, sizeof *out);
+	out->command = ADMIN_COMMANDS;
+	sort_words(&s, words);
+	out->command = admin_command_find(s.plain, s.plain_count);
+	if (out->command == ADMIN_COMMANDS)
+		return unknown_command(&s, why);
+	const struct admin_command *c = &admin_commands[out->command];
+	size_t own = strchr(c->name, ' ') ? 2 : 1;
+	out->argument_count = s.plain_count - own;
+	memcpy(out->arguments, s.plain + own, out->argument_count * sizeof *s.plain);
+	return check_usage(&s, c, why);
+}
