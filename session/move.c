@@ -30,7 +30,7 @@ static bool wanted(const struct sess_reason *why, const struct session *s)
 {
 	if (why->evict)
 		return why->evict->wants(&why->limits, &why->look, s->used_s);
-	return !why->one_app || s->app == why->app;
+	return (!why->one_app || s->app == why->app) && (why->used_until_s == 0 || s->used_s <= why->used_until_s);
 }
 
 /* Pinned sessions are in no list: they join the others for the end. */

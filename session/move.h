@@ -28,7 +28,8 @@ struct sess_reason {
 	struct evict_look look;
 	bool one_app;
 	uint16_t app;
-	bool pinned_too; /* the end: pinned ones leave as well */
+	uint32_t used_until_s; /* without an evicter: what was used later stays; 0: no such bound */
+	bool pinned_too;       /* the end: pinned ones leave as well */
 };
 
 /* Collects up to `max` sessions of the shard, least recently used first. What has expired is not collected. */

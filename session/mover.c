@@ -189,32 +189,56 @@ static void dig_graves(struct stack *s)
 	commit_forgotten(s);
 }
 
-int mover_remove(struct stack *s, const struct sess_id *id)
+int mover_end(struct stack *s, const struct sess_id *id)
 {
-	if (!s->store)
-		return ERR_BROKEN;
-	int err = mover_result(s, s->below->remove(s->store, id));
+	struct stack_forget *f = malloc(sizeof *f);
 
-	return err ? err : mover_result(s, s->below->commit(s->store));
+	if (!f)
+		return ERR_NO_MEMORY;
+	*f = (struct stack_forget){.stack = s, .id = *id};
+	list_init(&f->mail.link);
+	int err = sess_table_end(s->table, id);
+	if (s->below)
+		err = s->store ? mover_result(s, s->below->remove(s->store, id)) : ERR_BROKEN;
+	if (s->below && !err)
+		err = mover_result(s, s->below->commit(s->store));
+	if (s->below && err)
+		list_append(&s->graves, &f->mail.link);
+	else
+		free(f);
+	return err;
 }
 
 /* --- up --- */
 
 static bool move_down_some(struct stack *s);
 
-static int arrive(struct stack *s, const struct sess_record *r)
+int mover_app(struct stack *s, const struct sess_record *r, uint16_t *out)
 {
 	char name[RECORD_APP_MAX + 1];
-	uint16_t app;
-	int err;
 
 	INVARIANT(r->app.len <= RECORD_APP_MAX);
 	memcpy(name, r->app.at, r->app.len);
 	name[r->app.len] = '\0';
-	err = stack_app(s, name, &app);
-	if (!err)
-		err = sess_table_arrive(s->table, app, r);
+	return stack_app(s, name, out);
+}
+
+int mover_read(struct stack *s, const struct sess_id *id, struct sess_record *out)
+{
+	if (!s->store)
+		return s->below ? ERR_BROKEN : ERR_GONE;
+	int err = mover_result(s, s->below->get(s->store, id, &s->space, out));
+	if (!err && record_expires_s(out) <= sess_table_now_s(s->table, clock_now()))
+		err = ERR_GONE;
 	return err;
+}
+
+static int arrive(struct stack *s, const struct sess_record *r)
+{
+	uint16_t app;
+	int err = mover_app(s, r, &app);
+
+	return err ? err : sess_table_arrive(s->table, app, r);
 }
 
 /* From below to a placeholder. The record is read again after each batch: they share the store. */
@@ -223,18 +247,12 @@ static int read_up(struct stack *s, const struct sess_id *id)
 	struct sess_record r;
 	int err = ERR_FULL;
 
-	if (!s->store)
-		return ERR_BROKEN;
 	for (int i = 0; i < ROOM_TRIES && err == ERR_FULL; i++) {
 		if (i > 0) {
 			s->tight = true;
 			(void)move_down_some(s);
-			if (!s->store)
-				return ERR_BROKEN;
 		}
-		err = mover_result(s, s->below->get(s->store, id, &s->space, &r));
-		if (!err && record_expires_s(&r) <= sess_table_now_s(s->table, clock_now()))
-			err = ERR_GONE;
+		err = mover_read(s, id, &r);
 		if (!err)
 			err = arrive(s, &r);
 	}
@@ -404,18 +422,16 @@ int mover_demote(struct stack *s, const struct sess_id *id)
 	return err;
 }
 
-int mover_demote_all(struct stack *s, struct sess_reason *why, uint64_t *left)
+int mover_demote_some(struct stack *s, const struct sess_reason *why, uint64_t *left)
 {
 	int err = 0;
-	uint32_t n;
 
 	*left = 0;
-	while (!err && !atomic_load(&s->hurry) && (n = collect(s, why)) > 0) {
-		uint64_t some = let_leave(s, why, n, &err);
-		*left += some;
-		if (some == 0)
-			break;
-	}
+	if (!s->store)
+		return ERR_BROKEN;
+	uint32_t n = collect(s, why);
+	if (n > 0)
+		*left = let_leave(s, why, n, &err);
 	return err;
 }
 
@@ -503,6 +519,7 @@ static uint64_t turn(struct stack *s)
 	look_tight(s);
 	bool more = move_down_some(s);
 	more = expire_below(s) || more;
+	more = operate_some(s) || more;
 	tend(s);
 	bool wait_for_room = serve_room(s);
 	publish_as_it_is(s);
@@ -535,15 +552,15 @@ static void demote_for_good(struct stack *s)
 {
 	struct sess_reason why = {.evict = NULL, .pinned_too = true};
 	struct sess_table_stats t;
-	uint64_t left = 0;
-	int err = s->store ? 0 : ERR_BROKEN;
+	uint64_t some = 1, left = 0;
+	int err = 0;
 
 	sess_table_stats(s->table, &t);
 	if (t.sessions == 0)
 		return;
 	log_event(LOG_INFO, "demoting", LOG_I("sessions", t.sessions));
-	if (!err)
-		err = mover_demote_all(s, &why, &left);
+	for (; !err && some > 0 && !atomic_load(&s->hurry); left += some)
+		err = mover_demote_some(s, &why, &some);
 	sess_table_stats(s->table, &t);
 	if (t.sessions == 0)
 		log_event(LOG_INFO, "demoted", LOG_I("sessions", left));
@@ -571,6 +588,7 @@ void *mover_run(void *arg)
 			rest(s, wait_ms);
 		wait_ms = turn(s);
 	}
+	operate_give_up(s);
 	if (s->stop_demote && s->below)
 		demote_for_good(s);
 	if (s->store)

@@ -33,9 +33,24 @@ struct stack_info {
 	int err; /* ERR_MALFORMED, ERR_VERSION: it is below and cannot be read; only the name is known */
 };
 
-/* Owned by whoever submits it; must live until `done`. */
+/* How far a job has come. The stack's own. */
+struct stack_place {
+	struct stack *stack;
+	uint32_t now_s; /* when it began */
+	/* Where it looks: memory, from this bucket on; then below, behind `id` if that has begun. */
+	uint32_t shard, bucket;
+	bool below, begun, stopped, retried;
+	uint32_t looked; /* in this turn */
+	uint64_t looked_bytes;
+	size_t places;     /* that `at` has */
+	bool found;        /* `id` is the one that `key` names */
+	struct sess_id id; /* of the session, or of the last one that was looked at below */
+};
+
+/* Owned by whoever submits it; must live until `done`. Zeroed, then filled in. */
 struct stack_job {
-	struct mail mail; /* the stack's, until done */
+	struct mail mail; /* the stack's, until done, as is `place` */
+	struct stack_place place;
 	enum stack_op op;
 	/* Which session: its public name (found by a search of all), or the value of its cookie (found at once). */
 	char key[SESS_ID_TEXT + 1];
@@ -44,17 +59,24 @@ struct stack_job {
 	uint16_t app;
 	enum stack_where where;
 	uint32_t older_s, younger_s; /* unused for at least / at most; 0: no bound */
-	uint32_t max;                /* 1 .. STACK_PAGE_MAX */
+	/* 1 .. STACK_PAGE_MAX. A page may have fewer, also none, and more behind it: one looks at a bounded number. It
+	 * has more only where that many share a bucket of memory. */
+	uint32_t max;
 	char cursor[STACK_CURSOR_MAX];
-	/* The result. */
-	int err;               /* ERR_GONE: no such session; ERR_CONFIG: key or cursor is not one */
-	struct stack_info *at; /* owned by the job: stack_job_fini(); LIST: a page; others: one */
-	size_t count;
-	struct sess_state *state;          /* SHOW; counted */
-	bool more;                         /* LIST: `cursor` is where the next page begins */
-	void (*done)(struct stack_job *j); /* on the stack's thread: it must only post a mail */
+	/* The result. ERR_GONE: no such session, or the stack ends. ERR_CONFIG: key, cursor or max is not one.
+	 * ERR_BROKEN: the store below cannot be used; of END: what is in memory has ended, and what is below follows
+	 * when it can. */
+	int err;
+	struct stack_info
+	    *at;      /* owned by the job: stack_job_fini(); LIST: a page; END: what it was; others: what it is */
+	size_t count; /* DEMOTE_APP: how many have left memory, also when `err` ended it */
+	struct sess_state *state; /* SHOW; counted */
+	bool more;                /* LIST: `cursor` is where the next page begins */
+	/* On the stack's thread, or, when that ends already, in stack_submit(): it must only post a mail. */
+	void (*done)(struct stack_job *j);
 };
 
+/* Any thread. A job is always answered, also after stack_stop(). */
 void stack_submit(struct stack *s, struct stack_job *j);
 void stack_job_fini(struct stack_job *j);
 

@@ -62,6 +62,7 @@ struct stack *stack_new(const struct stack_options *o, const struct sess_keys *k
 	list_init(&s->room);
 	list_init(&s->forgotten);
 	list_init(&s->graves);
+	list_init(&s->jobs);
 	buf_init(&s->space, 0);
 	s->stats.below = o->below ? STACK_BELOW_OPENING : STACK_BELOW_NONE;
 	atomic_init(&s->usable, o->below != NULL);
@@ -100,7 +101,12 @@ void stack_stop(struct stack *s, bool demote, void (*done)(void *), void *arg)
 	s->stop_demote = demote;
 	s->stopped = done;
 	s->stopped_arg = arg;
+	pthread_mutex_lock(&s->lock);
+	s->ending = true;
+	pthread_mutex_unlock(&s->lock);
 	if (!s->running) {
+		mailbox_deliver(&s->inbox);
+		operate_give_up(s);
 		done(arg);
 		return;
 	}

@@ -46,6 +46,7 @@ struct stack {
 	pthread_mutex_t lock;
 	struct stack_settings settings;
 	bool settings_changed;
+	bool ending; /* no job is taken any more */
 	char **apps; /* owned; names by number */
 	uint32_t app_count;
 	struct list room;         /* of struct stack_wait: requests that wait for room in memory */
@@ -75,6 +76,7 @@ struct stack {
 	char trouble[160];     /* as last logged */
 	struct list forgotten; /* of struct stack_forget: removed in the batch that is under way */
 	struct list graves;    /* the same: still to be removed, when the store can be used again */
+	struct list jobs;      /* of struct stack_job: under way, borrowed */
 	bool stopping, tight;
 	uint32_t next_shard;
 	struct buf space; /* of a record that is read */
@@ -99,13 +101,26 @@ int mover_promote(struct stack *s, const struct sess_id *id);
 /* Moves one session down that is in memory. 0, or as sess_table_collect_one(); ERR_FULL, ERR_BROKEN. */
 int mover_demote(struct stack *s, const struct sess_id *id);
 
-/* All that nobody uses; how many have left in *left. 0, ERR_FULL, ERR_BROKEN. */
-int mover_demote_all(struct stack *s, struct sess_reason *why, uint64_t *left);
+/* One batch of what nobody uses; how many have left in *left, 0: there are no more. 0, ERR_FULL, ERR_BROKEN. */
+int mover_demote_some(struct stack *s, const struct sess_reason *why, uint64_t *left);
 
-/* Removes one session below, and commits. */
-int mover_remove(struct stack *s, const struct sess_id *id);
+/* Ends one session in memory and below, and commits. ERR_NO_MEMORY: nothing has changed; ERR_BROKEN and others: what is
+ * below is removed when the store can be used again. */
+int mover_end(struct stack *s, const struct sess_id *id);
+
+/* Reads one session below into s->space. As `get` of the store, and ERR_GONE for what has expired. */
+int mover_read(struct stack *s, const struct sess_id *id, struct sess_record *out);
+
+/* The number of the record's app. As stack_app(). */
+int mover_app(struct stack *s, const struct sess_record *r, uint16_t *out);
 
 /* What the store has said: ERR_BROKEN closes it, to be opened again later. Returns err. */
 int mover_result(struct stack *s, int err);
+
+/* --- the thread, operate.c --- */
+
+/* A piece of one job. True: there is more to do. */
+bool operate_some(struct stack *s);
+void operate_give_up(struct stack *s);
 
 #endif
