@@ -9,7 +9,7 @@ DIRS     := base proto conf session net backend gateway
 
 WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
-PKGS  := libuv libconfuse
+PKGS  := libuv libconfuse jansson
 LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldb -lpthread
 # Across files: a request walks through many small functions of many modules.
 LTO := $(if $(findstring clang,$(CC)),,-flto=auto)
