@@ -11,6 +11,14 @@ struct instant clock_now(void)
 	return (struct instant){.ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000};
 }
 
+uint64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 struct wall_time clock_wall(void)
 {
 	return (struct wall_time){.s = (int64_t)time(NULL)};

@@ -19,6 +19,9 @@ struct wall_time {
 struct instant clock_now(void);
 struct wall_time clock_wall(void);
 
+/* Microseconds on the monotonic clock: to measure with, where the milliseconds of an instant are too coarse. */
+uint64_t clock_us(void);
+
 static inline struct instant instant_add_ms(struct instant t, uint64_t ms)
 {
 	return (struct instant){.ms = t.ms + ms};

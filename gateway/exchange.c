@@ -242,6 +242,7 @@ static bool answer_head(struct request *r, struct view head, struct view body)
 		reason = error_text(buf_error(out));
 	}
 	if (status == MANAGED_LATER) {
+		r->status = (uint8_t)metrics_status_class(buf_view(out));
 		wait_for_stack(r, r->waits == REQUEST_WAITS_ROOM ? head : buf_view(out), body);
 		return false;
 	}
@@ -252,6 +253,7 @@ static bool answer_head(struct request *r, struct view head, struct view body)
 	if (status)
 		return false;
 	r->head_sent = true;
+	r->status = (uint8_t)metrics_status_class(buf_view(out));
 	bool join = body.len <= JOIN_MAX;
 	if (join)
 		buf_put(out, body);

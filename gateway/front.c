@@ -108,6 +108,8 @@ void front_put(struct front *f, const struct request *r, struct view data)
 {
 	struct buf *out = net_stream_out(&f->stream);
 
+	if (!r->own)
+		metrics_add(&f->worker->metrics.out_bytes, data.len);
 	if (is_fcgi(f))
 		fcgi_put_stream(out, FCGI_STDOUT, r->id, data);
 	else

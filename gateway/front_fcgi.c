@@ -2,6 +2,17 @@
 #include "base/log.h"
 #include "gateway/front.h"
 
+/* It never becomes a request. */
+static void refuse(struct front *f, uint16_t id, uint8_t protocol_status)
+{
+	struct metrics *m = &f->worker->metrics;
+
+	metrics_add(&m->begun, 1);
+	metrics_add(&m->ended[METRICS_FAILED], 1);
+	metrics_add(&m->status[METRICS_STATUS_NONE], 1);
+	front_refuse(f, id, protocol_status);
+}
+
 static void on_begin(struct front *f, const struct fcgi_event *ev)
 {
 	bool known = ev->role == FCGI_RESPONDER || ev->role == FCGI_AUTHORIZER || ev->role == FCGI_FILTER;
@@ -19,11 +30,11 @@ static void on_begin(struct front *f, const struct fcgi_event *ev)
 	bool late = f->worker->draining && f->request_count > 0;
 
 	if (!known) {
-		front_refuse(f, ev->id, FCGI_UNKNOWN_ROLE);
+		refuse(f, ev->id, FCGI_UNKNOWN_ROLE);
 	} else if (late || f->request_count >= front_conf(f)->max_requests) {
-		front_refuse(f, ev->id, FCGI_OVERLOADED);
+		refuse(f, ev->id, FCGI_OVERLOADED);
 	} else if (!(r = request_new(f, ev->id, ev->role, keep))) {
-		front_refuse(f, ev->id, FCGI_OVERLOADED);
+		refuse(f, ev->id, FCGI_OVERLOADED);
 	} else {
 		list_append(&f->requests, &r->link);
 		f->request_count++;

@@ -52,6 +52,7 @@ struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool ke
 	r->keep = keep;
 	r->held_all = true;
 	r->since = net_now(&f->worker->loop);
+	r->began_us = clock_us();
 	r->body[0].ended = role == FCGI_AUTHORIZER;
 	r->body[1].ended = role != FCGI_FILTER;
 	r->grant.deliver = on_grant;
@@ -161,8 +162,26 @@ static void leave(struct request *r)
 	request_set_state(r, REQUEST_GONE);
 }
 
+/* To be called once, before it leaves its state. */
+static void count_end(struct request *r, enum metrics_end how)
+{
+	struct metrics *m = &r->worker->metrics;
+
+	if (r->own)
+		return;
+	if (r->state == REQUEST_HEAD)
+		metrics_add(&m->begun, 1);
+	metrics_add(&m->ended[how], 1);
+	metrics_add(&m->in_bytes, r->body_bytes);
+	if (how == METRICS_OK)
+		metrics_latency(m, clock_us() - r->began_us);
+	if (how != METRICS_ABORTED)
+		metrics_add(&m->status[r->status], 1);
+}
+
 void request_abort(struct request *r)
 {
+	count_end(r, METRICS_ABORTED);
 	release(r);
 	leave(r);
 	r->front = NULL;
@@ -191,6 +210,8 @@ void request_fail(struct request *r, unsigned status, const char *reason)
 	struct buf *scratch = &r->worker->scratch;
 
 	log_failure(r, status, reason);
+	r->status = r->head_sent ? METRICS_STATUS_NONE : (uint8_t)(status / 100);
+	count_end(r, METRICS_FAILED);
 	release(r);
 	leave(r);
 	if (r->head_sent) {
@@ -219,11 +240,14 @@ static void end(struct request *r, uint32_t app_status, uint8_t protocol_status)
 
 void request_refuse(struct request *r, uint8_t protocol_status)
 {
+	r->status = METRICS_STATUS_NONE;
+	count_end(r, METRICS_FAILED);
 	end(r, 0, protocol_status);
 }
 
 void request_finish(struct request *r, uint32_t app_status)
 {
+	count_end(r, METRICS_OK);
 	end(r, app_status, FCGI_REQUEST_COMPLETE);
 }
 
@@ -236,8 +260,20 @@ struct params request_params(const struct request *r)
 	return (struct params){.wire = wire, .raw = buf_view(&r->head)};
 }
 
+static void count_session(const struct request *r)
+{
+	struct metrics *m = &r->worker->metrics;
+
+	if (!r->hold.session)
+		metrics_add(&m->session_none, 1);
+	else
+		metrics_add(r->snapshot.fresh ? &m->session_new : &m->session_live, 1);
+}
+
 static void session_opened(struct request *r, enum managed_open open)
 {
+	if (r->managed && open != MANAGED_UNAVAILABLE)
+		count_session(r);
 	if (open == MANAGED_UNAVAILABLE)
 		request_fail(r, 503, "session cannot be looked up");
 	else
@@ -295,6 +331,7 @@ void request_head_end(struct request *r)
 	}
 	f->heads--;
 	request_set_state(r, REQUEST_LENGTH);
+	metrics_add(&r->worker->metrics.begun, 1);
 	r->body_at = net_now(&r->worker->loop);
 	uint64_t max_body = front_conf(f)->max_body;
 	if (r->facts.bad_length)

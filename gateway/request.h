@@ -57,6 +57,8 @@ struct request {
 	bool awaits_store;  /* word from the stack may be on its way */
 	bool answer_done;   /* the backend has said all, while the head still waits for its commit */
 	uint8_t waits;      /* enum request_waits: why the answer's head does */
+	uint8_t status;     /* of the answer, by its first digit (gateway/metrics.h) */
+	bool own;           /* weir is the application: it is not counted with the others */
 	bool awaits_ticket; /* a connection's grant is on its way */
 	struct buf head;    /* the variables, as they arrived */
 	struct facts facts; /* views into `head` */
@@ -78,6 +80,7 @@ struct request {
 	struct conn *conn; /* lent */
 	struct net_timer timer;
 	struct instant since;   /* when it began */
+	uint64_t began_us;      /* the same, for its latency */
 	struct instant body_at; /* when the head was complete, or the last piece of the body came */
 	uint64_t looked_bytes;  /* of the body taken by the backend, when the timer last looked */
 	struct instant active;  /* last sign of life of the backend */
