@@ -32,7 +32,7 @@ struct storm {
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
-static _Atomic int level_now = LOG_INFO;
+static _Atomic int current_level = LOG_INFO;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int target = STDERR_FILENO;       /* guarded by lock */
@@ -42,9 +42,24 @@ static uint64_t lines_lost;              /* guarded by lock: since the last one 
 static struct storm storm_rest;          /* guarded by lock */
 static struct instant storms_looked_at;  /* guarded by lock */
 
+enum log_level log_level_now(void)
+{
+	return (enum log_level)atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
+}
+
 bool log_wants(enum log_level level)
 {
-	return (int)level <= atomic_load_explicit(&level_now, memory_order_relaxed);
+	return level <= log_level_now();
+}
+
+const char *log_level_text(enum log_level level)
+{
+	return level_names[level];
 }
 
 bool log_level_parse(const char *text, enum log_level *out)
@@ -364,7 +379,7 @@ int log_open(enum log_level level, const char *path)
 	int err = target_open(file);
 	if (!err) {
 		memmove(target_path, file, strlen(file) + 1);
-		atomic_store_explicit(&level_now, (int)level, memory_order_relaxed);
+		log_set_level(level);
 	}
 	pthread_mutex_unlock(&lock);
 	return err;

@@ -52,5 +52,10 @@ void log_close(void);
 
 /* "error", "warn", "info", "debug"; false for any other text. */
 bool log_level_parse(const char *text, enum log_level *out);
+const char *log_level_text(enum log_level level);
+
+/* The level from now on, any thread; log_level_now() is it. */
+void log_set_level(enum log_level level);
+enum log_level log_level_now(void);
 
 #endif

@@ -151,6 +151,17 @@ static void level_filters(void **state)
 	assert_true(log_wants(LOG_ERROR));
 }
 
+static void level_changes_while_it_runs(void **state)
+{
+	(void)state;
+	log_set_level(LOG_DEBUG);
+	assert_int_equal(log_level_now(), LOG_DEBUG);
+	log_event(LOG_DEBUG, "test_level", LOG_I("x", 1));
+	log_set_level(LOG_ERROR);
+	log_event(LOG_WARN, "test_level", LOG_I("x", 2));
+	assert_string_equal(body(), "level=debug event=test_level x=1\n");
+}
+
 static void levels_have_names(void **state)
 {
 	(void)state;
@@ -163,6 +174,8 @@ static void levels_have_names(void **state)
 	assert_true(log_level_parse("warn", &level) && level == LOG_WARN);
 	assert_true(log_level_parse("info", &level) && level == LOG_INFO);
 	assert_true(log_level_parse("debug", &level) && level == LOG_DEBUG);
+	for (int i = LOG_ERROR; i <= LOG_DEBUG; i++)
+		assert_true(log_level_parse(log_level_text((enum log_level)i), &level) && (int)level == i);
 }
 
 /* Storms are counted in windows of a second: a storm of many windows would hide what is asked here, so the test begins
@@ -272,6 +285,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(values_are_cut, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(lines_are_cut, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(level_filters, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(level_changes_while_it_runs, set_up, tear_down),
 	    cmocka_unit_test(levels_have_names),
 	    cmocka_unit_test_setup_teardown(storm_is_bounded_and_counted, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(close_tells_what_was_left_out, set_up, tear_down),
