@@ -218,6 +218,51 @@ void sess_table_fail(struct sess_table *t, const struct sess_id *id, enum sess_o
 	shard_after_run(t, &after);
 }
 
+/* Under the lock. `old`: what is there under this id, which `fresh` replaces; NULL: nothing. */
+static int put(struct sess_table *t, struct shard *sh, struct session *old, struct session *fresh,
+	       struct shard_after *after)
+{
+	uint64_t old_bytes = old ? sizeof *old + sess_state_cost(old->state) : 0;
+
+	if (old && (old->phase != SESS_LIVE || sess_core_in_use(old) || old->leaving))
+		return ERR_BUSY;
+	if (!table_bytes_change(t, sizeof *fresh + sess_state_cost(fresh->state), old_bytes))
+		return ERR_FULL;
+	if (old) {
+		shard_end(sh, old, after);
+		after->freed_bytes = 0; /* they are off the sum already */
+	}
+	shard_insert(sh, fresh);
+	shard_rest(sh, fresh);
+	return 0;
+}
+
+int sess_table_put(struct sess_table *t, uint16_t app, const struct sess_record *r)
+{
+	uint32_t hash = table_hash(t, &r->id);
+	struct shard *sh = shard_of(t, hash);
+	struct sess_state *state = r->state.len > 0 ? sess_state_new(r->state) : NULL;
+	struct session *s = malloc(sizeof *s);
+	struct shard_after after;
+	int err = ERR_NO_MEMORY;
+
+	shard_after_init(&after);
+	if (s && (state || r->state.len == 0)) {
+		sess_core_init(s, &r->id, app, r->used_s, r->ttl_s);
+		s->hash = hash;
+		take_record(s, app, r, state);
+		pthread_mutex_lock(&sh->lock);
+		err = put(t, sh, shard_find(sh, &r->id, hash), s, &after);
+		pthread_mutex_unlock(&sh->lock);
+	}
+	if (err) {
+		sess_state_unref(state);
+		free(s);
+	}
+	shard_after_run(t, &after);
+	return err;
+}
+
 /* --- one session --- */
 
 void sess_table_not_below(struct sess_table *t, const struct sess_id *id)

@@ -49,6 +49,10 @@ MUST_USE int sess_table_arrive(struct sess_table *t, uint16_t app, const struct 
 /* It does not. `farewell` is what those are told who wait for it. */
 void sess_table_fail(struct sess_table *t, const struct sess_id *id, enum sess_open farewell);
 
+/* Puts a session in as the record has it, over what is there. ERR_BUSY: somebody uses that; ERR_FULL, ERR_NO_MEMORY. On
+ * an error nothing has changed. */
+MUST_USE int sess_table_put(struct sess_table *t, uint16_t app, const struct sess_record *r);
+
 /* The store below has it no more. */
 void sess_table_not_below(struct sess_table *t, const struct sess_id *id);
 
