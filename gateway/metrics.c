@@ -38,18 +38,24 @@ static unsigned class_of(struct view value)
 /* Runs for every answer, so it looks at the first letter of each line, and at more only of those that begin well. */
 unsigned metrics_status_class(struct view head)
 {
+	const uint8_t *at = head.at;
+	const uint8_t *end = head.len > 0 ? at + head.len : at;
 	unsigned class = 2;
 
-	while (head.len > 0) {
-		const uint8_t *lf = memchr(head.at, '\n', head.len);
-		struct view line = view_take(&head, lf ? (size_t)(lf - head.at) + 1 : head.len);
-		uint8_t first = line.at[0] | 0x20;
+	while (at < end) {
+		size_t left = (size_t)(end - at);
+		uint8_t first = *at | 0x20;
+		const uint8_t *lf = memchr(at, '\n', left);
+		struct view line = view_of(at, lf ? (size_t)(lf - at) : left);
 		if (first == 's' && begins(line, "Status:")) {
 			(void)view_take(&line, strlen("Status:"));
 			return class_of(view_trim(line));
 		}
 		if (first == 'l' && begins(line, "Location:"))
 			class = 3;
+		if (!lf)
+			break;
+		at = lf + 1;
 	}
 	return class;
 }
