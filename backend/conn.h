@@ -1,8 +1,11 @@
 /* One connection to a backend, and the client side of its protocol. Lives on one worker's loop; owned by that worker's
  * pool, lent to one request at a time (FastCGI multiplexing is refused by PHP-FPM and libfcgi, so it is not used).
  *
- *   CONNECTING --> BUSY <--> IDLE      the pool decides; only FastCGI comes back from BUSY to IDLE
- *        \----------\--------/--> CLOSING --> freed in the close callback */
+ *   CONNECTING --> HELD <--> BUSY      HELD: on its way to the next request, or to where it is kept
+ *        |          | ^                 BUSY: lent; only FastCGI comes back reusable
+ *        |          v |                 IDLE: kept
+ *        |          IDLE
+ *        \-----------\--> CLOSING from all of them; freed in the close callback */
 #ifndef WEIR_BACKEND_CONN_H
 #define WEIR_BACKEND_CONN_H
 
@@ -21,7 +24,7 @@ struct conn_events {
 	void (*drained)(void *owner);                    /* go on */
 };
 
-enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_BUSY, CONN_CLOSING };
+enum conn_state { CONN_NEW, CONN_CONNECTING, CONN_HELD, CONN_BUSY, CONN_IDLE, CONN_CLOSING };
 
 struct conn {
 	struct net_stream stream;
@@ -40,7 +43,7 @@ struct conn {
 	const struct conn_events *events; /* static; while BUSY */
 	void *owner;                      /* borrowed; while BUSY */
 	struct pool_ticket *ticket;       /* borrowed; while CONNECTING: who waits for it; NULL: nobody any more */
-	struct instant idle_since;        /* while IDLE in the pool's list */
+	struct instant idle_since;        /* while IDLE */
 	struct net_timer timer;           /* CONNECTING: connect-timeout; IDLE: idle-timeout */
 };
 

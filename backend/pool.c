@@ -16,21 +16,41 @@ static struct list *idle_of(const struct conn *c)
 	return &c->pool->idle[c->app][c->backend];
 }
 
-/* The one place where a connection's state and list change. */
+/* The lists of the pool; one that is HELD or CLOSING is in none. */
+static struct list *list_of(const struct conn *c, enum conn_state state)
+{
+	if (state == CONN_CONNECTING)
+		return &c->pool->connecting;
+	if (state == CONN_IDLE)
+		return idle_of(c);
+	return state == CONN_BUSY ? &c->pool->busy : NULL;
+}
+
 void conn_set_state(struct conn *c, enum conn_state state)
 {
-	struct shared_backend *b = backend_of(c);
+#define TO(state) (1u << CONN_##state)
+	static const unsigned allowed[] = {
+	    [CONN_NEW] = TO(CONNECTING),
+	    [CONN_CONNECTING] = TO(HELD) | TO(CLOSING),
+	    [CONN_HELD] = TO(BUSY) | TO(IDLE) | TO(CLOSING),
+	    [CONN_BUSY] = TO(HELD) | TO(CLOSING),
+	    [CONN_IDLE] = TO(HELD) | TO(CLOSING),
+	    [CONN_CLOSING] = 0,
+	};
+#undef TO
+	struct pool_target *t = backend_of(c)->target;
+	struct list *list = list_of(c, state);
 
-	INVARIANT(c->state != CONN_CLOSING);
-	if (c->state == CONN_IDLE && list_linked(&c->link))
-		atomic_fetch_sub(&b->idle, 1);
+	INVARIANT(allowed[c->state] & (1u << state));
+	if (c->state == CONN_IDLE)
+		atomic_fetch_sub(&t->idle, 1);
+	else if (state == CONN_IDLE)
+		atomic_fetch_add(&t->idle, 1);
 	list_remove(&c->link);
 	net_timer_stop(c->pool->loop, &c->timer);
 	c->state = (uint8_t)state;
-	if (state == CONN_BUSY)
-		list_append(&c->pool->busy, &c->link);
-	else if (state == CONN_CONNECTING)
-		list_append(&c->pool->connecting, &c->link);
+	if (list)
+		list_append(list, &c->link);
 }
 
 /* Without its slot: that was freed, or belongs to somebody else now. */
@@ -44,44 +64,50 @@ void conn_close(struct conn *c)
 void conn_drop(struct conn *c)
 {
 	conn_close(c);
-	slot_free(c->pool->shared, app_of(c->pool, c->app), backend_of(c));
+	slot_free(backend_of(c)->target);
+}
+
+/* Nobody is to come for it, or more are open than its generation allows: to keep it would hold a slot for nothing. */
+static bool unwanted(const struct conn *c)
+{
+	const struct shared_backend *b = backend_of(c);
+	const struct pool_target *t = b->target;
+
+	return c->pool->draining || atomic_load(&t->drained) || atomic_load(&t->line->stopped) ||
+	       atomic_load(&t->open) > b->o.connections;
 }
 
 /* Keeps it for the next request. The queue is looked at again afterwards: somebody may have come meanwhile. */
 static void conn_keep(struct conn *c)
 {
-	struct shared_backend *b = backend_of(c);
-	struct shared_app *app = app_of(c->pool, c->app);
+	const struct shared_backend *b = backend_of(c);
+	struct pool_line *line = b->target->line;
 
-	if (c->pool->draining) {
+	if (unwanted(c)) {
 		conn_drop(c);
 		return;
 	}
 	conn_set_state(c, CONN_IDLE);
 	c->kept = true;
 	c->idle_since = net_now(c->pool->loop);
-	list_append(idle_of(c), &c->link);
-	atomic_fetch_add(&b->idle, 1);
 	net_timer_start(c->pool->loop, &c->timer, b->o.idle_timeout_ms);
-	if (atomic_load(&app->waiting) > 0)
-		queue_dispatch(c->pool->shared, app);
+	if (atomic_load(&line->waiting) > 0)
+		queue_dispatch(line);
 }
 
-/* Gives a connection, or else its slot, to a request that waits; keeps it when nobody does. */
 void conn_pass_on(struct conn *c, bool reusable)
 {
 	struct pool *p = c->pool;
-	struct shared_app *app = app_of(p, c->app);
-	struct pool_ticket *t = queue_pop(app, p, c->backend);
+	struct pool_ticket *t = queue_pop(p, c->app, c->backend);
 
+	if (c->state != CONN_HELD)
+		conn_set_state(c, CONN_HELD);
 	if (!t && reusable) {
 		conn_keep(c);
 	} else if (!t) {
 		conn_drop(c);
 	} else {
-		atomic_fetch_add(&backend_of(c)->active, 1);
 		if (reusable && t->pool == p && !t->fresh && !t->careful) {
-			conn_set_state(c, CONN_IDLE);
 			t->conn = c;
 			c->ticket = t;
 		} else {
@@ -120,7 +146,7 @@ int conn_start(struct pool_ticket *t, uint16_t backend)
 	net_timer_start(p->loop, &c->timer, b->o.connect_timeout_ms);
 	t->conn = c;
 	t->backend = backend;
-	t->state = TICKET_CONNECTING;
+	ticket_set_state(t, TICKET_CONNECTING);
 	return 0;
 }
 
@@ -128,9 +154,8 @@ int conn_start(struct pool_ticket *t, uint16_t backend)
 
 void pool_lend(struct conn *c, const struct conn_events *events, void *owner)
 {
-	INVARIANT(c->state == CONN_IDLE);
-	INVARIANT(!list_linked(&c->link));
 	conn_set_state(c, CONN_BUSY);
+	atomic_fetch_add_explicit(&backend_of(c)->requests, 1, memory_order_relaxed);
 	c->events = events;
 	c->owner = owner;
 }
@@ -140,7 +165,7 @@ static void give_back(struct conn *c)
 	bool reusable = conn_reusable(c) && backend_of(c)->o.keep_alive;
 
 	INVARIANT(c->state == CONN_BUSY);
-	atomic_fetch_sub(&backend_of(c)->active, 1);
+	atomic_fetch_sub(&backend_of(c)->target->active, 1);
 	c->owner = NULL;
 	c->kept = true;
 	net_stream_read_start(&c->stream);
@@ -179,7 +204,7 @@ static void connect_failed(struct conn *c, int err)
 	conn_drop(c);
 	if (!t)
 		return;
-	atomic_fetch_sub(&b->active, 1);
+	atomic_fetch_sub(&b->target->active, 1);
 	ticket_connect_failed(t, err);
 }
 
@@ -199,8 +224,8 @@ static void on_connected(struct net_stream *s, int err)
 	}
 	c->ticket = NULL;
 	t->conn = NULL;
-	t->state = TICKET_IDLE;
-	conn_set_state(c, CONN_IDLE);
+	ticket_set_state(t, TICKET_IDLE);
+	conn_set_state(c, CONN_HELD);
 	t->ready(t, c, 0);
 }
 
@@ -222,7 +247,7 @@ static void on_ended(struct net_stream *s, int err)
 	s->ended = true;
 	if (c->state == CONN_BUSY) {
 		answer_eof(c, err);
-	} else if (c->state == CONN_IDLE && c->ticket) {
+	} else if (c->state == CONN_HELD && c->ticket) {
 		c->ticket->conn = NULL;
 		conn_close(c);
 	} else if (c->state == CONN_IDLE) {
@@ -273,24 +298,14 @@ static const struct net_stream_ops conn_ops = {
 
 /* --- the pool's own life --- */
 
-/* Somebody waits elsewhere: idle connections of that app go, one for each who waits. */
-static void deliver_trim(struct mail *mail)
+/* One for each who waits elsewhere. */
+static void trim_some(struct list *idle, const struct pool_line *line)
 {
-	struct pool *p = CONTAINER_OF(mail, struct pool, trim);
-
-	atomic_store(&p->trim_posted, false);
-	for (size_t a = 0; a < p->shared->app_count; a++) {
-		struct shared_app *app = &p->shared->apps[a];
-		for (size_t i = 0; i < app->backend_count; i++) {
-			struct list *idle = &p->idle[a][i];
-			while (atomic_load(&app->waiting) > 0 && !list_empty(idle)) {
-				struct conn *c = oldest_idle(idle);
-				conn_set_state(c, CONN_IDLE);
-				conn_pass_on(c, true);
-				if (!list_empty(idle) && newest_idle(idle) == c)
-					break; /* nobody could use it: it was kept again */
-			}
-		}
+	while (atomic_load(&line->waiting) > 0 && !list_empty(idle)) {
+		struct conn *c = oldest_idle(idle);
+		conn_pass_on(c, true);
+		if (!list_empty(idle) && newest_idle(idle) == c)
+			break; /* nobody could use it: it was kept again */
 	}
 }
 
@@ -303,18 +318,38 @@ static void close_all(struct list *conns)
 	}
 }
 
-static void close_idle(struct pool *p)
+/* Idle connections go: all that nobody is to come for, and of the others as many as somebody waits for. */
+static void trim(struct pool *p)
 {
 	for (size_t a = 0; a < p->shared->app_count; a++) {
-		for (size_t i = 0; i < p->shared->apps[a].backend_count; i++)
-			close_all(&p->idle[a][i]);
+		struct shared_app *app = &p->shared->apps[a];
+		for (size_t i = 0; i < app->backend_count; i++) {
+			struct list *idle = &p->idle[a][i];
+			while (!list_empty(idle) && unwanted(oldest_idle(idle)))
+				conn_drop(oldest_idle(idle));
+			trim_some(idle, app->line);
+		}
 	}
+}
+
+static void deliver_trim(struct mail *mail)
+{
+	struct pool *p = CONTAINER_OF(mail, struct pool, trim);
+
+	atomic_store(&p->trim_posted, false);
+	trim(p);
+}
+
+void pool_trim(struct pool *p)
+{
+	if (!atomic_exchange(&p->trim_posted, true))
+		net_loop_post(p->loop, &p->trim);
 }
 
 void pool_drain(struct pool *p)
 {
 	p->draining = true;
-	close_idle(p);
+	trim(p);
 }
 
 void pool_close(struct pool *p)

@@ -1,28 +1,41 @@
-/* Making and freeing what the workers' pools share. */
+/* One generation's apps and backends: making and freeing, and what is asked and told from outside. */
 #include "backend/pool_state.h"
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 
-static int app_init(struct shared_app *app, const struct pool_app_options *o)
+static int app_init(struct shared_app *app, struct pool_book *book, const struct pool_app_options *o)
 {
 	INVARIANT(o->backend_count >= 1 && o->backend_count <= POOL_BACKENDS_MAX);
 	app->name = o->name;
 	app->queue_max = o->queue;
-	app->backend_count = o->backend_count;
-	list_init(&app->queue);
-	pthread_mutex_init(&app->lock, NULL);
+	app->line = line_find(book, o->name);
 	app->backends = calloc(o->backend_count, sizeof *app->backends);
-	if (!app->backends)
+	if (!app->line || !app->backends)
 		return ERR_NO_MEMORY;
-	for (size_t i = 0; i < o->backend_count; i++)
-		app->backends[i].o = o->backends[i];
+	for (; app->backend_count < o->backend_count; app->backend_count++) {
+		struct shared_backend *b = &app->backends[app->backend_count];
+		b->o = o->backends[app->backend_count];
+		b->target = target_find(app->line, &b->o.address, b->o.scgi);
+		if (!b->target)
+			return ERR_NO_MEMORY;
+	}
 	return 0;
 }
 
-struct pool_shared *pool_shared_new(const struct pool_app_options *apps, size_t app_count, size_t workers)
+static void app_fini(struct shared_app *app)
+{
+	for (size_t i = 0; i < app->backend_count; i++)
+		pool_target_unref(&app->backends[i].target);
+	free(app->backends);
+	line_unref(&app->line);
+}
+
+struct pool_shared *pool_shared_new(struct pool_book *book, const struct pool_app_options *apps, size_t app_count,
+				    size_t workers)
 {
 	struct pool_shared *s = calloc(1, sizeof *s);
 
@@ -33,8 +46,9 @@ struct pool_shared *pool_shared_new(const struct pool_app_options *apps, size_t 
 	s->apps = calloc(app_count ? app_count : 1, sizeof *s->apps);
 	if (!s->workers || !s->apps)
 		goto fail;
-	for (; s->app_count < app_count; s->app_count++) {
-		if (app_init(&s->apps[s->app_count], &apps[s->app_count]) != 0)
+	while (s->app_count < app_count) {
+		size_t a = s->app_count++; /* also one that is made in part is freed */
+		if (app_init(&s->apps[a], book, &apps[a]) != 0)
 			goto fail;
 	}
 	return s;
@@ -49,9 +63,11 @@ void pool_shared_free(struct pool_shared **ss)
 
 	if (!s)
 		return;
-	for (size_t a = 0; s->apps && a < s->app_count; a++) {
-		pthread_mutex_destroy(&s->apps[a].lock);
-		free(s->apps[a].backends);
+	for (size_t a = 0; a < s->app_count; a++) {
+		struct pool_line *line = s->apps[a].line;
+		if (line && line->lead == s) /* no other thread has it any more */
+			line->lead = NULL;
+		app_fini(&s->apps[a]);
 	}
 	free(s->apps);
 	free(s->workers);
@@ -59,24 +75,124 @@ void pool_shared_free(struct pool_shared **ss)
 	*ss = NULL;
 }
 
-void pool_backend_suspend(struct pool_shared *s, size_t app, size_t backend, bool suspended)
+static void lead(struct pool_line *line, struct pool_shared *to)
 {
-	atomic_store(&s->apps[app].backends[backend].suspended, suspended);
+	pthread_mutex_lock(&line->lock);
+	line->lead = to;
+	pthread_mutex_unlock(&line->lock);
+}
+
+void pool_shared_lead(struct pool_shared *s, struct pool_shared *before)
+{
+	/* Apps that are not in `s` have nobody then: connections to their backends are not kept any more. */
+	for (size_t a = 0; before && a < before->app_count; a++)
+		lead(before->apps[a].line, NULL);
+	for (size_t a = 0; a < s->app_count; a++)
+		lead(s->apps[a].line, s);
+}
+
+/* --- from outside --- */
+
+/* Idle connections that nobody may keep any more are closed by their workers. */
+static void trim_all(struct pool_shared *s)
+{
+	for (size_t w = 0; w < s->worker_count; w++)
+		pool_trim(s->workers[w]);
+}
+
+struct pool_target *pool_target_ref(const struct pool_shared *s, size_t app, size_t backend)
+{
+	struct pool_target *t = s->apps[app].backends[backend].target;
+
+	t->users++;
+	return t;
+}
+
+void pool_target_suspend(struct pool_target *t, bool suspended)
+{
+	atomic_store(&t->suspended, suspended);
 	if (!suspended)
-		queue_dispatch(s, &s->apps[app]);
+		queue_dispatch(t->line);
+}
+
+int pool_app_stop(struct pool_shared *s, size_t app, bool stopped)
+{
+	struct pool_line *line = s->apps[app].line;
+
+	if (atomic_load(&line->stopped) == stopped)
+		return ERR_BUSY;
+	pthread_mutex_lock(&line->lock);
+	atomic_store(&line->stopped, stopped);
+	pthread_mutex_unlock(&line->lock);
+	if (stopped) {
+		log_event(LOG_INFO, "app_stopped", LOG_S("app", s->apps[app].name));
+		queue_refuse(line);
+		trim_all(s);
+	} else {
+		log_event(LOG_INFO, "app_runs", LOG_S("app", s->apps[app].name));
+	}
+	return 0;
+}
+
+bool pool_app_stopped(const struct pool_shared *s, size_t app)
+{
+	return atomic_load_explicit(&s->apps[app].line->stopped, memory_order_relaxed);
+}
+
+bool pool_app_busy(const struct pool_shared *s, size_t app)
+{
+	const struct pool_line *line = s->apps[app].line;
+
+	if (atomic_load(&line->waiting) > 0)
+		return true;
+	LIST_EACH (node, &line->targets) {
+		if (atomic_load(&CONTAINER_OF(node, struct pool_target, link)->active) > 0)
+			return true;
+	}
+	return false;
+}
+
+int pool_backend_drain(struct pool_shared *s, size_t app, size_t backend, bool drained)
+{
+	struct shared_backend *b = &s->apps[app].backends[backend];
+
+	if (atomic_exchange(&b->target->drained, drained) == drained)
+		return ERR_BUSY;
+	if (drained) {
+		log_event(LOG_INFO, "backend_drained", LOG_S("app", s->apps[app].name), LOG_S("backend", b->o.name));
+		queue_refuse(b->target->line);
+		trim_all(s);
+	} else {
+		log_event(LOG_INFO, "backend_ready", LOG_S("app", s->apps[app].name), LOG_S("backend", b->o.name));
+		queue_dispatch(b->target->line);
+	}
+	return 0;
+}
+
+void pool_app_stats(const struct pool_shared *s, size_t app, struct pool_app_stats *out)
+{
+	const struct pool_line *line = s->apps[app].line;
+
+	*out = (struct pool_app_stats){
+	    .waiting = atomic_load_explicit(&line->waiting, memory_order_relaxed),
+	    .stopped = atomic_load_explicit(&line->stopped, memory_order_relaxed),
+	};
 }
 
 void pool_backend_stats(const struct pool_shared *s, size_t app, size_t backend, struct pool_backend_stats *out)
 {
-	struct shared_backend *b = &s->apps[app].backends[backend];
+	const struct shared_backend *b = &s->apps[app].backends[backend];
+	const struct pool_target *t = b->target;
 
-	pthread_mutex_lock(&s->apps[app].lock);
 	*out = (struct pool_backend_stats){
 	    .name = b->o.name,
-	    .open = atomic_load(&b->open),
-	    .active = atomic_load(&b->active),
-	    .idle = atomic_load(&b->idle),
-	    .down = policy_down(&b->health),
+	    .open = atomic_load(&t->open),
+	    .active = atomic_load(&t->active),
+	    .idle = atomic_load(&t->idle),
+	    .requests = atomic_load_explicit(&b->requests, memory_order_relaxed),
+	    .failures = atomic_load_explicit(&b->failures, memory_order_relaxed),
+	    .down = atomic_load(&t->down),
+	    .suspended = atomic_load(&t->suspended),
+	    .drained = atomic_load(&t->drained),
 	};
-	pthread_mutex_unlock(&s->apps[app].lock);
 }

@@ -24,7 +24,7 @@ static struct conn *take_settled(struct list *idle, struct instant now)
 		if (instant_since_ms(now, c->idle_since) < POOL_SETTLED_MS)
 			return NULL;
 		if (!net_stream_stale(&c->stream)) {
-			conn_set_state(c, CONN_IDLE);
+			conn_set_state(c, CONN_HELD);
 			return c;
 		}
 		conn_drop(c);
@@ -42,7 +42,7 @@ static struct conn *take_idle(struct pool_ticket *t, uint16_t backend)
 	if (t->careful)
 		return take_settled(idle, net_now(t->pool->loop));
 	struct conn *c = newest_idle(idle);
-	conn_set_state(c, CONN_IDLE);
+	conn_set_state(c, CONN_HELD);
 	return c;
 }
 
@@ -73,14 +73,16 @@ static int pick(struct pool_ticket *t, bool last_resort)
 
 	for (size_t i = 0; i < app->backend_count; i++) {
 		struct shared_backend *b = &app->backends[i];
-		unsigned open = atomic_load_explicit(&b->open, memory_order_relaxed);
+		const struct pool_target *target = b->target;
+		unsigned open = atomic_load_explicit(&target->open, memory_order_relaxed);
 		c[i].weight = b->o.weight;
-		c[i].active = atomic_load_explicit(&b->active, memory_order_relaxed);
-		c[i].usable = !tried(t, i) && !atomic_load_explicit(&b->suspended, memory_order_relaxed) &&
+		c[i].active = atomic_load_explicit(&target->active, memory_order_relaxed);
+		c[i].usable = !tried(t, i) && !atomic_load_explicit(&target->suspended, memory_order_relaxed) &&
+			      !atomic_load_explicit(&target->drained, memory_order_relaxed) &&
 			      (has_kept(t, i) || open < b->o.connections);
 		if (!c[i].usable || last_resort)
 			continue;
-		enum policy_admission admission = health_admit(app, b, now);
+		enum policy_admission admission = health_admit(b, now);
 		if (admission == POLICY_TRIAL)
 			return (int)i;
 		c[i].usable = admission == POLICY_ADMITTED;
@@ -101,24 +103,17 @@ static int try_now(struct pool_ticket *t, bool last_resort, struct conn **c)
 		*c = take_idle(t, (uint16_t)i);
 		if (!*c && !take_slot(t, (uint16_t)i))
 			continue;
-		atomic_fetch_add(&b->active, 1);
+		atomic_fetch_add(&b->target->active, 1);
 		int err = *c ? 0 : conn_start(t, (uint16_t)i);
 		if (err) {
 			/* No descriptor or no memory here: not the backend's fault, and the next one would fare no
 			 * better. */
-			atomic_fetch_sub(&b->active, 1);
-			slot_free(t->pool->shared, app, b);
+			atomic_fetch_sub(&b->target->active, 1);
+			slot_free(b->target);
 			return ERR_NO_MEMORY;
 		}
 		return 0;
 	}
-}
-
-static bool all_tried(const struct pool_ticket *t)
-{
-	size_t n = app_of(t->pool, t->app)->backend_count;
-
-	return (~t->tried & (n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1)) == 0;
 }
 
 static struct conn *take(struct pool_ticket *t, bool again, int *err)
@@ -126,25 +121,22 @@ static struct conn *take(struct pool_ticket *t, bool again, int *err)
 	struct shared_app *app = app_of(t->pool, t->app);
 	struct conn *c = NULL;
 
-	*err = ERR_BUSY;
-	if (again || atomic_load(&app->waiting) == 0) {
+	int vain = queue_vain(app, t);
+	*err = vain ? vain : ERR_BUSY;
+	if (!vain && (again || atomic_load(&app->line->waiting) == 0)) {
 		*err = try_now(t, false, &c);
 		/* Better one that is said to be down than none; but one that is well and busy is worth waiting for. */
-		if (*err == ERR_BUSY && !all_tried(t) && !health_hope(app, t))
+		if (*err == ERR_BUSY && !health_hope(app, t))
 			*err = try_now(t, true, &c);
 	}
 	if (*err != ERR_BUSY)
 		return c;
-	if (all_tried(t)) {
-		*err = ERR_REFUSED;
-		return NULL;
-	}
 	if (!again)
 		t->since = net_now(t->pool->loop);
 	*err = queue_push(app, t, again);
 	t->queued = *err == 0;
 	if (t->queued)
-		queue_dispatch(t->pool->shared, app);
+		queue_dispatch(app->line);
 	return NULL;
 }
 
@@ -161,7 +153,7 @@ static void take_again(struct pool_ticket *t)
 {
 	int err;
 
-	t->state = TICKET_IDLE;
+	ticket_set_state(t, TICKET_IDLE);
 	struct conn *c = take(t, true, &err);
 	if (c || err)
 		t->ready(t, c, err);
@@ -174,7 +166,7 @@ static void on_retry(struct net_timer *timer)
 
 static void retry_later(struct pool_ticket *t)
 {
-	t->state = TICKET_RETRY;
+	ticket_set_state(t, TICKET_RETRY);
 	net_timer_start(t->pool->loop, &t->retry, t->retry_ms);
 	t->retry_ms = t->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : t->retry_ms * 2;
 }
@@ -190,33 +182,37 @@ void ticket_connect_failed(struct pool_ticket *t, int err)
 	}
 }
 
-/* A grant arrives: a connection, or the slot for one. */
+/* Nobody is there for what was granted. */
+static void grant_back(struct pool_ticket *t, struct conn *c)
+{
+	struct pool_target *target = app_of(t->pool, t->app)->backends[t->backend].target;
+
+	atomic_fetch_sub(&target->active, 1);
+	if (c)
+		conn_pass_on(c, true);
+	else
+		slot_free(target);
+}
+
+/* A grant arrives: a connection, the slot for one, or a refusal. */
 static void deliver_grant(struct mail *mail)
 {
 	struct pool_ticket *t = CONTAINER_OF(mail, struct pool_ticket, mail);
-	struct shared_app *app = app_of(t->pool, t->app);
-	struct shared_backend *b = &app->backends[t->backend];
 	struct conn *c = t->conn;
+	int err = t->cancelled ? ERR_GONE : t->refused;
 
 	INVARIANT(t->state == TICKET_GRANTED);
-	t->state = TICKET_IDLE;
+	ticket_set_state(t, TICKET_IDLE);
 	t->queued = false;
 	t->conn = NULL;
 	if (c)
 		c->ticket = NULL;
-	int err = t->cancelled ? ERR_GONE : 0;
 	if (!err && !c && conn_start(t, t->backend) != 0)
 		err = ERR_NO_MEMORY;
-	if (err) {
-		atomic_fetch_sub(&b->active, 1);
-		if (c)
-			conn_pass_on(c, true);
-		else
-			slot_free(t->pool->shared, app, b);
-		t->ready(t, NULL, err);
-	} else if (c) {
-		t->ready(t, c, 0);
-	}
+	if (err && !t->refused)
+		grant_back(t, c);
+	if (err || c)
+		t->ready(t, err ? NULL : c, err);
 }
 
 void pool_ticket_init(struct pool_ticket *t, struct pool *p, uint16_t app,
@@ -244,9 +240,10 @@ bool pool_cancel(struct pool_ticket *t)
 	} else if (t->state == TICKET_CONNECTING) {
 		/* The connection is finished all the same: the next request can use it. */
 		t->conn->ticket = NULL;
-		atomic_fetch_sub(&backend_of(t->conn)->active, 1);
+		atomic_fetch_sub(&backend_of(t->conn)->target->active, 1);
 		t->conn = NULL;
 	}
-	t->state = TICKET_IDLE;
+	if (t->state != TICKET_IDLE)
+		ticket_set_state(t, TICKET_IDLE);
 	return true;
 }

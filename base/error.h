@@ -19,7 +19,9 @@
 	ROW(ERR_OVERLOADED, -13, "overloaded")                                                                         \
 	ROW(ERR_ROLE, -14, "role not spoken")                                                                          \
 	ROW(ERR_VERSION, -15, "of a newer format")                                                                     \
-	ROW(ERR_BROKEN, -16, "store cannot go on")
+	ROW(ERR_BROKEN, -16, "store cannot go on")                                                                     \
+	ROW(ERR_STOPPED, -17, "stopped by an operator")                                                                \
+	ROW(ERR_DRAINED, -18, "drained by an operator")
 
 enum error_code {
 #define ERROR_ROW(name, code, text) name = (code),

@@ -32,6 +32,7 @@ struct progress {
 struct daemon {
 	struct gateway gateway; /* first: a worker's gateway is the daemon's */
 	struct generation generation;
+	struct pool_book book;
 	const struct conf *conf;
 	struct net_loop loop;
 	uv_signal_t signals[SIGNALS];
@@ -278,7 +279,7 @@ static int prepare(struct daemon *d, char *why, size_t why_len)
 	if (err)
 		return err;
 	d->generation.conf = c;
-	d->generation.pools = pools_new(c, d->applications);
+	d->generation.pools = pools_new(&d->book, c, d->applications);
 	d->generation.stack_apps = sessions_apps(&d->gateway, c);
 	d->gateway.generation = &d->generation;
 	return d->generation.pools && d->generation.stack_apps ? make_workers(d) : ERR_NO_MEMORY;
@@ -299,6 +300,7 @@ static int start(struct daemon *d)
 	if (err)
 		return err;
 	d->state = DAEMON_RUNNING;
+	pool_shared_lead(d->generation.pools, NULL);
 	each_worker(d, worker_listen);
 	log_event(LOG_INFO, "started", LOG_S("version", WEIR_VERSION), LOG_S("node", c->node),
 		  LOG_I("workers", c->workers), LOG_I("listeners", c->listen_count), LOG_I("apps", c->app_count));
@@ -313,8 +315,8 @@ static void daemon_fini(struct daemon *d)
 		worker_fini(&g->workers[i]);
 	for (size_t i = 0; g->listeners && i < d->conf->listen_count; i++)
 		listener_close(&g->listeners[i], false);
-	applications_free(&d->applications);
 	pool_shared_free(&d->generation.pools);
+	applications_free(&d->applications);
 	free(d->generation.stack_apps);
 	if (g->stack)
 		stack_free(&g->stack);
@@ -355,6 +357,7 @@ int daemon_run(const struct conf *c)
 		return 1;
 	}
 	d->conf = c;
+	pool_book_init(&d->book);
 	list_init(&d->stored.link);
 	d->stored.deliver = deliver_stored;
 	d->gateway.unlistened = worker_unlistened;

@@ -113,6 +113,10 @@ static void refused(struct request *r, int err)
 		request_fail(r, 503, "queue for backend connections is full");
 	else if (err == ERR_NO_MEMORY)
 		request_fail(r, 503, error_text(err));
+	else if (err == ERR_STOPPED)
+		request_fail(r, 503, "app is stopped");
+	else if (err == ERR_DRAINED)
+		request_fail(r, 503, "every backend is drained");
 	else if (r->overloaded)
 		request_fail(r, 503, "every backend is overloaded");
 	else

@@ -17,9 +17,9 @@ struct application {
 	const struct conf_backend *backend; /* borrowed */
 	struct net_address address;
 	size_t app_index;
-	struct pool_shared *pools; /* borrowed */
-	int fd;                    /* owned; -1: not open */
-	struct spawn *spawn;       /* owned; NULL: not started */
+	struct pool_target *target; /* counted; NULL: not started */
+	int fd;                     /* owned; -1: not open */
+	struct spawn *spawn;        /* owned; NULL: not started */
 };
 
 struct applications {
@@ -89,15 +89,15 @@ static void application_alive(void *arg, bool alive)
 {
 	const struct application *p = arg;
 
-	pool_backend_suspend(p->pools, p->app_index, (size_t)(p->backend - p->app->backends), !alive);
+	pool_target_suspend(p->target, !alive);
 }
 
 int applications_start(struct applications *as, struct net_loop *loop, struct pool_shared *pools)
 {
 	for (size_t i = 0; i < as->count; i++) {
 		struct application *p = &as->at[i];
-		p->pools = pools;
-		pool_backend_suspend(pools, p->app_index, (size_t)(p->backend - p->app->backends), true);
+		p->target = pool_target_ref(pools, p->app_index, (size_t)(p->backend - p->app->backends));
+		pool_target_suspend(p->target, true);
 		struct spawn_options o = {
 		    .app = p->app->name,
 		    .name = p->backend->address.text,
@@ -160,6 +160,7 @@ void applications_free(struct applications **ass)
 			close(p->fd);
 		}
 		spawn_free(&p->spawn);
+		pool_target_unref(&p->target);
 	}
 	free(as->at);
 	free(as);
@@ -197,7 +198,7 @@ static struct pool_backend_options backend_options(const struct conf_backend *b,
 	return o;
 }
 
-struct pool_shared *pools_new(const struct conf *c, const struct applications *as)
+struct pool_shared *pools_new(struct pool_book *book, const struct conf *c, const struct applications *as)
 {
 	struct pool_app_options *apps = calloc(c->app_count, sizeof *apps);
 	struct pool_backend_options *backends = calloc(c->app_count * POOL_BACKENDS_MAX, sizeof *backends);
@@ -216,7 +217,7 @@ struct pool_shared *pools_new(const struct conf *c, const struct applications *a
 		};
 	}
 	if (apps && backends)
-		s = pool_shared_new(apps, c->app_count, c->workers);
+		s = pool_shared_new(book, apps, c->app_count, c->workers);
 	free(backends);
 	free(apps);
 	return s;

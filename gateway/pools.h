@@ -21,6 +21,6 @@ void applications_stop(struct applications *a, void (*stopped)(void *arg), void 
 void applications_free(struct applications **a); /* also removes the sockets */
 
 /* The pools for all apps. NULL: out of memory. `a` is only read. */
-MUST_USE struct pool_shared *pools_new(const struct conf *c, const struct applications *a);
+MUST_USE struct pool_shared *pools_new(struct pool_book *book, const struct conf *c, const struct applications *a);
 
 #endif

@@ -235,6 +235,7 @@ struct worker {
 
 static struct worker workers[WORKERS];
 static size_t worker_count;
+static struct pool_book book;
 static struct pool_shared *shared;
 
 /* Set up before bed_make(). */
@@ -540,13 +541,15 @@ static inline void bed_make(size_t threads, size_t backends)
 	struct pool_app_options app = {
 	    .name = "shop", .backends = options, .backend_count = backends, .queue = queue_max};
 
-	shared = pool_shared_new(&app, 1, threads);
+	pool_book_init(&book);
+	shared = pool_shared_new(&book, &app, 1, threads);
 	assert_non_null(shared);
 	for (size_t i = 0; i < threads; i++) {
 		assert_int_equal(net_loop_init(&workers[i].loop), 0);
 		workers[i].pool = pool_new(shared, &workers[i].loop, i);
 		assert_non_null(workers[i].pool);
 	}
+	pool_shared_lead(shared, NULL);
 	for (worker_count = 0; worker_count < threads; worker_count++) {
 		struct worker *w = &workers[worker_count];
 		assert_int_equal(pthread_create(&w->thread, NULL, worker_run, w), 0);
