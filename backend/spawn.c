@@ -44,6 +44,8 @@ struct spawn {
 	int outlet_write; /* the children's end */
 	struct net_timer kill;
 	bool stopping;
+	bool closed; /* the outlet's handle is */
+	bool freed;  /* spawn_free() was called before that */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 };
@@ -194,6 +196,22 @@ static void outlet_drain(struct outlet *out)
 	outlet_line(out);
 }
 
+static void spawn_destroy(struct spawn *s)
+{
+	close(s->outlet_write);
+	free(s->children);
+	free(s);
+}
+
+static void on_outlet_closed(uv_handle_t *handle)
+{
+	struct spawn *s = ((struct outlet *)handle->data)->spawn;
+
+	s->closed = true;
+	if (s->freed)
+		spawn_destroy(s);
+}
+
 static void look_stopped(struct spawn *s)
 {
 	if (!s->stopping || s->alive > 0 || !s->stopped)
@@ -203,7 +221,7 @@ static void look_stopped(struct spawn *s)
 	net_timer_stop(s->loop, &s->kill);
 	outlet_drain(&s->outlet);
 	if (!uv_is_closing((uv_handle_t *)&s->outlet.pipe))
-		uv_close((uv_handle_t *)&s->outlet.pipe, NULL);
+		uv_close((uv_handle_t *)&s->outlet.pipe, on_outlet_closed);
 	stopped(s->stopped_arg);
 }
 
@@ -285,10 +303,12 @@ void spawn_free(struct spawn **ss)
 {
 	struct spawn *s = *ss;
 
+	*ss = NULL;
 	if (!s)
 		return;
-	close(s->outlet_write);
-	free(s->children);
-	free(s);
-	*ss = NULL;
+	INVARIANT(s->stopping);
+	INVARIANT(s->alive == 0);
+	s->freed = true;
+	if (s->closed)
+		spawn_destroy(s);
 }

@@ -32,7 +32,7 @@ bool spawn_reaped(struct spawn *s, int pid, int status);
 /* TERM, then KILL after the time-out. `stopped` is called when the last one has ended; at once if there is none. */
 void spawn_stop(struct spawn *s, void (*stopped)(void *arg), void *arg);
 
-/* Only when stopped, and when the loop has run out. */
+/* Only when stopped; also from within `stopped`. Its memory goes when the loop has closed its handle. */
 void spawn_free(struct spawn **s);
 
 #endif

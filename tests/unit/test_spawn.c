@@ -133,9 +133,9 @@ static int tear_down(void **unused)
 		spawn_stop(spawn, on_stopped, &stops);
 		AWAIT(stops > 0);
 	}
+	spawn_free(&spawn);
+	spawn_free(&spawn);
 	int err = loop_tear_down(unused);
-	spawn_free(&spawn);
-	spawn_free(&spawn);
 	log_close();
 	close(listener);
 	return err || folder_remove();
@@ -379,6 +379,41 @@ static void a_term_right_after_the_start_ends_it(void **unused)
 	munmap((void *)(uintptr_t)handled, sizeof *handled);
 }
 
+/* A reload that takes an application out: nothing of it may be left, and nothing be touched that is gone. */
+static void free_at_once(void *arg)
+{
+	spawn_free(&spawn);
+	++*(unsigned *)arg;
+}
+
+static void one_that_has_stopped_may_be_freed_at_once(void **unused)
+{
+	(void)unused;
+	start(2, "exec sleep 1000");
+	spawn_stop(spawn, free_at_once, &stops);
+	assert_int_equal(stops, 0);
+	int status;
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = waitpid(-1, &status, 0);
+		assert_true(spawn_reaped(spawn, pid, status));
+	}
+	assert_int_equal(stops, 1);
+	assert_null(spawn);
+	loop_settle();
+}
+
+static void one_that_never_ran_may_be_freed_at_once(void **unused)
+{
+	struct spawn_options o = options_of(1, "exit 0");
+
+	(void)unused;
+	o.backoff_min_ms = o.backoff_max_ms = 100000;
+	start_with(o);
+	AWAIT(reaped == 2);
+	spawn_stop(spawn, free_at_once, &stops);
+	assert_int_equal(stops, 1);
+}
+
 static void strangers_are_not_its_own(void **unused)
 {
 	(void)unused;
@@ -441,6 +476,8 @@ int main(void)
 	    TEST(what_ignores_term_is_killed),
 	    TEST(a_stopped_group_starts_nothing),
 	    TEST(a_term_right_after_the_start_ends_it),
+	    TEST(one_that_has_stopped_may_be_freed_at_once),
+	    TEST(one_that_never_ran_may_be_freed_at_once),
 	    TEST(strangers_are_not_its_own),
 	    TEST(nobody_survives_weir),
 	};
