@@ -297,7 +297,7 @@ int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned)
 	return found ? 0 : ERR_GONE;
 }
 
-int sess_table_end(struct sess_table *t, const struct sess_id *id)
+static bool end(struct sess_table *t, const struct sess_id *id, bool counts)
 {
 	uint32_t hash = table_hash(t, id);
 	struct shard *sh = shard_of(t, hash);
@@ -309,11 +309,21 @@ int sess_table_end(struct sess_table *t, const struct sess_id *id)
 	bool found = s && s->phase == SESS_LIVE;
 	if (found) {
 		shard_end(sh, s, &after);
-		sh->ended++;
+		sh->ended += counts;
 	}
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
-	return found ? 0 : ERR_GONE;
+	return found;
+}
+
+int sess_table_end(struct sess_table *t, const struct sess_id *id)
+{
+	return end(t, id, true) ? 0 : ERR_GONE;
+}
+
+void sess_table_revoke(struct sess_table *t, const struct sess_id *id)
+{
+	(void)end(t, id, false);
 }
 
 static uint32_t count_waiters(const struct session *s)

@@ -61,6 +61,8 @@ MUST_USE int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool
 
 /* Ends it, whoever holds it. ERR_GONE: not in memory. */
 MUST_USE int sess_table_end(struct sess_table *t, const struct sess_id *id);
+/* The same for one that came up from below although it had ended: that was counted when it did. */
+void sess_table_revoke(struct sess_table *t, const struct sess_id *id);
 
 /* What can be told of a session in memory. */
 struct sess_view {

@@ -146,6 +146,8 @@ static struct stack_forget *forget_of(struct list *link)
 
 void mover_forget(struct stack *s, struct stack_forget *f)
 {
+	/* A look-up between the end in memory and this mail's posting has its own mail before this one. */
+	sess_table_revoke(s->table, &f->id);
 	int err = s->store ? mover_result(s, s->below->remove(s->store, &f->id)) : ERR_BROKEN;
 
 	if (!err) {

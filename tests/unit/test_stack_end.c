@@ -1,0 +1,125 @@
+/* The stack of stores, the end: what has ended, was renewed or has expired does not come back from below, and who ended
+ * it hears so when it is sure. */
+#include "tests/unit/stack_fixture.h"
+
+static const struct sess_commit END = {.end = true};
+
+/* In memory, and an older version is below. */
+static void create_both(uint32_t n, const char *text)
+{
+	create_below(n, "old");
+	change(n, text);
+}
+
+/* Ends it and gives the commit's answer. */
+static int end_one(struct request *r, uint32_t n)
+{
+	assert_int_equal(open_one(r, n), SESS_OPENED);
+	int err = commit(r, END, 0, NULL);
+	close_one(r);
+	return err;
+}
+
+/* --- the answer waits for the store --- */
+
+static void what_was_never_stored_ends_at_once(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create(1, "a");
+	assert_int_equal(end_one(&r, 1), 0);
+	expect_open(1, SESS_ABSENT);
+	turn();
+	assert_int_equal(fake_calls(FAKE_REMOVE), 0);
+	assert_int_equal(stats().ended, 1);
+}
+
+static void an_end_is_done_when_it_is_committed_below(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_both(1, "new");
+	fake_forget_journal();
+	fake_stop(FAKE_COMMIT);
+	assert_int_equal(end_one(&r, 1), STACK_WAITS);
+	fake_await(FAKE_COMMIT);
+	assert_int_equal(r.dones, 0);
+	assert_true(fake_has(1));
+	fake_go(FAKE_COMMIT);
+	AWAIT(r.dones == 1);
+	assert_false(fake_has(1));
+	assert_int_equal(fake_saw("remove 1"), 1);
+	expect_open(1, SESS_ABSENT);
+	turn();
+	assert_int_equal(stats().both, 0);
+	assert_int_equal(stats().below_sessions, 0);
+}
+
+static void a_look_up_during_the_end_finds_nothing(void **unused)
+{
+	struct request r, late;
+
+	(void)unused;
+	create_both(1, "new");
+	fake_stop(FAKE_REMOVE);
+	assert_int_equal(end_one(&r, 1), STACK_WAITS);
+	fake_await(FAKE_REMOVE);
+	assert_int_equal(open_for(&late, app, 1, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	fake_go(FAKE_REMOVE);
+	assert_int_equal(granted(&late), SESS_ABSENT);
+	AWAIT(r.dones == 1);
+	assert_int_equal(stats().sessions, 0);
+}
+
+/* Who waits for the session that ends is told before the store is. What it does then comes before the removal. */
+static struct request overtaker;
+
+static void overtake(struct sess_waiter *w)
+{
+	assert_int_equal(open_for(&overtaker, app, 1, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	note_grant(w);
+}
+
+static void a_look_up_that_overtakes_the_end_does_not_revive_it(void **unused)
+{
+	struct request a, b;
+	struct sess_id id = id_of(1);
+
+	(void)unused;
+	create_both(1, "new");
+	assert_int_equal(open_one(&a, 1), SESS_OPENED);
+	init_request(&b);
+	b.waiter.granted = overtake;
+	assert_int_equal(stack_open(stack, app, &id, SESS_LOCK_EXCLUSIVE, &b.waiter, clock_now(), &b.hold),
+			 SESS_QUEUED);
+	assert_int_equal(commit(&a, END, 0, NULL), STACK_WAITS);
+	close_one(&a);
+	assert_int_equal(granted(&b), SESS_ENDED_NOW);
+	AWAIT(a.dones == 1);
+	/* It may have had the session for a moment, as if it had come before the end. But then it has ended under it.
+	 */
+	if (granted(&overtaker) == SESS_OPENED) {
+		struct sess_outcome out;
+		assert_int_equal(commit(&overtaker, data("revived"), 0, &out), 0);
+		assert_true(out.dropped);
+		close_one(&overtaker);
+	}
+	expect_open(1, SESS_ABSENT);
+	assert_int_equal(stats().sessions, 0);
+	assert_int_equal(stats().ended, 1);
+	assert_false(fake_has(1));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(what_was_never_stored_ends_at_once),
+	    TEST(an_end_is_done_when_it_is_committed_below),
+	    TEST(a_look_up_during_the_end_finds_nothing),
+	    TEST(a_look_up_that_overtakes_the_end_does_not_revive_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, remove_log);
+}
