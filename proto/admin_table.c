@@ -160,17 +160,18 @@ static void put_usage(struct buf *out, const struct admin_command *c)
 {
 	buf_put_str(out, "usage: ");
 	(void)put_call(out, c);
-	for (unsigned i = ADMIN_OPTIONS; i-- > 0;) {
-		if (!takes(c, i))
+	/* What goes with all comes last. */
+	for (unsigned i = 1; i <= ADMIN_OPTIONS; i++) {
+		if (!takes(c, i % ADMIN_OPTIONS))
 			continue;
 		buf_put_str(out, " [");
-		(void)put_option(out, &admin_options[i]);
+		(void)put_option(out, &admin_options[i % ADMIN_OPTIONS]);
 		buf_put_u8(out, ']');
 	}
 	buf_put_u8(out, '\n');
 }
 
-enum { CALL_WIDTH = 26, OPTION_WIDTH = 20 };
+enum { CALL_WIDTH = 26 };
 
 void admin_help_put(struct buf *out)
 {
@@ -236,9 +237,9 @@ enum { SHOWN_MAX = 64 }; /* bytes of a word of the request in an answer */
 
 static void put_shown(struct buf *out, struct view word)
 {
-	buf_put_u8(out, '"');
 	buf_put(out, view_take(&word, SHOWN_MAX));
-	buf_put_str(out, word.len > 0 ? "...\"" : "\"");
+	if (word.len > 0)
+		buf_put_str(out, "...");
 }
 
 /* Plain words and options, apart; what is wrong with the options is told only when the command is known. */
@@ -300,20 +301,33 @@ static void sort_words(struct sorter *s, const struct admin_words *words)
 	}
 }
 
-/* The others of a group, where the first word is right. */
+/* Whether there are two words, the first of which a command begins with. */
+static bool half_known(const struct sorter *s)
+{
+	bool known = false;
+
+	for (unsigned i = 0; i < ADMIN_COMMANDS; i++)
+		known = known || in_group(&admin_commands[i], view_str(s->plain[0]));
+	return known && s->plain_count > 1;
+}
+
 static enum admin_code unknown_command(const struct sorter *s, struct buf *why)
 {
-	struct view first = s->plain_count > 0 ? view_str(s->plain[0]) : VIEW("");
 	const char *before = "; there are: ";
 
 	if (s->plain_count == 0) {
-		buf_put_str(why, "no command, only options; help shows the commands\n");
+		buf_put_str(why, "there are only options and no command; help shows the commands\n");
 		return ADMIN_UNKNOWN_COMMAND;
 	}
-	buf_put_str(why, "unknown command ");
-	put_shown(why, first);
+	buf_put_str(why, "unknown command \"");
+	put_shown(why, view_str(s->plain[0]));
+	if (half_known(s)) {
+		buf_put_u8(why, ' ');
+		put_shown(why, view_str(s->plain[1]));
+	}
+	buf_put_u8(why, '"');
 	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
-		if (in_group(&admin_commands[i], first)) {
+		if (in_group(&admin_commands[i], view_str(s->plain[0]))) {
 			buf_put_str(why, before);
 			buf_put_str(why, admin_commands[i].name);
 			before = ", ";
@@ -326,9 +340,9 @@ static enum admin_code unknown_command(const struct sorter *s, struct buf *why)
 static enum admin_code wrong_usage(const struct admin_command *c, struct view word, const char *what, struct buf *why)
 {
 	buf_put_str(why, c->name);
-	buf_put_str(why, ": ");
+	buf_put_str(why, ": \"");
 	put_shown(why, word);
-	buf_put_u8(why, ' ');
+	buf_put_str(why, "\" ");
 	buf_put_str(why, what);
 	buf_put_u8(why, '\n');
 	put_usage(why, c);

@@ -135,23 +135,24 @@ static void a_unix_socket_listens(void **unused)
 /* The mode is as asked, whatever the mask; and the mask is what it was. */
 static void the_mode_is_as_asked(void **unused)
 {
-	static const mode_t modes[] = {0600, 0660, 0666, 0777};
+	static const mode_t modes[] = {0600, 0660, 0666, 0777}, masks[] = {0077, 0};
 	struct net_address a = unix_at("s");
-	mode_t mask = umask(0077);
+	mode_t mask = umask(0);
 	struct stat st;
 
 	(void)unused;
-	for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-		struct net_unix_access access = {.mode = modes[i], .uid = geteuid(), .gid = (gid_t)-1};
+	for (size_t i = 0; i < 2 * sizeof modes / sizeof *modes; i++) {
+		struct net_unix_access access = {.mode = modes[i / 2], .uid = geteuid(), .gid = (gid_t)-1};
+		umask(masks[i % 2]);
 		int fd = -1;
 		int err = net_listen(&a, 8, &access, &fd);
 		assert_int_equal(err, 0);
 		assert_int_equal(stat(a.path, &st), 0);
-		assert_int_equal(st.st_mode & 07777, modes[i]);
+		assert_int_equal(st.st_mode & 07777, modes[i / 2]);
 		assert_int_equal(st.st_uid, geteuid());
 		close(fd);
+		assert_int_equal(umask(mask), masks[i % 2]);
 	}
-	assert_int_equal(umask(mask), 0077);
 }
 
 static void what_a_dead_process_left_is_replaced(void **unused)
