@@ -100,11 +100,6 @@ static void open_store(struct stack *s)
 		  LOG_I("bytes", count.bytes), LOG_I("ms", instant_since_ms(now, began)));
 }
 
-static void move_all(struct list *to, struct list *from)
-{
-	list_move_all(to, from);
-}
-
 static void tell(struct stack_forget *f)
 {
 	struct stack_wait *wait = f->wait;
@@ -114,12 +109,17 @@ static void tell(struct stack_forget *f)
 		wait->done(wait);
 }
 
+static struct stack_forget *forget_of(struct list *link)
+{
+	return CONTAINER_OF(CONTAINER_OF(link, struct mail, link), struct stack_forget, mail);
+}
+
 /* What was removed in a batch that came to nothing is removed when the store can be used again. */
 static void bury(struct stack *s)
 {
 	LIST_EACH (link, &s->forgotten)
-		tell(CONTAINER_OF(CONTAINER_OF(link, struct mail, link), struct stack_forget, mail));
-	move_all(&s->graves, &s->forgotten);
+		tell(forget_of(link));
+	list_move_all(&s->graves, &s->forgotten);
 }
 
 int mover_result(struct stack *s, int err)
@@ -138,11 +138,6 @@ int mover_result(struct stack *s, int err)
 }
 
 /* --- what has ended --- */
-
-static struct stack_forget *forget_of(struct list *link)
-{
-	return CONTAINER_OF(CONTAINER_OF(link, struct mail, link), struct stack_forget, mail);
-}
 
 void mover_forget(struct stack *s, struct stack_forget *f)
 {
@@ -181,12 +176,15 @@ static void dig_graves(struct stack *s)
 {
 	struct list graves;
 	struct list *link;
+	uint32_t n = 0;
 
 	list_init(&graves);
-	move_all(&graves, &s->graves);
+	list_move_all(&graves, &s->graves);
 	while ((link = list_pop(&graves))) {
 		int err = s->store ? mover_result(s, s->below->remove(s->store, &forget_of(link)->id)) : ERR_BROKEN;
 		list_append(err ? &s->graves : &s->forgotten, link);
+		if (++n % MOVER_BATCH == 0)
+			commit_forgotten(s);
 	}
 	commit_forgotten(s);
 }
@@ -225,10 +223,22 @@ int mover_app(struct stack *s, const struct sess_record *r, uint16_t *out)
 	return stack_app(s, name, out);
 }
 
+/* Few lie there while the store is open: each turn tries again. */
+bool mover_is_buried(struct stack *s, const struct sess_id *id)
+{
+	LIST_EACH (link, &s->graves) {
+		if (sess_id_eq(&forget_of(link)->id, id))
+			return true;
+	}
+	return false;
+}
+
 int mover_read(struct stack *s, const struct sess_id *id, struct sess_record *out)
 {
 	if (!s->store)
 		return s->below ? ERR_BROKEN : ERR_GONE;
+	if (mover_is_buried(s, id))
+		return ERR_GONE;
 	int err = mover_result(s, s->below->get(s->store, id, &s->space, out));
 	if (!err && record_expires_s(out) <= sess_table_now_s(s->table, clock_now()))
 		err = ERR_GONE;
@@ -343,8 +353,11 @@ static uint32_t store_batch(struct stack *s, uint32_t n, int *err)
 		say_full(s);
 	if (s->store && done > 0) {
 		int failed = mover_result(s, s->below->commit(s->store));
-		*err = failed ? failed : *err;
-		done = failed ? 0 : done;
+		if (failed) {
+			bury(s);
+			*err = failed;
+			done = 0;
+		}
 	} else if (!s->store) {
 		done = 0;
 	}

@@ -108,6 +108,9 @@ int mover_demote_some(struct stack *s, const struct sess_reason *why, uint64_t *
  * below is removed when the store can be used again. */
 int mover_end(struct stack *s, const struct sess_id *id);
 
+/* It has ended, and what is below of it could not be removed so far. */
+bool mover_is_buried(struct stack *s, const struct sess_id *id);
+
 /* Reads one session below into s->space. As `get` of the store, and ERR_GONE for what has expired. */
 int mover_read(struct stack *s, const struct sess_id *id, struct sess_record *out);
 

@@ -112,6 +112,95 @@ static void a_look_up_that_overtakes_the_end_does_not_revive_it(void **unused)
 	assert_false(fake_has(1));
 }
 
+/* --- a store that does not take the end --- */
+
+static void what_ended_while_the_store_was_broken_goes_when_it_is_back(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_both(1, "new");
+	create_below(2, "b");
+	fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
+	fake_fail(FAKE_REMOVE, ERR_BROKEN, FAKE_ALWAYS);
+	assert_int_equal(end_one(&r, 1), STACK_WAITS);
+	/* The answer does not wait for a disk that may never come back; the log says what it is worth. */
+	AWAIT(r.dones == 1);
+	assert_int_equal(logged("event=session_end_not_stored"), 1);
+	expect_open(1, SESS_UNAVAILABLE);
+	pass_s(2);
+	expect_open(1, SESS_UNAVAILABLE);
+	fake_work(FAKE_OPEN);
+	fake_work(FAKE_REMOVE);
+	pass_s(30);
+	expect_open(1, SESS_ABSENT);
+	assert_false(fake_has(1));
+	expect_session(2, "b");
+}
+
+static void what_ended_in_a_batch_that_broke_goes_too(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_both(1, "new");
+	fake_fail(FAKE_COMMIT, ERR_BROKEN, 1);
+	assert_int_equal(end_one(&r, 1), STACK_WAITS);
+	AWAIT(r.dones == 1);
+	expect_open(1, SESS_ABSENT);
+	assert_false(fake_has(1));
+}
+
+/* The store goes on, and knows the session still. */
+static void what_could_not_be_removed_is_not_served(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_both(1, "new");
+	fake_fail(FAKE_REMOVE, ERR_SYSTEM, FAKE_ALWAYS);
+	assert_int_equal(end_one(&r, 1), STACK_WAITS);
+	AWAIT(r.dones == 1);
+	expect_open(1, SESS_ABSENT);
+	assert_int_equal(ask_for(STACK_SHOW, 1), ERR_GONE);
+	assert_true(fake_has(1));
+	fake_work(FAKE_REMOVE);
+	turn();
+	assert_false(fake_has(1));
+}
+
+/* Sessions that move down share the batch with removals. */
+static void a_batch_that_fails_takes_no_end_with_it(void **unused)
+{
+	struct request first, ends, second;
+	char large[2000] = {0};
+
+	(void)unused;
+	memset(large, 'x', sizeof large - 1);
+	create_both(1, "new");
+	create_below(2, "b");
+	create_below(3, large);
+	for (uint32_t n = 10; n < 20; n++)
+		create(n, "filling");
+	fake_stop(FAKE_GET);
+	assert_int_equal(open_for(&first, app, 2, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	fake_await(FAKE_GET);
+	assert_int_equal(end_one(&ends, 1), STACK_WAITS);
+	assert_int_equal(open_for(&second, app, 3, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	options.memory_max = stats().bytes + 1000;
+	stack_set(stack, &options);
+	fake_fail(FAKE_COMMIT, ERR_NO_MEMORY, 1);
+	fake_go(FAKE_GET);
+	assert_int_equal(granted(&first), SESS_OPENED);
+	close_one(&first);
+	(void)granted(&second);
+	close_one(&second);
+	AWAIT(ends.dones == 1);
+	expect_open(1, SESS_ABSENT);
+	turn();
+	assert_false(fake_has(1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +208,10 @@ int main(void)
 	    TEST(an_end_is_done_when_it_is_committed_below),
 	    TEST(a_look_up_during_the_end_finds_nothing),
 	    TEST(a_look_up_that_overtakes_the_end_does_not_revive_it),
+	    TEST(what_ended_while_the_store_was_broken_goes_when_it_is_back),
+	    TEST(what_ended_in_a_batch_that_broke_goes_too),
+	    TEST(what_could_not_be_removed_is_not_served),
+	    TEST(a_batch_that_fails_takes_no_end_with_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, remove_log);
