@@ -110,7 +110,9 @@ void shard_uncount(struct shard *sh, struct session *s)
 {
 	sh->live--;
 	sh->pinned -= s->pinned;
-	shard_set_below(sh, s, false);
+	sh->both -= s->below;
+	/* Still known of the dead: who ends it once more has to wait for the same removal. */
+	s->below = s->below || s->leaving;
 	s->pinned = s->leaving = false;
 }
 

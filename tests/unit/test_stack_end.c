@@ -112,6 +112,29 @@ static void a_look_up_that_overtakes_the_end_does_not_revive_it(void **unused)
 	assert_false(fake_has(1));
 }
 
+/* Two windows, two log-outs: the second answer says no less than the first. */
+static void who_ends_it_again_waits_for_the_same(void **unused)
+{
+	struct request a, b;
+	struct sess_outcome out;
+
+	(void)unused;
+	create_both(1, "new");
+	assert_int_equal(open_one(&a, 1), SESS_OPENED);
+	assert_int_equal(open_for(&b, app, 1, SESS_LOCK_NONE), SESS_OPENED);
+	fake_stop(FAKE_COMMIT);
+	assert_int_equal(commit(&a, END, 0, NULL), STACK_WAITS);
+	assert_int_equal(commit(&b, END, 0, &out), STACK_WAITS);
+	assert_true(out.dropped);
+	fake_await(FAKE_COMMIT);
+	assert_int_equal(b.dones, 0);
+	fake_go(FAKE_COMMIT);
+	AWAIT(a.dones == 1 && b.dones == 1);
+	close_one(&a);
+	close_one(&b);
+	assert_int_equal(stats().ended, 1);
+}
+
 /* --- a store that does not take the end --- */
 
 static void what_ended_while_the_store_was_broken_goes_when_it_is_back(void **unused)
@@ -208,6 +231,7 @@ int main(void)
 	    TEST(an_end_is_done_when_it_is_committed_below),
 	    TEST(a_look_up_during_the_end_finds_nothing),
 	    TEST(a_look_up_that_overtakes_the_end_does_not_revive_it),
+	    TEST(who_ends_it_again_waits_for_the_same),
 	    TEST(what_ended_while_the_store_was_broken_goes_when_it_is_back),
 	    TEST(what_ended_in_a_batch_that_broke_goes_too),
 	    TEST(what_could_not_be_removed_is_not_served),
