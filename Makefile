@@ -5,7 +5,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 BUILD    ?= release
-DIRS     := base proto conf session net backend gateway
+DIRS     := base proto conf session net backend gateway ctl
 
 WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
@@ -21,7 +21,7 @@ CFLAGS_ALL    := $(WARN) $(HARD) $(FLAGS_$(BUILD)) $(CFLAGS)
 LDFLAGS_ALL   := -pie -Wl,-z,relro,-z,now $(FLAGS_$(BUILD)) $(LDFLAGS)
 
 OUT  := build/$(BUILD)
-SRC  := $(filter-out gateway/main.c,$(wildcard $(addsuffix /*.c,$(DIRS))))
+SRC  := $(filter-out gateway/main.c ctl/weirctl.c,$(wildcard $(addsuffix /*.c,$(DIRS))))
 OBJ  := $(SRC:%.c=$(OUT)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 JOBS := $(shell nproc 2>/dev/null || echo 2)
@@ -29,7 +29,7 @@ AGAIN := $(MAKE) --no-print-directory
 
 .PHONY: help
 help:
-	@echo 'make            build build/release/weir'
+	@echo 'make            build build/release/weir and weirctl'
 	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C'
 	@echo 'make check      install what is missing, build with sanitizers, run all tests'
 	@echo 'make lint       format, include rules, sizes, purity, clang-tidy, cppcheck, man pages'
@@ -41,7 +41,7 @@ help:
 	@echo 'make clean      remove build/'
 
 .PHONY: all
-all: $(OUT)/weir
+all: $(OUT)/weir $(OUT)/weirctl
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
@@ -54,6 +54,10 @@ $(OUT)/libweir.a: $(OBJ)
 
 $(OUT)/weir: $(OUT)/gateway/main.o $(OUT)/libweir.a
 	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+# Only what it uses: it runs on a machine where something is wrong.
+$(OUT)/weirctl: $(OUT)/ctl/weirctl.o $(OUT)/libweir.a
+	$(CC) $(LDFLAGS_ALL) $^ -o $@ -Wl,--as-needed $(LIBS)
 
 $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libweir.a
 	@mkdir -p $(@D)
@@ -124,9 +128,12 @@ $(OUT)/tidy/%.ok: %.c .clang-tidy
 PREFIX ?= /usr/local
 
 .PHONY: install
-install: $(OUT)/weir
+install: $(OUT)/weir $(OUT)/weirctl
 	install -D -m 755 $(OUT)/weir $(DESTDIR)$(PREFIX)/sbin/weir
+	install -D -m 755 $(OUT)/weirctl $(DESTDIR)$(PREFIX)/sbin/weirctl
 	install -D -m 644 doc/weir.8 $(DESTDIR)$(PREFIX)/share/man/man8/weir.8
+	install -D -m 644 doc/weirctl.8 $(DESTDIR)$(PREFIX)/share/man/man8/weirctl.8
+	install -D -m 644 ctl/weirctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weirctl
 	install -D -m 644 doc/weir.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/weir.conf.5
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---

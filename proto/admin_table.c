@@ -275,7 +275,7 @@ static bool sort_option(struct sorter *s, const char *word, const char *next)
 		return false;
 	}
 	const char *value = equals ? equals + 1 : next;
-	if (s->out->options[i])
+	if (s->out->options[i] && admin_options[i].value)
 		option_wrong(s, name, "is there twice");
 	else if (admin_options[i].value && !value)
 		option_wrong(s, name, "needs a value");

@@ -1,0 +1,202 @@
+/* The command line of weirctl. */
+#include "base/buf.h"
+#include "base/version.h"
+#include "conf/conf.h"
+#include "ctl/place.h"
+#include "ctl/reach.h"
+#include "ctl/talk.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WAIT_PRESET_MS = 30 * 1000 };
+
+struct invocation {
+	const char *config, *socket, *pid_file; /* NULL: not given */
+	uint64_t wait_ms;
+	bool json;
+	struct admin_words words;
+};
+
+void ctl_say(const char *format, ...)
+{
+	va_list values;
+
+	fputs("weirctl: ", stderr);
+	va_start(values, format);
+	vfprintf(stderr, format, values);
+	va_end(values);
+	fputc('\n', stderr);
+}
+
+static void print(FILE *to, struct buf *text)
+{
+	struct view v = buf_view(text);
+
+	fwrite(v.at, 1, v.len, to);
+	buf_fini(text);
+}
+
+static void usage(FILE *to)
+{
+	struct buf commands = {.max_bytes = 0};
+
+	fputs("usage: weirctl [-c FILE] [-s SOCKET] [-p FILE] [-t TIME] [--json] COMMAND ...\n"
+	      "\n"
+	      "-c FILE    weir's configuration, which says where it is; otherwise /etc/weir/weir.conf\n"
+	      "-s SOCKET  its admin socket\n"
+	      "-p FILE    its pid file\n"
+	      "-t TIME    how long to wait for an answer; otherwise 30s\n"
+	      "--json     answer in JSON\n"
+	      "-v | -h    print the version | this text\n"
+	      "\n",
+	      to);
+	admin_help_put(&commands);
+	print(to, &commands);
+}
+
+/* --- what is wanted --- */
+
+static const struct option long_options[] = {
+    {"json", no_argument, NULL, 'j'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Whether weirctl has ended with *code. */
+static bool read_option(struct invocation *v, int option, int *code)
+{
+	*code = CTL_DONE;
+	switch (option) {
+	case 'c':
+		v->config = optarg;
+		return false;
+	case 's':
+		v->socket = optarg;
+		return false;
+	case 'p':
+		v->pid_file = optarg;
+		return false;
+	case 'j':
+		v->json = true;
+		return false;
+	case 't':
+		if (conf_parse_time(optarg, &v->wait_ms) && v->wait_ms > 0)
+			return false;
+		ctl_say("-t takes a time such as 500ms or 5s");
+		break;
+	case 'v':
+		puts("weirctl " WEIR_VERSION);
+		return true;
+	case 'h':
+		usage(stdout);
+		return true;
+	default:
+		usage(stderr);
+	}
+	*code = CTL_USAGE;
+	return true;
+}
+
+/* The words of the command as a line of the protocol and back, so that what weir would not read is told here. */
+static const char *read_words(struct invocation *v, int argc, char **argv)
+{
+	struct buf line = {.max_bytes = 0};
+	const char *why = NULL;
+
+	if (v->json)
+		buf_put_str(&line, "--json ");
+	for (int i = optind; i < argc && !why; i++) {
+		if (!admin_word_put(&line, argv[i]))
+			why = "a control character";
+		buf_put_u8(&line, ' ');
+	}
+	if (!why)
+		why = admin_words_read(&v->words, buf_view(&line));
+	buf_fini(&line);
+	return why;
+}
+
+/* --- help needs no weir --- */
+
+static int help(const struct admin_request *r)
+{
+	struct buf text = {.max_bytes = 0};
+	enum admin_command_id id = admin_command_find(r->arguments, r->argument_count);
+
+	if (r->options[ADMIN_JSON]) {
+		admin_help_put_json(&text);
+	} else if (r->argument_count == 0) {
+		usage(stdout);
+	} else if (id != ADMIN_COMMANDS) {
+		admin_command_put_help(&text, id);
+	} else {
+		ctl_say("there is no such command");
+		return CTL_NOT_FOUND;
+	}
+	print(stdout, &text);
+	return CTL_DONE;
+}
+
+static int talk(const struct invocation *v, const struct admin_request *r)
+{
+	struct ctl_place place;
+
+	if (ctl_place_find(&place, v->config, v->socket, v->pid_file) != 0) {
+		ctl_say("out of memory");
+		return CTL_FAILED;
+	}
+	int fd = ctl_reach(&place, v->wait_ms);
+	int code = fd < 0 ? CTL_UNREACHABLE : (int)ctl_talk(fd, r);
+	if (fd >= 0)
+		close(fd);
+	ctl_place_fini(&place);
+	return code;
+}
+
+static int run(const struct invocation *v)
+{
+	struct admin_request request;
+	struct buf why = {.max_bytes = 0};
+	enum admin_code code = admin_request_read(&request, &v->words, &why);
+
+	if (code != ADMIN_OK) {
+		fputs("weirctl: ", stderr);
+		print(stderr, &why);
+		return ctl_exit_of(code);
+	}
+	buf_fini(&why);
+	return request.command == ADMIN_HELP ? help(&request) : talk(v, &request);
+}
+
+int main(int argc, char **argv)
+{
+	static struct invocation v = {.wait_ms = WAIT_PRESET_MS};
+	int option, code;
+
+	/* What stands behind the command is for the command. */
+	while ((option = getopt_long(argc, argv, "+c:s:p:t:hv", long_options, NULL)) != -1) {
+		if (read_option(&v, option, &code))
+			return code;
+	}
+	if (optind == argc) {
+		usage(stderr);
+		return CTL_USAGE;
+	}
+	const char *why = read_words(&v, argc, argv);
+	if (why) {
+		ctl_say("this cannot be sent: %s", why);
+		return CTL_USAGE;
+	}
+	code = run(&v);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		ctl_say("standard output: %s", strerror(errno));
+		return code == CTL_DONE ? CTL_FAILED : code;
+	}
+	return code;
+}
