@@ -72,6 +72,12 @@ static void renew(struct sess_table *t, struct sess_hold *h, struct session *fre
 	h->session = fresh;
 }
 
+/* Or will be in a moment. */
+static bool may_be_below(const struct session *s)
+{
+	return s->below || s->leaving;
+}
+
 /* Under the locks of both shards; the session is live and does not end. */
 static int store(struct sess_table *t, struct sess_hold *h, const struct sess_commit *c, struct draft *d,
 		 struct instant now, struct shard_after *after)
@@ -89,19 +95,15 @@ static int store(struct sess_table *t, struct sess_hold *h, const struct sess_co
 		after->state = sess_core_store(s, d->state);
 		d->state = NULL;
 	}
-	if (c->has_ttl)
+	if (c->has_ttl) {
+		s->outlived = s->outlived || (c->ttl_s < s->ttl_s && may_be_below(s));
 		s->ttl_s = c->ttl_s;
+	}
 	if (fresh) {
 		d->session = NULL;
 		renew(t, h, fresh, now, after);
 	}
 	return 0;
-}
-
-/* Or will be in a moment. */
-static bool may_be_below(const struct session *s)
-{
-	return s->below || s->leaving;
 }
 
 static int commit_end(struct sess_table *t, struct sess_hold *h, struct sess_outcome *out)

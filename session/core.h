@@ -4,7 +4,8 @@
  *   FETCHING - arrive -> LIVE       it came from the store below; who waited is served
  *   FETCHING - fail ---> ENDED      it is not there, or nobody can say: who waited is told so
  *   LIVE ---- end -----> ENDED      holders finish; what they commit is dropped; nobody new gets in
- *   LIVE ---- expire --> ENDED      only when nobody holds it or waits for it
+ *   LIVE ---- expire --> ENDED      only when nobody holds it or waits for it; a tombstone where what is below of it
+ *                                   would live on, until that is gone
  *   LIVE ---- leave ---> ENDED      the same; it is in the store below
  *   LIVE ---- renew ---> ENDED      a new session has its state; this one is a tombstone for a while
  *
@@ -24,7 +25,8 @@ struct session {
 	struct sess_id id;
 	struct wheel_node timer;  /* in the shard's wheel, or stopped while the session is in use */
 	struct sess_state *state; /* counted; NULL: no bytes, or not LIVE */
-	/* In use: those who wait, struct sess_waiter, borrowed. Not in use: its place in the shard's idle list. */
+	/* In use: those who wait, struct sess_waiter, borrowed. Not in use: its place in the shard's list of the idle,
+	 * or of the outlived. */
 	struct list queue;
 	uint64_t version;           /* grows with each commit of a state */
 	uint32_t created_s, used_s; /* calendar, rounded up: nothing expires early */
@@ -40,7 +42,8 @@ struct session {
 	bool leaving : 1;   /* is being stored below, to leave memory if nobody asks for it meanwhile */
 	bool below : 1;     /* this version or an older one is in the store below */
 	bool fresh : 1;     /* created and not yet brought back by a request: SESSION_STATE=new */
-	bool tombstone : 1; /* ended by renewal: the memory that this id was replaced */
+	bool outlived : 1;  /* what is below may expire later than this: it must go first */
+	bool tombstone : 1; /* ended by renewal: the memory that this id was replaced; or expired and outlived */
 };
 
 /* A live session with one reference, which is the table's. */

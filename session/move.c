@@ -119,6 +119,8 @@ bool sess_table_left(struct sess_table *t, struct sess_leaver *l, bool stored, c
 			shard_end(sh, s, &after);
 		} else {
 			shard_set_below(sh, s, s->below || stored);
+			if (stored)
+				s->outlived = l->ttl_s > s->ttl_s;
 			if (!sess_core_in_use(s))
 				shard_rest(sh, s);
 		}
@@ -275,6 +277,37 @@ void sess_table_not_below(struct sess_table *t, const struct sess_id *id)
 	if (s && s->phase == SESS_LIVE)
 		shard_set_below(sh, s, false);
 	pthread_mutex_unlock(&sh->lock);
+}
+
+uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out)
+{
+	struct shard *sh = &t->shards[shard];
+	uint32_t n = 0;
+
+	INVARIANT(shard < t->shard_count);
+	pthread_mutex_lock(&sh->lock);
+	LIST_EACH (link, &sh->owed) {
+		if (n == max)
+			break;
+		out[n++] = CONTAINER_OF(link, struct session, queue)->id;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return n;
+}
+
+void sess_table_settle(struct sess_table *t, const struct sess_id *id)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	struct shard_after after;
+
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	if (s && s->phase == SESS_ENDED && s->outlived)
+		shard_forget(sh, s, &after);
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
 }
 
 int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned)

@@ -56,6 +56,11 @@ MUST_USE int sess_table_put(struct sess_table *t, uint16_t app, const struct ses
 /* The store below has it no more. */
 void sess_table_not_below(struct sess_table *t, const struct sess_id *id);
 
+/* Up to `max` sessions of the shard that have expired although what is below of them would live on. They are absent,
+ * and hold their place until that is removed and sess_table_settle() says so. */
+uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out);
+void sess_table_settle(struct sess_table *t, const struct sess_id *id);
+
 /* ERR_GONE: not in memory. */
 MUST_USE int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned);
 

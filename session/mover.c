@@ -23,6 +23,7 @@ enum {
 	RETRY_MAX_MS = 30000, /* up to this */
 	FULL_MS = 1000,       /* a full store is left alone for so long */
 	EXPIRE_BATCH = 256,   /* sessions removed below in one turn */
+	SETTLE_BATCH = 64,    /* the same of those that memory has outlived */
 	ROOM_TRIES = 4,       /* batches moved down to make room for one that comes up */
 };
 
@@ -475,6 +476,27 @@ static bool expire_below(struct stack *s)
 	return !err && n == EXPIRE_BATCH;
 }
 
+/* Removes what is below of sessions that have expired in memory with a shorter time to live than they have there. True:
+ * there is more. */
+static bool settle(struct stack *s)
+{
+	struct sess_id ids[SETTLE_BATCH];
+	uint32_t n = 0;
+	int err = 0;
+
+	for (uint32_t i = 0; s->store && i < sess_table_shards(s->table) && n < SETTLE_BATCH; i++)
+		n += sess_table_owed(s->table, i, SETTLE_BATCH - n, ids + n);
+	if (n == 0)
+		return false;
+	for (uint32_t i = 0; !err && i < n; i++)
+		err = mover_result(s, s->below->remove(s->store, &ids[i]));
+	if (!err)
+		err = mover_result(s, s->below->commit(s->store));
+	for (uint32_t i = 0; !err && i < n; i++)
+		sess_table_settle(s->table, &ids[i]);
+	return !err && n == SETTLE_BATCH;
+}
+
 static void tend(struct stack *s)
 {
 	struct instant now = clock_now();
@@ -534,6 +556,7 @@ static uint64_t turn(struct stack *s)
 	look_tight(s);
 	bool more = move_down_some(s);
 	more = expire_below(s) || more;
+	more = settle(s) || more;
 	more = operate_some(s) || more;
 	tend(s);
 	bool wait_for_room = serve_room(s);
@@ -606,6 +629,8 @@ void *mover_run(void *arg)
 	operate_give_up(s);
 	if (s->stop_demote && s->below)
 		demote_for_good(s);
+	while (settle(s))
+		;
 	if (s->store)
 		s->below->close(&s->store, true);
 	free_graves(s);

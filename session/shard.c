@@ -17,6 +17,7 @@ int shard_init(struct shard *sh, uint32_t now_s)
 	sh->mask = FIRST_BUCKETS - 1;
 	pthread_mutex_init(&sh->lock, NULL);
 	list_init(&sh->idle);
+	list_init(&sh->owed);
 	wheel_init(&sh->wheel, now_s);
 	return 0;
 }
@@ -113,7 +114,7 @@ void shard_uncount(struct shard *sh, struct session *s)
 	sh->both -= s->below;
 	/* Still known of the dead: who ends it once more has to wait for the same removal. */
 	s->below = s->below || s->leaving;
-	s->pinned = s->leaving = false;
+	s->pinned = s->leaving = s->outlived = false;
 }
 
 void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
@@ -130,14 +131,33 @@ void shard_drop(struct shard *sh, struct session *s, struct shard_after *after)
 	take_out(sh, s, after);
 }
 
+/* Without it a look-up would go to what is below, which would live on. */
+static void leave_tombstone(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	struct sess_state *state = sess_core_end(s, &after->woken);
+
+	after->freed_bytes += sess_state_cost(state);
+	sess_state_unref(state); /* under the lock, for once: few come this way */
+	shard_uncount(sh, s);
+	s->tombstone = s->outlived = true;
+	s->farewell = SESS_ABSENT;
+	list_remove(&s->queue);
+	list_append(&sh->owed, &s->queue);
+	wheel_stop(&sh->wheel, &s->timer);
+}
+
 void shard_expire(struct shard *sh, struct session *s, struct shard_after *after)
 {
 	INVARIANT(!sess_core_in_use(s));
+	sh->expired++;
+	if (s->outlived) {
+		leave_tombstone(sh, s, after);
+		return;
+	}
 	shard_end(sh, s, after);
 	/* Back to the struct, which nobody else has: they are freed together. */
 	s->state = after->state;
 	after->state = NULL;
-	sh->expired++;
 }
 
 void shard_forget(struct shard *sh, struct session *s, struct shard_after *after)
@@ -184,6 +204,7 @@ void shard_set_below(struct shard *sh, struct session *s, bool below)
 {
 	sh->both += (uint64_t)below - (uint64_t)s->below;
 	s->below = below;
+	s->outlived = s->outlived && below;
 }
 
 void shard_after_init(struct shard_after *after)

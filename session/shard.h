@@ -20,6 +20,7 @@ struct shard {
 	uint32_t mask;            /* number of buckets - 1; a power of two */
 	uint32_t count;           /* sessions and tombstones in the buckets */
 	struct list idle;         /* of sessions that nobody uses and that may leave, least recently used first */
+	struct list owed;         /* of tombstones: expired, and what is below of them has still to go */
 	uint64_t live, waiters, pinned;
 	uint64_t both;                             /* live ones of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */

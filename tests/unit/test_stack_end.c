@@ -2,7 +2,7 @@
  * it hears so when it is sure. */
 #include "tests/unit/stack_fixture.h"
 
-static const struct sess_commit END = {.end = true};
+static const struct sess_commit END = {.end = true}, RENEW = {.renew = true};
 
 /* In memory, and an older version is below. */
 static void create_both(uint32_t n, const char *text)
@@ -18,6 +18,12 @@ static int end_one(struct request *r, uint32_t n)
 	int err = commit(r, END, 0, NULL);
 	close_one(r);
 	return err;
+}
+
+static void expire_memory(void)
+{
+	while (stack_expire(stack, 0, 1, 1000, clock_now()))
+		;
 }
 
 /* --- the answer waits for the store --- */
@@ -224,6 +230,192 @@ static void a_batch_that_fails_takes_no_end_with_it(void **unused)
 	assert_false(fake_has(1));
 }
 
+/* --- renewal --- */
+
+static void a_renewed_id_is_forgotten_below(void **unused)
+{
+	struct request r, late;
+	struct sess_outcome out;
+
+	(void)unused;
+	create_both(1, "new");
+	fake_stop(FAKE_COMMIT);
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	assert_int_equal(commit(&r, RENEW, 2, &out), STACK_WAITS);
+	assert_int_equal(out.cookie, SESS_COOKIE_SET);
+	close_one(&r);
+	fake_await(FAKE_COMMIT);
+	assert_int_equal(r.dones, 0);
+	assert_int_equal(open_for(&late, app, 1, SESS_LOCK_EXCLUSIVE), SESS_RENEWED);
+	expect_session(2, "new");
+	fake_go(FAKE_COMMIT);
+	AWAIT(r.dones == 1);
+	assert_false(fake_has(1));
+	turn();
+	assert_int_equal(stats().both, 0);
+	assert_int_equal(stats().sessions, 1);
+	/* The new one is not below, and can go there. */
+	demote(2);
+	expect_session(2, "new");
+	assert_int_equal(open_for(&late, app, 1, SESS_LOCK_EXCLUSIVE), SESS_RENEWED);
+	pass_s(100);
+	expect_open(1, SESS_ABSENT);
+}
+
+static void a_renewal_of_what_was_never_stored_does_not_wait(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create(1, "a");
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	assert_int_equal(commit(&r, RENEW, 2, NULL), 0);
+	close_one(&r);
+	expect_session(2, "a");
+}
+
+static void a_renewed_id_does_not_come_back_from_a_broken_store(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_both(1, "new");
+	fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
+	fake_fail(FAKE_REMOVE, ERR_BROKEN, 1);
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	assert_int_equal(commit(&r, RENEW, 2, NULL), STACK_WAITS);
+	close_one(&r);
+	AWAIT(r.dones == 1);
+	pass_s(100);
+	expire_memory(); /* the tombstone */
+	expect_open(1, SESS_UNAVAILABLE);
+	fake_work(FAKE_OPEN);
+	pass_s(30);
+	expect_open(1, SESS_ABSENT);
+	assert_false(fake_has(1));
+	expect_session(2, "new");
+}
+
+/* --- expiry --- */
+
+static void set_ttl(uint32_t n, uint32_t ttl_s)
+{
+	struct request r;
+	struct sess_commit c = {.has_ttl = true, .ttl_s = ttl_s};
+
+	assert_int_equal(open_one(&r, n), SESS_OPENED);
+	assert_int_equal(commit(&r, c, 0, NULL), 0);
+	close_one(&r);
+}
+
+static void what_expires_in_memory_is_not_found_below(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	pass_s(TTL_S);
+	expire_memory();
+	assert_int_equal(stats().expired, 1);
+	expect_open(1, SESS_ABSENT);
+	AWAIT(!fake_has(1));
+}
+
+/* Below it has the time to live that it had before. */
+static void a_shorter_life_ends_below_too(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	create_both(2, "new");
+	set_ttl(1, 10);
+	set_ttl(2, 10);
+	pass_s(10);
+	stack_check(stack);
+	/* One is found by who asks for it, one by who sweeps. */
+	expect_open(1, SESS_ABSENT);
+	expire_memory();
+	assert_int_equal(stats().expired, 2);
+	assert_int_equal(stats().both, 0);
+	expect_open(1, SESS_ABSENT);
+	expect_open(2, SESS_ABSENT);
+	stack_check(stack);
+	AWAIT(!fake_has(1) && !fake_has(2));
+	turn();
+	expect_open(1, SESS_ABSENT);
+	assert_int_equal(stats().bytes, 0);
+	assert_int_equal(stats().expired, 2);
+}
+
+static void a_shorter_life_ends_below_when_the_store_is_back(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	set_ttl(1, 10);
+	fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
+	fake_fail(FAKE_GET, ERR_BROKEN, 1);
+	expect_open(9, SESS_UNAVAILABLE);
+	pass_s(10);
+	expire_memory();
+	for (int i = 0; i < 10; i++) {
+		expect_open(1, SESS_ABSENT);
+		pass_s(30);
+		expire_memory();
+		turn();
+	}
+	stack_check(stack);
+	fake_work(FAKE_OPEN);
+	pass_s(30);
+	AWAIT(!fake_has(1));
+	turn();
+	expect_open(1, SESS_ABSENT);
+	assert_int_equal(stats().bytes, 0);
+}
+
+/* What went down with the shorter time needs no more care. */
+static void a_shorter_life_that_was_stored_is_like_any_other(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	set_ttl(1, 10);
+	demote(1);
+	fake_forget_journal();
+	expect_session(1, "new");
+	pass_s(10);
+	expire_memory();
+	expect_open(1, SESS_ABSENT);
+	AWAIT(!fake_has(1));
+	assert_int_equal(fake_saw("remove 1"), 0);
+}
+
+static void a_longer_life_needs_nothing_below(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	set_ttl(1, 2 * TTL_S);
+	pass_s(TTL_S);
+	expire_memory();
+	expect_session(1, "new");
+	pass_s(2 * TTL_S);
+	expire_memory();
+	expect_open(1, SESS_ABSENT);
+	assert_int_equal(stats().expired, 1);
+}
+
+static void a_shorter_life_is_remembered_over_the_end_of_the_process(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	set_ttl(1, 10);
+	pass_s(10);
+	fake_stop(FAKE_EXPIRE);
+	fake_await(FAKE_EXPIRE);
+	expire_memory();
+	stack_stop(stack, true, on_stopped, NULL);
+	fake_go(FAKE_EXPIRE);
+	AWAIT(stopped);
+	stack_free(&stack);
+	stopped = false;
+	assert_false(fake_has(1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +428,15 @@ int main(void)
 	    TEST(what_ended_in_a_batch_that_broke_goes_too),
 	    TEST(what_could_not_be_removed_is_not_served),
 	    TEST(a_batch_that_fails_takes_no_end_with_it),
+	    TEST(a_renewed_id_is_forgotten_below),
+	    TEST(a_renewal_of_what_was_never_stored_does_not_wait),
+	    TEST(a_renewed_id_does_not_come_back_from_a_broken_store),
+	    TEST(what_expires_in_memory_is_not_found_below),
+	    TEST(a_shorter_life_ends_below_too),
+	    TEST(a_shorter_life_ends_below_when_the_store_is_back),
+	    TEST(a_shorter_life_that_was_stored_is_like_any_other),
+	    TEST(a_longer_life_needs_nothing_below),
+	    TEST(a_shorter_life_is_remembered_over_the_end_of_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, remove_log);
