@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "session/below.h"
+#include "session/carry.h"
 #include "session/stack_state.h"
 
 #include <inttypes.h>
@@ -54,7 +56,7 @@ static int info_of_record(struct stack *s, const struct sess_record *r, struct s
 	    .ttl_s = r->ttl_s,
 	    .pinned = r->pinned,
 	};
-	int err = mover_app(s, r, &info.app);
+	int err = carry_app(s, r, &info.app);
 
 	put_name(s, &r->id, &info);
 	if (!err)
@@ -89,7 +91,7 @@ static int tell_memory(struct stack *s, struct stack_job *j)
 static int tell_below(struct stack *s, struct stack_job *j)
 {
 	struct sess_record r;
-	int err = mover_read(s, &j->place.id, &r);
+	int err = below_read(s, &j->place.id, &r);
 
 	if (err == ERR_MALFORMED || err == ERR_VERSION) {
 		j->at[0] = info_of_unreadable(s, &j->place.id, err);
@@ -150,7 +152,7 @@ static int walk_below(struct stack *s, struct stack_job *j, store_visit *visit)
 	p->looked_bytes = 0;
 	if (!s->store)
 		return s->below ? ERR_BROKEN : 0;
-	return mover_result(s, s->below->scan(s->store, p->begun ? &after : NULL, visit, j));
+	return below_result(s, s->below->scan(s->store, p->begun ? &after : NULL, visit, j));
 }
 
 /* --- a page --- */
@@ -231,7 +233,7 @@ static bool list_record(void *arg, const struct sess_record *r, int err)
 		return false;
 	}
 	bool more = pass(p, r);
-	if (is_in_memory(p->stack, &r->id) || mover_is_buried(p->stack, &r->id))
+	if (is_in_memory(p->stack, &r->id) || below_is_buried(p->stack, &r->id))
 		return more;
 	if (err && j->any_app && !j->older_s && !j->younger_s)
 		j->at[j->count++] = info_of_unreadable(p->stack, &r->id, err);
@@ -403,7 +405,7 @@ static int promote(struct stack *s, struct stack_job *j)
 {
 	if (is_in_memory(s, &j->place.id))
 		return 0;
-	int err = mover_promote(s, &j->place.id);
+	int err = carry_up(s, &j->place.id);
 	/* A request has asked for it, and its mail is on its way. */
 	if (err == ERR_BUSY && !j->place.retried) {
 		j->place.retried = true;
@@ -424,7 +426,7 @@ static int demote(struct stack *s, struct stack_job *j)
 	int err = s->below ? tell(s, j) : ERR_REFUSED;
 
 	if (!err && j->at[0].where == STACK_IN_MEMORY)
-		err = mover_demote(s, &j->place.id);
+		err = carry_down(s, &j->place.id);
 	return err;
 }
 
@@ -432,7 +434,7 @@ static int end(struct stack *s, struct stack_job *j)
 {
 	int err = tell(s, j);
 
-	return err ? err : mover_end(s, &j->place.id);
+	return err ? err : below_end(s, &j->place.id);
 }
 
 static int run_one(struct stack *s, struct stack_job *j)
@@ -465,7 +467,7 @@ static int demote_app(struct stack *s, struct stack_job *j)
 {
 	struct sess_reason why = {.one_app = true, .app = j->app, .used_until_s = j->place.now_s + 1};
 	uint64_t left;
-	int err = s->below ? mover_demote_some(s, &why, &left) : ERR_REFUSED;
+	int err = s->below ? carry_down_some(s, &why, &left) : ERR_REFUSED;
 
 	if (err)
 		return err;

@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "session/below.h"
+#include "session/carry.h"
 #include "session/stack_state.h"
 
 #include <stdlib.h>
@@ -192,7 +194,7 @@ static void deliver_fetch(struct mail *mail)
 {
 	struct stack_fetch *f = CONTAINER_OF(mail, struct stack_fetch, mail);
 
-	mover_fetch(f->stack, &f->id);
+	carry_fetch(f->stack, &f->id);
 	free(f);
 }
 
@@ -254,7 +256,7 @@ static void deliver_forget(struct mail *mail)
 {
 	struct stack_forget *f = CONTAINER_OF(mail, struct stack_forget, mail);
 
-	mover_forget(f->stack, f);
+	below_forget(f->stack, f);
 }
 
 static void post_forget(struct stack *s, struct stack_forget *f, const struct sess_id *id, struct stack_wait *wait)

@@ -1,5 +1,5 @@
-/* The inside of the stack, shared by stack.c (what requests call), mover.c (its thread) and operate.c (what operators
- * ask). Nobody else includes this.
+/* The inside of the stack, shared by stack.c (what requests call), mover.c (its thread), carry.c (sessions up and
+ * down), below.c (the store below) and operate.c (what operators ask). Nobody else includes this.
  *
  * Who may touch what: the table has its own locks; `lock` guards what it says; all that is behind "the thread" belongs
  * to the stack's thread alone, which is also the only one that uses the store below. */
@@ -86,39 +86,11 @@ struct stack {
 /* Any thread. */
 void stack_wake(struct stack *s);
 
+void stack_count(struct stack *s, uint64_t *counter, uint64_t n); /* one of s->stats */
+
 /* --- the thread, mover.c --- */
 
 void *mover_run(void *stack);
-
-/* The mails of requests. */
-void mover_fetch(struct stack *s, const struct sess_id *id);
-void mover_forget(struct stack *s, struct stack_forget *f); /* f is taken */
-
-/* Reads one session into memory, which must not have it. 0: it is there; ERR_GONE, ERR_MALFORMED, ERR_VERSION,
- * ERR_FULL, ERR_BROKEN, ERR_BUSY (it is on its way). */
-int mover_promote(struct stack *s, const struct sess_id *id);
-
-/* Moves one session down that is in memory. 0, or as sess_table_collect_one(); ERR_FULL, ERR_BROKEN. */
-int mover_demote(struct stack *s, const struct sess_id *id);
-
-/* One batch of what nobody uses; how many have left in *left, 0: there are no more. 0, ERR_FULL, ERR_BROKEN. */
-int mover_demote_some(struct stack *s, const struct sess_reason *why, uint64_t *left);
-
-/* Ends one session in memory and below, and commits. ERR_NO_MEMORY: nothing has changed; ERR_BROKEN and others: what is
- * below is removed when the store can be used again. */
-int mover_end(struct stack *s, const struct sess_id *id);
-
-/* It has ended, and what is below of it could not be removed so far. */
-bool mover_is_buried(struct stack *s, const struct sess_id *id);
-
-/* Reads one session below into s->space. As `get` of the store, and ERR_GONE for what has expired. */
-int mover_read(struct stack *s, const struct sess_id *id, struct sess_record *out);
-
-/* The number of the record's app. As stack_app(). */
-int mover_app(struct stack *s, const struct sess_record *r, uint16_t *out);
-
-/* What the store has said: ERR_BROKEN closes it, to be opened again later. Returns err. */
-int mover_result(struct stack *s, int err);
 
 /* --- the thread, operate.c --- */
 

@@ -1,0 +1,33 @@
+/* The store below, as the stack's thread has it (session/below.c). For the files of the stack only. */
+#ifndef WEIR_SESSION_BELOW_H
+#define WEIR_SESSION_BELOW_H
+
+#include "session/stack_state.h"
+
+void below_open(struct stack *s); /* when it is not open and its time has come */
+void below_publish(struct stack *s);
+
+/* What the store has said: ERR_BROKEN closes it, to be opened again later. Returns err. */
+int below_result(struct stack *s, int err);
+
+/* Reads one session into s->space. As `get` of the store, and ERR_GONE for what has ended or expired. */
+int below_read(struct stack *s, const struct sess_id *id, struct sess_record *out);
+
+/* What has ended: the mail of a request; the end of a batch that has removals; and what could not be removed so far. */
+void below_forget(struct stack *s, struct stack_forget *f); /* f is taken */
+void below_commit_forgotten(struct stack *s);
+void below_bury(struct stack *s); /* the batch has come to nothing */
+void below_dig_graves(struct stack *s);
+bool below_is_buried(struct stack *s, const struct sess_id *id);
+void below_free_graves(struct stack *s);
+
+/* Ends one session in memory and below, and commits. ERR_NO_MEMORY: nothing has changed; ERR_BROKEN and others: what is
+ * below is removed when the store can be used again. */
+int below_end(struct stack *s, const struct sess_id *id);
+
+/* Pieces of housekeeping. True: there is more. */
+bool below_expire(struct stack *s);
+bool below_settle(struct stack *s); /* what memory has outlived: sess_table_owed() */
+void below_tend(struct stack *s);
+
+#endif

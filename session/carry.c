@@ -1,0 +1,221 @@
+/* Sessions on their way up and down, between memory and the store below (doc/stores.md). The stack's thread. */
+#include "session/carry.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+#include "session/below.h"
+
+enum {
+	FULL_MS = 1000, /* a full store is left alone for so long */
+	ROOM_TRIES = 4, /* batches moved down to make room for one that comes up */
+};
+
+/* --- down --- */
+
+static int store_one(struct stack *s, const struct sess_leaver *l)
+{
+	struct sess_record r = {
+	    .id = l->id,
+	    .app = view_str(stack_app_name(s, l->app)),
+	    .version = l->version,
+	    .created_s = l->created_s,
+	    .used_s = l->used_s,
+	    .ttl_s = l->ttl_s,
+	    .fresh = l->fresh,
+	    .pinned = l->pinned,
+	    .state = l->state ? view_of(l->state->bytes, l->state->len) : view_of(NULL, 0),
+	};
+
+	return s->below->put(s->store, &r);
+}
+
+static void say_full(struct stack *s)
+{
+	if (s->full_until.ms == 0)
+		log_event(LOG_ERROR, "store_full", LOG_S("store", s->below->name),
+			  LOG_S("reason", "no space left: sessions stay in memory"));
+	s->full_until = instant_add_ms(clock_now(), FULL_MS);
+}
+
+/* Puts the first `n` of the batch into the store; how many are in it for certain then. */
+static uint32_t store_batch(struct stack *s, uint32_t n, int *err)
+{
+	uint32_t done = 0;
+
+	*err = s->store ? 0 : ERR_BROKEN;
+	while (done < n && !*err) {
+		*err = below_result(s, store_one(s, &s->batch[done]));
+		done += !*err;
+	}
+	if (*err == ERR_FULL)
+		say_full(s);
+	if (s->store && done > 0) {
+		int failed = below_result(s, s->below->commit(s->store));
+		if (failed) {
+			below_bury(s);
+			*err = failed;
+			done = 0;
+		}
+	} else if (!s->store) {
+		done = 0;
+	}
+	return done;
+}
+
+/* The collected leave memory, as far as they are stored below. How many have left. */
+static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32_t n, int *err)
+{
+	uint32_t stored = store_batch(s, n, err);
+	uint64_t left = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		left += sess_table_left(s->table, &s->batch[i], i < stored, why);
+	stack_count(s, &s->stats.demoted, left);
+	return left;
+}
+
+/* Some from each shard, so that those of all shards that were unused for longest go first. */
+static uint32_t collect(struct stack *s, const struct sess_reason *why)
+{
+	uint32_t shards = sess_table_shards(s->table);
+	uint32_t each = MOVER_BATCH / shards ? MOVER_BATCH / shards : 1;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < shards && n < MOVER_BATCH; i++) {
+		uint32_t room = MOVER_BATCH - n < each ? MOVER_BATCH - n : each;
+		n += sess_table_collect(s->table, (s->next_shard + i) % shards, why, clock_now(), room, s->batch + n);
+	}
+	s->next_shard++;
+	return n;
+}
+
+/* One batch of what the evicter wants moved. True: there may be more. */
+bool carry_down_evicted(struct stack *s)
+{
+	const struct stack_settings *set = &s->now_settings;
+	struct instant now = clock_now();
+	struct sess_reason why = {
+	    .evict = set->evict,
+	    .limits = set->limits,
+	    .look = {.now_s = sess_table_now_s(s->table, now), .tight = s->tight},
+	};
+	int err;
+
+	if (!s->store || instant_before(now, s->full_until))
+		return false;
+	uint32_t n = collect(s, &why);
+	if (n == 0)
+		return false;
+	uint64_t left = let_leave(s, &why, n, &err);
+	if (!err && s->full_until.ms > 0) {
+		s->full_until.ms = 0;
+		log_event(LOG_INFO, "store_has_room", LOG_S("store", s->below->name));
+	}
+	return !err && left > 0;
+}
+
+int carry_down(struct stack *s, const struct sess_id *id)
+{
+	struct sess_reason why = {.evict = NULL};
+	int err = s->store ? sess_table_collect_one(s->table, id, &s->batch[0]) : ERR_BROKEN;
+
+	if (err)
+		return err;
+	uint64_t left = let_leave(s, &why, 1, &err);
+	if (!err && left == 0)
+		err = ERR_BUSY;
+	return err;
+}
+
+int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *left)
+{
+	int err = 0;
+
+	*left = 0;
+	if (!s->store)
+		return ERR_BROKEN;
+	uint32_t n = collect(s, why);
+	if (n > 0)
+		*left = let_leave(s, why, n, &err);
+	return err;
+}
+
+/* --- up --- */
+
+int carry_app(struct stack *s, const struct sess_record *r, uint16_t *out)
+{
+	char name[RECORD_APP_MAX + 1];
+
+	INVARIANT(r->app.len <= RECORD_APP_MAX);
+	memcpy(name, r->app.at, r->app.len);
+	name[r->app.len] = '\0';
+	return stack_app(s, name, out);
+}
+
+static int arrive(struct stack *s, const struct sess_record *r)
+{
+	uint16_t app;
+	int err = carry_app(s, r, &app);
+
+	return err ? err : sess_table_arrive(s->table, app, r);
+}
+
+/* From below to a placeholder. The record is read again after each batch: they share the store. */
+static int read_up(struct stack *s, const struct sess_id *id)
+{
+	struct sess_record r;
+	int err = ERR_FULL;
+
+	for (int i = 0; i < ROOM_TRIES && err == ERR_FULL; i++) {
+		if (i > 0) {
+			s->tight = true;
+			(void)carry_down_evicted(s);
+		}
+		err = below_read(s, id, &r);
+		if (!err)
+			err = arrive(s, &r);
+	}
+	return err;
+}
+
+static void say_unreadable(struct stack *s, const struct sess_id *id, int err)
+{
+	char name[SESS_NAME_TEXT];
+
+	sess_id_name(&s->keys, id, name);
+	stack_count(s, &s->stats.unreadable, 1);
+	log_event(LOG_ERROR, err == ERR_VERSION ? "session_too_new" : "session_damaged", LOG_S("store", s->below->name),
+		  LOG_V("session", view_of(name, sizeof name)));
+}
+
+/* Those who wait for it are told, whatever has become of it. */
+static int fetch(struct stack *s, const struct sess_id *id)
+{
+	int err = read_up(s, id);
+
+	if (err == ERR_MALFORMED || err == ERR_VERSION)
+		say_unreadable(s, id, err);
+	if (!err) {
+		stack_count(s, &s->stats.promoted, 1);
+		return 0;
+	}
+	/* Absent is only what is known to be: gone, or damaged beyond use. */
+	bool absent = err == ERR_GONE || err == ERR_MALFORMED;
+	if (absent)
+		stack_count(s, &s->stats.missed, 1);
+	sess_table_fail(s->table, id, absent ? SESS_ABSENT : SESS_UNAVAILABLE);
+	return err;
+}
+
+void carry_fetch(struct stack *s, const struct sess_id *id)
+{
+	(void)fetch(s, id);
+}
+
+int carry_up(struct stack *s, const struct sess_id *id)
+{
+	int err = s->below ? sess_table_expect(s->table, id, clock_now()) : ERR_GONE;
+
+	return err ? err : fetch(s, id);
+}

@@ -1,0 +1,25 @@
+/* Sessions on their way up and down (session/carry.c), on the stack's thread. For the files of the stack only. */
+#ifndef WEIR_SESSION_CARRY_H
+#define WEIR_SESSION_CARRY_H
+
+#include "session/stack_state.h"
+
+void carry_fetch(struct stack *s, const struct sess_id *id); /* the mail of a request */
+
+/* Reads one session into memory, which must not have it. 0: it is there; ERR_GONE, ERR_MALFORMED, ERR_VERSION,
+ * ERR_FULL, ERR_BROKEN, ERR_BUSY (it is on its way). */
+int carry_up(struct stack *s, const struct sess_id *id);
+
+/* Moves one session down that is in memory. 0, or as sess_table_collect_one(); ERR_FULL, ERR_BROKEN. */
+int carry_down(struct stack *s, const struct sess_id *id);
+
+/* One batch of what nobody uses; how many have left in *left, 0: there are no more. 0, ERR_FULL, ERR_BROKEN. */
+int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *left);
+
+/* One batch of what the evicter wants moved. True: there may be more. */
+bool carry_down_evicted(struct stack *s);
+
+/* The number of the record's app. As stack_app(). */
+int carry_app(struct stack *s, const struct sess_record *r, uint16_t *out);
+
+#endif
