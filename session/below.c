@@ -12,8 +12,8 @@
 enum {
 	RETRY_MIN_MS = 1000,  /* a store that cannot be used is opened again after this, and then ever later */
 	RETRY_MAX_MS = 30000, /* up to this */
+	TEND_MS = 1000,       /* between two pieces of housekeeping, unless there is more to do */
 	EXPIRE_BATCH = 256,   /* sessions removed in one turn */
-	TEND_MS = 1000,       /* between two pieces of housekeeping */
 	SETTLE_BATCH = 64,    /* the same of those that memory has outlived */
 };
 
@@ -227,16 +227,15 @@ static void not_below(void *arg, const struct sess_id *id)
 	sess_table_not_below(s->table, id);
 }
 
-/* A piece of what has expired below. True: there is more. */
-bool below_expire(struct stack *s)
+/* A piece of it. True: there is more. */
+static bool expire(struct stack *s)
 {
 	uint32_t now_s = sess_table_now_s(s->table, clock_now());
 	uint32_t n = 0;
-
-	if (!s->store)
-		return false;
 	int err = s->below->expire(s->store, now_s, EXPIRE_BATCH, not_below, s, &n);
-	if (!err && n > 0)
+
+	/* Also where nothing was removed: the store may have begun a batch, and it is tended outside of one. */
+	if (!err)
 		err = s->below->commit(s->store);
 	if (!below_result(s, err))
 		stack_count(s, &s->stats.below_expired, n);
@@ -278,13 +277,15 @@ int below_read(struct stack *s, const struct sess_id *id, struct sess_record *ou
 	return err;
 }
 
-void below_tend(struct stack *s)
+bool below_tend(struct stack *s)
 {
 	struct instant now = clock_now();
 
-	if (!s->store || instant_since_ms(now, s->tended_at) < TEND_MS)
-		return;
+	if (!s->store || (!s->expiring && instant_since_ms(now, s->tended_at) < TEND_MS))
+		return false;
 	s->tended_at = now;
-	if (s->below->tend)
+	s->expiring = expire(s);
+	if (s->store)
 		(void)below_result(s, s->below->tend(s->store));
+	return s->expiring;
 }

@@ -25,9 +25,11 @@ void below_free_graves(struct stack *s);
  * below is removed when the store can be used again. */
 int below_end(struct stack *s, const struct sess_id *id);
 
-/* Pieces of housekeeping. True: there is more. */
-bool below_expire(struct stack *s);
-bool below_settle(struct stack *s); /* what memory has outlived: sess_table_owed() */
-void below_tend(struct stack *s);
+/* A piece of housekeeping, now and then: what has expired, and what the store has to do for itself. True: there is
+ * more.
+ */
+bool below_tend(struct stack *s);
+/* A piece of what has expired in memory and would live on below: sess_table_owed(). True: there is more. */
+bool below_settle(struct stack *s);
 
 #endif

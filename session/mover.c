@@ -77,10 +77,9 @@ static uint64_t turn(struct stack *s)
 	atomic_store(&s->nudged, false);
 	look_tight(s);
 	bool more = carry_down_evicted(s);
-	more = below_expire(s) || more;
 	more = below_settle(s) || more;
+	more = below_tend(s) || more;
 	more = operate_some(s) || more;
-	below_tend(s);
 	bool wait_for_room = serve_room(s);
 	below_publish(s);
 	if (more)

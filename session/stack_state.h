@@ -77,7 +77,7 @@ struct stack {
 	struct list forgotten; /* of struct stack_forget: removed in the batch that is under way */
 	struct list graves;    /* the same: still to be removed, when the store can be used again */
 	struct list jobs;      /* of struct stack_job: under way, borrowed */
-	bool stopping, tight;
+	bool stopping, tight, expiring;
 	uint32_t next_shard;
 	struct buf space; /* of a record that is read */
 	struct sess_leaver batch[MOVER_BATCH];

@@ -384,6 +384,7 @@ static inline int fake_remove(struct store *s, const struct sess_id *id)
 	int err = fake_enter(FAKE_REMOVE, "remove", id);
 
 	(void)s;
+	fake.batch = fake.batch || !err;
 	if (!err && fake.row[fake_number(id)])
 		fake_change(fake_number(id), NULL);
 	return fake_leave(err);
@@ -409,6 +410,7 @@ static inline int fake_expire(struct store *s, uint32_t now_s, uint32_t max,
 
 	(void)s;
 	*count = 0;
+	fake.batch = fake.batch || !err;
 	for (uint32_t n = 0; !err && n < fake.top && *count < max; n++) {
 		struct sess_id id = id_of(n);
 		if (!fake.row[n] || fake.row_err[n])
