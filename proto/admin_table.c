@@ -106,18 +106,23 @@ static bool in_group(const struct admin_command *c, struct view word)
 	return view_starts(name, word) && name.len > word.len && name.at[word.len] == ' ';
 }
 
+/* A blank in a word of the line is none in a name. */
+static bool is_named(const struct admin_command *c, const char *const *words, size_t count)
+{
+	struct view name = view_str(c->name), first = view_str(words[0]);
+
+	if (!strchr(c->name, ' '))
+		return view_eq(name, first);
+	if (count < 2 || strchr(words[0], ' ') || !in_group(c, first))
+		return false;
+	(void)view_take(&name, first.len + 1);
+	return view_eq(name, view_str(words[1]));
+}
+
 enum admin_command_id admin_command_find(const char *const *words, size_t count)
 {
 	for (unsigned i = 0; count > 0 && i < ADMIN_COMMANDS; i++) {
-		const struct admin_command *c = &admin_commands[i];
-		struct view first = view_str(words[0]), name = view_str(c->name);
-
-		if (view_eq(name, first))
-			return (enum admin_command_id)i;
-		if (count < 2 || !in_group(c, first))
-			continue;
-		(void)view_take(&name, first.len + 1);
-		if (view_eq(name, view_str(words[1])))
+		if (is_named(&admin_commands[i], words, count))
 			return (enum admin_command_id)i;
 	}
 	return ADMIN_COMMANDS;

@@ -234,6 +234,7 @@ static void unknown_commands(void **unused)
 	assert_unknown("foo bar --baz", "unknown command \"foo\"; help shows the commands");
 	assert_unknown("\"\"", "unknown command \"\"; help shows the commands");
 	assert_unknown("\"status \"", "unknown command \"status \"; help shows the commands");
+	assert_unknown("\"app stop\" x", "unknown command \"app stop\"; help shows the commands");
 	assert_unknown("app", "unknown command \"app\"; there are: app start, app stop");
 	assert_unknown("app foo", "unknown command \"app foo\"; there are: app start, app stop");
 	assert_unknown("backend --json", "unknown command \"backend\"; there are: backend drain, backend ready");
