@@ -26,6 +26,9 @@ OBJ  := $(SRC:%.c=$(OUT)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 AGAIN := $(MAKE) --no-print-directory
+# V=1 shows the commands themselves.
+Q     := $(if $(V),,@)
+say    = $(if $(V),,@echo '  $1 $@')
 
 .PHONY: help
 help:
@@ -38,30 +41,34 @@ help:
 	@echo 'make fuzz       fuzz each decoder for $${FUZZ_SECONDS:-60} seconds'
 	@echo 'make bench      weir beside its peers, one table (BENCH_ARGS=--quick)'
 	@echo 'make install    to $$(DESTDIR)$$(PREFIX)'
-	@echo 'make clean      remove build/'
+	@echo 'make clean      remove build/ (V=1: show every command)'
 
 .PHONY: all
 all: $(OUT)/weir $(OUT)/weirctl
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 # An archive, so that each test links just the objects that it names.
 $(OUT)/libweir.a: $(OBJ)
 	@rm -f $@
-	$(if $(findstring clang,$(CC)),ar,gcc-ar) rcs $@ $^
+	$(Q)$(if $(findstring clang,$(CC)),ar,gcc-ar) rcs $@ $^
 
 $(OUT)/weir: $(OUT)/gateway/main.o $(OUT)/libweir.a
-	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
 # Only what it uses: it runs on a machine where something is wrong.
 $(OUT)/weirctl: $(OUT)/ctl/weirctl.o $(OUT)/libweir.a
-	$(CC) $(LDFLAGS_ALL) $^ -o $@ -Wl,--as-needed $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ -Wl,--as-needed $(LIBS)
 
 $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libweir.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS) -lcmocka
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS) -lcmocka
 
 .PHONY: unit
 unit: $(UNIT)
@@ -160,7 +167,8 @@ fuzz-run-%: $(OUT)/fuzz/%
 
 $(OUT)/fuzz/%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/libweir.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ -o $@ $(LIBS)
 
 # The committed corpus without a fuzzer, for every compiler and every check.
 .PHONY: fuzz-replay fuzz-replay-run
@@ -172,7 +180,8 @@ fuzz-replay-%: $(OUT)/replay/%
 
 $(OUT)/replay/%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libweir.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
 include tests/integration/apps/apps.mk
 
@@ -182,7 +191,8 @@ include tests/integration/apps/apps.mk
 examples: $(OUT)/counter
 
 $(OUT)/counter: $(OUT)/examples/apps/counter.o
-	$(CC) $(LDFLAGS_ALL) $^ -o $@ -lfcgi
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ -lfcgi
 
 .PHONY: demo
 demo:
@@ -196,7 +206,8 @@ BENCH := $(addprefix $(OUT)/bench/,load relay app fill)
 bench-programs: $(BENCH)
 
 $(BENCH): %: %.o
-	$(CC) $(LDFLAGS_ALL) $^ -o $@
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 .PHONY: bench
 bench:
