@@ -2,6 +2,7 @@
 #include "backend/book.h"
 
 #include "base/invariant.h"
+#include "net/socket.h"
 
 #include <stdlib.h>
 
@@ -59,13 +60,6 @@ void line_unref(struct pool_line **lines)
 	free(line);
 }
 
-static bool same_address(const struct net_address *a, const struct net_address *b)
-{
-	if (a->is_unix || b->is_unix)
-		return a->is_unix && b->is_unix && strcmp(a->path, b->path) == 0;
-	return memcmp(&a->tcp, &b->tcp, sizeof a->tcp) == 0;
-}
-
 static struct pool_target *target_new(struct pool_line *line, const struct net_address *address, bool scgi)
 {
 	struct pool_target *t = calloc(1, sizeof *t);
@@ -86,7 +80,7 @@ struct pool_target *target_find(struct pool_line *line, const struct net_address
 
 	LIST_EACH (node, &line->targets) {
 		struct pool_target *t = CONTAINER_OF(node, struct pool_target, link);
-		if (t->scgi == scgi && same_address(&t->address, address))
+		if (t->scgi == scgi && net_address_equal(&t->address, address))
 			found = t;
 	}
 	if (!found)

@@ -1,13 +1,11 @@
 /* Start, signals, stop. Runs on the main thread. */
 #include "gateway/daemon.h"
 
-#include "backend/spawn.h"
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/log.h"
 #include "base/version.h"
-#include "gateway/listener.h"
-#include "gateway/pools.h"
-#include "gateway/privilege.h"
+#include "gateway/daemon_state.h"
 #include "gateway/sessions.h"
 
 #include <errno.h>
@@ -18,33 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_CLOSING, DAEMON_STORING, DAEMON_STOPPING };
-
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-enum { SIGNALS = sizeof signals / sizeof *signals };
-
-/* From a worker: how far it has got on the way to the end. */
-struct progress {
-	struct mail unlistened, quiet;
-	struct daemon *daemon;
-};
-
-struct daemon {
-	struct gateway gateway; /* first: a worker's gateway is the daemon's */
-	struct generation generation;
-	struct pool_book book;
-	const struct conf *conf;
-	struct net_loop loop;
-	uv_signal_t signals[SIGNALS];
-	struct privilege privilege;
-	struct applications *applications;
-	struct progress *progress; /* one for each worker */
-	struct net_timer drain;
-	unsigned workers_started, workers_unlistened, workers_quiet;
-	enum daemon_state state;
-	bool hurry; /* INT: sessions in memory are not stored */
-	struct mail stored;
-};
+static const int signals[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
 
 /* --- stop --- */
 
@@ -56,9 +28,11 @@ static void each_worker(struct daemon *d, void (*act)(struct worker *))
 
 static void loop_stop(struct daemon *d)
 {
-	for (int i = 0; i < SIGNALS; i++)
+	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
 	net_timer_stop(&d->loop, &d->drain);
+	net_timer_stop(&d->loop, &d->stops_look);
+	notify_unwatch(&d->notify);
 	net_loop_stop(&d->loop);
 }
 
@@ -127,7 +101,9 @@ static void close_now(struct daemon *d, const char *reason)
 	if (d->state >= DAEMON_CLOSING)
 		return;
 	log_event(LOG_INFO, "closing", LOG_S("reason", reason));
+	notify_stopping(&d->notify);
 	d->state = DAEMON_CLOSING;
+	reload_abandon(d);
 	each_worker(d, worker_close);
 }
 
@@ -136,11 +112,15 @@ static void on_drain_timeout(struct net_timer *timer)
 	close_now(CONTAINER_OF(timer, struct daemon, drain), "drain-timeout");
 }
 
-static void drain(struct daemon *d)
+void daemon_drain(struct daemon *d)
 {
-	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", d->conf->drain_timeout_ms));
+	uint64_t timeout_ms = daemon_conf(d)->drain_timeout_ms;
+
+	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", timeout_ms));
+	notify_stopping(&d->notify);
 	d->state = DAEMON_DRAINING;
-	net_timer_start(&d->loop, &d->drain, d->conf->drain_timeout_ms);
+	reload_abandon(d);
+	net_timer_start(&d->loop, &d->drain, timeout_ms);
 	each_worker(d, worker_unlisten); /* and drain when the last one has */
 }
 
@@ -180,8 +160,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 		reap(d);
 	else if (signum == SIGUSR2)
 		reopen_log();
+	else if (signum == SIGHUP)
+		reload_signal(d);
 	else if (signum == SIGTERM && d->state == DAEMON_RUNNING)
-		drain(d);
+		daemon_drain(d);
 	else if (signum == SIGTERM)
 		close_now(d, "second TERM");
 	else if (signum == SIGINT)
@@ -194,7 +176,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void signals_start(struct daemon *d)
 {
-	for (int i = 0; i < SIGNALS; i++) {
+	for (int i = 0; i < DAEMON_SIGNALS; i++) {
 		uv_signal_init(&d->loop.uv, &d->signals[i]);
 		d->signals[i].data = d;
 		uv_signal_start(&d->signals[i], on_signal, signals[i]);
@@ -214,28 +196,10 @@ static void raise_descriptor_limit(void)
 		log_event(LOG_WARN, "descriptor_limit", LOG_S("reason", strerror(errno)));
 }
 
-static int open_listeners(struct daemon *d, char *why, size_t why_len)
-{
-	struct gateway *g = &d->gateway;
-	const struct conf *c = d->conf;
-
-	g->listeners = calloc(c->listen_count, sizeof *g->listeners);
-	if (!g->listeners)
-		return ERR_NO_MEMORY;
-	for (size_t i = 0; i < c->listen_count; i++)
-		g->listeners[i].fd = -1;
-	for (size_t i = 0; i < c->listen_count; i++) {
-		int err = listener_open(&g->listeners[i], &c->listens[i], why, why_len);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
 static int make_workers(struct daemon *d)
 {
 	struct gateway *g = &d->gateway;
-	unsigned n = d->conf->workers;
+	unsigned n = daemon_conf(d)->workers;
 
 	g->worker_count = n;
 	g->workers = calloc(n, sizeof *g->workers);
@@ -255,81 +219,101 @@ static int make_workers(struct daemon *d)
 	return 0;
 }
 
-/* Everything that can fail because of the machine or the configuration; the threads start after it. */
-static int prepare(struct daemon *d, char *why, size_t why_len)
+enum { WHY_BYTES = 512 };
+
+/* What may need root, and the end of being it. On failure a line in `why` or lines in `report`. */
+static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *report)
 {
-	const struct conf *c = d->conf;
+	const struct conf *c = daemon_conf(d);
 	int err = log_open(c->log_level, c->log_to);
 
 	if (err) {
-		snprintf(why, why_len, "log.to: \"%s\": %s", c->log_to, strerror(errno));
+		snprintf(why, WHY_BYTES, "log.to: \"%s\": %s", c->log_to, strerror(errno));
 		return err;
 	}
-	err = privilege_find(&d->privilege, c, why, why_len);
-	if (!err && d->privilege.user && log_own(d->privilege.uid, d->privilege.gid) != 0)
-		log_event(LOG_WARN, "log_not_owned", LOG_S("reason", strerror(errno)));
-	if (!err)
-		err = open_listeners(d, why, why_len);
-	if (!err)
-		err = applications_new(&d->applications, c, d->privilege.uid, d->privilege.gid, why, why_len);
-	if (!err)
-		err = privilege_drop(&d->privilege, why, why_len);
-	if (!err)
-		err = sessions_new(&d->gateway, c, why, why_len);
+	err = privilege_find(&d->privilege, c, why, WHY_BYTES);
 	if (err)
 		return err;
-	d->generation.conf = c;
-	d->generation.pools = pools_new(&d->book, c, d->applications);
-	d->generation.stack_apps = sessions_apps(&d->gateway, c);
-	d->gateway.generation = &d->generation;
-	return d->generation.pools && d->generation.stack_apps ? make_workers(d) : ERR_NO_MEMORY;
+	if (d->privilege.user && log_own(d->privilege.uid, d->privilege.gid) != 0)
+		log_event(LOG_WARN, "log_not_owned", LOG_S("reason", strerror(errno)));
+	d->applications = applications_new(&d->loop, d->privilege.uid, d->privilege.gid);
+	if (!d->applications)
+		return ERR_NO_MEMORY;
+	err = reload_first_find(d, report);
+	if (err)
+		return err;
+	pidfile_write(&d->pidfile, c->pid_file, d->privilege.uid, d->privilege.gid);
+	return privilege_drop(&d->privilege, why, WHY_BYTES);
+}
+
+/* Everything that can fail because of the machine or the configuration; the threads start after it. */
+static int prepare(struct daemon *d, struct buf *report)
+{
+	char why[WHY_BYTES] = "";
+	int err = prepare_as_root(d, why, report);
+
+	if (!err)
+		err = sessions_new(&d->gateway, daemon_conf(d), why, sizeof why);
+	if (!err)
+		err = make_workers(d);
+	if (!err)
+		err = reload_first_fill(d);
+	if (err && buf_len(report) == 0) {
+		buf_put_str(report, *why ? why : error_text(err));
+		buf_put_str(report, "\n");
+	}
+	return err;
 }
 
 static int start(struct daemon *d)
 {
-	const struct conf *c = d->conf;
-	int err = applications_start(d->applications, &d->loop, d->generation.pools);
+	const struct generation *gen = d->gateway.generation;
+	const struct conf *c = gen->conf;
+	int err = applications_start(d->applications, gen);
 
 	if (!err)
 		err = stack_start(d->gateway.stack);
-
 	for (unsigned i = 0; !err && i < c->workers; i++) {
-		err = worker_start(&d->gateway.workers[i]);
+		err = worker_start(&d->gateway.workers[i], &gen->shares[i]);
 		d->workers_started += !err;
 	}
 	if (err)
 		return err;
 	d->state = DAEMON_RUNNING;
-	pool_shared_lead(d->generation.pools, NULL);
-	each_worker(d, worker_listen);
+	d->started = clock_wall();
+	d->started_at = clock_now();
+	reload_first_listen(d);
 	log_event(LOG_INFO, "started", LOG_S("version", WEIR_VERSION), LOG_S("node", c->node),
 		  LOG_I("workers", c->workers), LOG_I("listeners", c->listen_count), LOG_I("apps", c->app_count));
+	notify_ready(&d->notify);
+	notify_watch(&d->notify, &d->loop);
 	return 0;
 }
 
+/* No thread runs any more. All mails are delivered before what they lie in is freed. */
 static void daemon_fini(struct daemon *d)
 {
 	struct gateway *g = &d->gateway;
 
 	for (unsigned i = 0; g->workers && i < g->worker_count; i++)
 		worker_fini(&g->workers[i]);
-	for (size_t i = 0; g->listeners && i < d->conf->listen_count; i++)
-		listener_close(&g->listeners[i], false);
-	pool_shared_free(&d->generation.pools);
+	net_loop_fini(&d->loop);
+	reload_fini(d);
+	control_fini(d);
 	applications_free(&d->applications);
-	free(d->generation.stack_apps);
 	if (g->stack)
 		stack_free(&g->stack);
-	free(g->listeners);
 	free(g->workers);
 	free(d->progress);
+	pidfile_remove(&d->pidfile);
+	notify_fini(&d->notify);
 	privilege_fini(&d->privilege);
 }
 
 /* The way to a running daemon; on a failure the way back as far as it came. */
-static int daemon_up(struct daemon *d, char *why, size_t why_len)
+static int daemon_up(struct daemon *d, struct buf *report)
 {
-	int err = prepare(d, why, why_len);
+	int err = prepare(d, report);
 
 	if (err) {
 		loop_stop(d);
@@ -341,39 +325,70 @@ static int daemon_up(struct daemon *d, char *why, size_t why_len)
 		close_now(d, error_text(err));
 	else if (err)
 		stack_stop(d->gateway.stack, false, stack_stopped, d);
+	if (err)
+		buf_put_str(report, error_text(err));
 	return err;
 }
 
-int daemon_run(const struct conf *c)
+/* NULL: out of memory; `c` is freed then. */
+static struct daemon *daemon_new(struct conf *c, const char *path)
 {
-	char why[512] = "";
 	struct daemon *d = calloc(1, sizeof *d);
 
-	signal(SIGPIPE, SIG_IGN);
-	raise_descriptor_limit();
 	if (!d || net_loop_init(&d->loop) != 0) {
-		fprintf(stderr, "weir: %s\n", error_text(ERR_NO_MEMORY));
+		conf_free(&c);
 		free(d);
-		return 1;
+		return NULL;
 	}
-	d->conf = c;
-	pool_book_init(&d->book);
+	d->path = path;
 	list_init(&d->stored.link);
 	d->stored.deliver = deliver_stored;
 	d->gateway.unlistened = worker_unlistened;
 	d->gateway.quiet = worker_quiet;
 	net_timer_init(&d->drain, on_drain_timeout);
-	/* First of all: a TERM that comes while the sockets are made is heard when the loop runs. */
-	signals_start(d);
-	int err = daemon_up(d, why, sizeof why);
-	if (err)
-		fprintf(stderr, "weir: %s\n", *why ? why : error_text(err));
+	notify_init(&d->notify);
+	control_init(d);
+	if (reload_init(d, c) == 0)
+		return d;
+	net_loop_stop(&d->loop);
 	net_loop_run(&d->loop);
-	daemon_fini(d);
 	net_loop_fini(&d->loop);
 	free(d);
+	return NULL;
+}
+
+/* Each line of the report, to whoever has started it. */
+static void complain(struct view report)
+{
+	while (report.len > 0) {
+		const uint8_t *end = memchr(report.at, '\n', report.len);
+		struct view line = view_take(&report, end ? (size_t)(end - report.at) : report.len);
+		fprintf(stderr, "weir: %.*s\n", (int)line.len, (const char *)line.at);
+		(void)view_take(&report, 1);
+	}
+}
+
+int daemon_run(struct conf *c, const char *path)
+{
+	struct buf report = {.max_bytes = 0};
+
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
+	struct daemon *d = daemon_new(c, path);
+	if (!d) {
+		fprintf(stderr, "weir: %s\n", error_text(ERR_NO_MEMORY));
+		return 1;
+	}
+	/* First of all: a TERM that comes while the sockets are made is heard when the loop runs. */
+	signals_start(d);
+	int err = daemon_up(d, &report);
+	complain(buf_view(&report));
+	buf_fini(&report);
+	net_loop_run(&d->loop);
 	if (!err)
-		log_event(LOG_INFO, "stopped", LOG_S("node", c->node));
+		log_event(LOG_INFO, "stopped", LOG_S("node", daemon_conf(d)->node));
+	daemon_fini(d);
+	free(d);
 	log_close();
 	return err ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 /* The daemon: brings the parts up in order, listens to signals, takes the parts down in the opposite order.
  *
- *   STARTING --> RUNNING --TERM--> DRAINING --quiet--> STOPPING (applications) --> exit 0
+ *   STARTING --> RUNNING --TERM--> DRAINING --quiet--> STORING (sessions) --> STOPPING (applications) --> exit 0
  *                   \                 \--drain-timeout, TERM, INT--> CLOSING --quiet--/
  *                    \--INT---------------------------------------->/                     */
 #ifndef WEIR_GATEWAY_DAEMON_H
@@ -8,7 +8,8 @@
 
 #include "conf/conf.h"
 
-/* Runs until it is told to stop. The exit code: 0, or 1 when it could not start; stderr says why then. */
-int daemon_run(const struct conf *c);
+/* Runs until it is told to stop. Takes over `c`, which was read from `path`; a reload reads it again. The exit code: 0,
+ * or 1 when it could not start; stderr says why then. */
+int daemon_run(struct conf *c, const char *path);
 
 #endif

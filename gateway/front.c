@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "gateway/share.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ static struct net_loop *loop_of(const struct front *f)
 
 static bool is_fcgi(const struct front *f)
 {
-	return front_conf(f)->protocol == CONF_FASTCGI;
+	return f->protocol == CONF_FASTCGI;
 }
 
 /* --- states --- */
@@ -86,7 +87,7 @@ static void front_settle(struct front *f)
 	if (f->request_count > 0)
 		return;
 	f->last_read = net_now(loop_of(f));
-	if (!f->keep || f->worker->draining)
+	if (!f->keep || front_leaving(f))
 		front_finish(f);
 	else if (idle_ms > 0)
 		net_timer_start_before(loop_of(f), &f->timer, idle_ms);
@@ -236,7 +237,7 @@ static void on_timer(struct net_timer *timer)
 	struct front *f = CONTAINER_OF(timer, struct front, timer);
 	const struct conf_listen *c = front_conf(f);
 
-	bool late = f->worker->draining && !f->used;
+	bool late = front_leaving(f) && !f->used;
 
 	if (f->state == FRONT_LINGERING || late)
 		front_close(f, NULL);
@@ -264,6 +265,35 @@ static void note_progress(struct front *f)
 		limit = front_conf(f)->idle_timeout_ms;
 	if (limit > 0)
 		net_timer_start_before(loop_of(f), &f->timer, limit);
+}
+
+/* The time that goes with what it waits for: the timer looks again no later than after the new limit. */
+static void look_sooner(struct front *f)
+{
+	const struct conf_listen *c = front_conf(f);
+	uint64_t limit = c->read_timeout_ms;
+
+	if (f->state != FRONT_OPEN)
+		return;
+	if (net_stream_full(&f->stream))
+		limit = c->write_timeout_ms;
+	else if (f->request_count == 0 && !f->cut && f->used)
+		limit = c->idle_timeout_ms;
+	if (limit > 0)
+		net_timer_start_before(loop_of(f), &f->timer, limit);
+}
+
+void front_switch(struct front *f, struct generation_share *old)
+{
+	const struct conf_listen *c = f->share ? NULL : generation_listen(f->worker->share->generation, f->listener);
+
+	if (c) {
+		f->conf = c;
+		look_sooner(f);
+	} else if (!f->share) {
+		f->share = share_use(old);
+		front_drain(f);
+	}
 }
 
 /* --- events of the stream --- */
@@ -338,6 +368,8 @@ static void front_free(struct front *f)
 
 	atomic_fetch_sub(&f->listener->connections, 1);
 	atomic_fetch_sub(&w->front_count, 1);
+	if (f->share)
+		share_release(f->share);
 	buf_fini(&f->values);
 	free(f);
 	worker_look_quiet(w);
@@ -377,18 +409,21 @@ void front_new(struct worker *w, struct listener *l, int fd)
 	}
 	f->worker = w;
 	f->listener = l;
+	f->conf = generation_listen(w->share->generation, l);
+	INVARIANT(f->conf != NULL);
+	f->protocol = f->conf->protocol;
 	list_init(&f->requests);
 	buf_init(&f->values, FRONT_VALUES_MAX);
 	net_timer_init(&f->timer, on_timer);
 	decoder_init(f);
 	list_init(&f->link);
-	if (net_stream_open(&f->stream, &w->loop, &front_ops, fd, l->conf->address.kind == CONF_UNIX) != 0) {
+	if (net_stream_open(&f->stream, &w->loop, &front_ops, fd, l->address.is_unix) != 0) {
 		front_free(f);
 		return;
 	}
 	list_append(&w->fronts, &f->link);
 	f->head_since = f->last_read = net_now(&w->loop);
-	net_timer_start(&w->loop, &f->timer, l->conf->read_timeout_ms);
+	net_timer_start(&w->loop, &f->timer, f->conf->read_timeout_ms);
 	net_stream_read_start(&f->stream);
 	/* It was accepted before the worker was told to stop. */
 	if (w->closing)

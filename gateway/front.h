@@ -20,10 +20,13 @@ enum {
 
 struct front {
 	struct net_stream stream;
-	struct worker *worker;     /* borrowed */
-	struct listener *listener; /* borrowed */
-	struct list link;          /* in worker->fronts */
-	struct list requests;      /* of struct request; owned */
+	struct worker *worker;          /* borrowed */
+	struct listener *listener;      /* borrowed */
+	const struct conf_listen *conf; /* its limits; of the worker's newest generation, or of `share` */
+	struct generation_share *share; /* counted; NULL: its listener is in the newest generation */
+	enum conf_protocol protocol;    /* that it was accepted with */
+	struct list link;               /* in worker->fronts */
+	struct list requests;           /* of struct request; owned */
 	unsigned request_count;
 	unsigned heads;    /* requests whose variables are not complete */
 	unsigned blockers; /* requests that cannot take more body now */
@@ -53,6 +56,16 @@ void front_new(struct worker *w, struct listener *l, int fd);
 /* Closes as soon as its requests are done; at once if there are none. */
 void front_drain(struct front *f);
 
+/* The worker has gone over from `old` to its new share: takes its limits from there, or drains if its listener is not
+ * there any more. */
+void front_switch(struct front *f, struct generation_share *old);
+
+/* Whether it is to close as soon as its requests are done. */
+static inline bool front_leaving(const struct front *f)
+{
+	return f->worker->draining || f->share;
+}
+
 /* Closes now; its requests are aborted. `reason` is logged when it is not NULL. */
 void front_close(struct front *f, const char *reason);
 
@@ -74,7 +87,7 @@ void front_unblock(struct front *f);
 
 static inline const struct conf_listen *front_conf(const struct front *f)
 {
-	return f->listener->conf;
+	return f->conf;
 }
 
 /* --- for the protocols --- */

@@ -27,7 +27,7 @@ static void on_begin(struct front *f, const struct fcgi_event *ev)
 	/* One request without KEEP_CONN is enough to close the connection when all are done. */
 	f->keep = keep && (f->keep || f->request_count == 0);
 	/* On a connection that never runs out of requests the drain would have no end. */
-	bool late = f->worker->draining && f->request_count > 0;
+	bool late = front_leaving(f) && f->request_count > 0;
 
 	if (!known) {
 		refuse(f, ev->id, FCGI_UNKNOWN_ROLE);

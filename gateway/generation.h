@@ -6,18 +6,54 @@
 #include "backend/pool.h"
 #include "conf/conf.h"
 
-/* Not changed once workers know of it. */
+struct application;
+struct gateway;
+struct listener;
+struct worker;
+
+/* How many may live at once. There are more than two only while requests of each of them run. */
+enum { GENERATIONS_MAX = 64 };
+
+/* Not changed once workers know of it, but for what is marked. */
 struct generation {
-	const struct conf *conf;
-	struct pool_shared *pools; /* owned */
-	uint16_t *stack_apps;      /* owned; of conf->apps[i] the stack's number */
+	const struct conf *conf;     /* owned */
+	struct pool_shared *pools;   /* owned */
+	uint16_t *stack_apps;        /* owned; of conf->apps[i] the stack's number */
+	uint64_t number;             /* 1, and one more with each reload */
+	struct listener **listeners; /* owned array, of conf->listens[i]; elements counted; main thread, and see
+					generation_listen() */
+	struct application *
+	    *applications; /* owned array of the `spawn:` backends in order; elements counted; main thread */
+	size_t application_count;
+	struct generation_share *shares; /* owned array, one for each worker, who alone touches it */
+	unsigned share_count;
+	struct list link;                   /* in the daemon's list; main thread, as all below: */
+	unsigned switched, left, forgotten; /* workers that have told so */
 };
 
-/* A worker's share of a generation. Touched by its worker only. */
+/* A worker's share of a generation. Touched by its worker only, once it was sent there. */
 struct generation_share {
 	struct generation *generation; /* borrowed */
-	struct pool *pool;             /* owned */
+	struct pool *pool;             /* owned; freed with the generation */
+	struct worker *worker;         /* borrowed */
+	struct list link;              /* in worker->shares */
+	unsigned users;                /* requests, and connections of listeners that are gone */
+	struct mail mail;              /* between main and worker, in turns */
 };
+
+/* --- making and freeing; main thread --- */
+
+/* Takes `conf` over. NULL: out of memory, and `conf` is freed. */
+MUST_USE struct generation *generation_new(struct conf *conf, uint64_t number);
+
+/* What the workers need: the pools, and a share for each of them. The listeners and applications are there. */
+MUST_USE int generation_fill(struct generation *gen, struct gateway *g, struct pool_book *book);
+
+/* No worker may know of it (any more). Listeners and applications that are in no other generation go with it. */
+void generation_free(struct generation **gen);
+
+/* What the generation says of the listener; NULL: it is not in it. Any thread that has a share. */
+const struct conf_listen *generation_listen(const struct generation *gen, const struct listener *l);
 
 /* --- to look at; any thread that knows the generation to live --- */
 

@@ -34,26 +34,110 @@ static struct net_unix_access access_of(const struct conf_listen *c)
 	return a;
 }
 
-int listener_open(struct listener *l, const struct conf_listen *c, char *why, size_t why_len)
+static bool address_of(const struct conf_listen *c, struct net_address *out)
 {
-	struct net_unix_access access = access_of(c);
-	struct net_address address;
-	bool ok = c->address.kind == CONF_UNIX ? net_address_unix(&address, c->address.path)
-					       : net_address_tcp(&address, c->address.host, c->address.port);
+	return c->address.kind == CONF_UNIX ? net_address_unix(out, c->address.path)
+					    : net_address_tcp(out, c->address.host, c->address.port);
+}
 
-	*l = (struct listener){.conf = c, .fd = -1, .reserve = -1};
-	if (!ok) {
-		snprintf(why, why_len, "listen \"%s\": not an address", c->address.text);
-		return ERR_CONFIG;
-	}
-	int err = net_listen(&address, (int)c->backlog, &access, &l->fd);
-	if (err) {
-		snprintf(why, why_len, "listen \"%s\": %s", c->address.text,
-			 err == ERR_BUSY ? "another process listens there" : strerror(errno));
-		return err;
+/* --- making and freeing --- */
+
+static const char *why_not(const struct conf_listen *c, int err)
+{
+	if (err == ERR_BUSY)
+		return "another process listens there";
+	if (err != ERR_SYSTEM)
+		return error_text(err);
+	if (errno == EACCES && c->address.kind == CONF_TCP && geteuid() != 0)
+		return "Permission denied: weir is not root (any more), and only root can bind this port";
+	return strerror(errno);
+}
+
+static void put_why(const struct conf_listen *c, int err, struct buf *report)
+{
+	const char *why = why_not(c, err);
+
+	buf_put_str(report, "listen \"");
+	buf_put_str(report, c->address.text);
+	buf_put_str(report, "\": ");
+	buf_put_str(report, why);
+	buf_put_str(report, "\n");
+}
+
+static void listener_free(struct listener *l)
+{
+	listener_close(l, false);
+	free(l->name);
+	free(l);
+}
+
+struct listener *listener_new(const struct conf_listen *c, struct buf *report, int *err)
+{
+	struct listener *l = calloc(1, sizeof *l);
+
+	*err = ERR_NO_MEMORY;
+	if (!l)
+		return NULL;
+	l->fd = l->reserve = -1;
+	l->conf = c;
+	l->access = access_of(c);
+	l->backlog = (int)c->backlog;
+	list_init(&l->link);
+	list_init(&l->mail.link);
+	l->name = strdup(c->address.text);
+	if (!l->name)
+		goto fail;
+	*err = address_of(c, &l->address) ? net_listen(&l->address, l->backlog, &l->access, &l->fd) : ERR_CONFIG;
+	if (*err) {
+		put_why(c, *err, report);
+		goto fail;
 	}
 	l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	return 0;
+	l->users = 1;
+	return l;
+fail:
+	listener_free(l);
+	return NULL;
+}
+
+void listener_unref(struct listener **ls)
+{
+	struct listener *l = *ls;
+
+	*ls = NULL;
+	if (!l || --l->users > 0)
+		return;
+	INVARIANT(!l->worker);
+	INVARIANT(atomic_load(&l->connections) == 0);
+	listener_free(l);
+}
+
+bool listener_is(const struct listener *l, const struct conf_listen *c)
+{
+	struct net_address a;
+
+	return address_of(c, &a) && net_address_equal(&a, &l->address);
+}
+
+bool listener_adjust(struct listener *l, const struct conf_listen *c)
+{
+	struct net_unix_access a = access_of(c);
+	int why = 0;
+
+	if (l->backlog != (int)c->backlog && listen(l->fd, (int)c->backlog) != 0)
+		why = errno;
+	else
+		l->backlog = (int)c->backlog;
+	if (!l->address.is_unix || (a.mode == l->access.mode && a.uid == l->access.uid && a.gid == l->access.gid)) {
+		errno = why;
+		return why == 0;
+	}
+	if (net_unix_access_set(l->address.path, &a) == 0)
+		l->access = a;
+	else
+		why = errno;
+	errno = why;
+	return why == 0;
 }
 
 /* --- handing over to another worker --- */
@@ -134,7 +218,7 @@ static void run_out(struct listener *l)
 		net_timer_start(&l->worker->loop, &l->rest, REST_MS);
 		return;
 	}
-	log_event(LOG_ERROR, "connection_refused", LOG_S("listener", l->conf->address.text),
+	log_event(LOG_ERROR, "connection_refused", LOG_S("listener", l->name),
 		  LOG_S("reason", "no file descriptors left"));
 }
 
@@ -143,7 +227,7 @@ static void take(struct listener *l, int fd)
 	if (atomic_fetch_add(&l->connections, 1) >= l->conf->max_connections) {
 		atomic_fetch_sub(&l->connections, 1);
 		close(fd);
-		log_event(LOG_WARN, "connection_refused", LOG_S("listener", l->conf->address.text),
+		log_event(LOG_WARN, "connection_refused", LOG_S("listener", l->name),
 			  LOG_S("reason", "max-connections are open"));
 		return;
 	}
@@ -176,20 +260,34 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	net_loop_flush(&l->worker->loop);
 }
 
+static void on_poll_closed(uv_handle_t *handle)
+{
+	struct listener *l = handle->data;
+	struct worker *w = l->handed_to;
+
+	if (!l->removing)
+		return;
+	/* Whom it has handed connections to knows of them: the mails were sent before this one. */
+	l->mail.deliver = w->gateway->removed;
+	net_loop_post(w->gateway->main, &l->mail);
+}
+
 static void listener_stop(struct listener *l)
 {
 	if (!l->worker)
 		return;
 	net_timer_stop(&l->worker->loop, &l->rest);
+	list_remove(&l->link);
 	l->worker = NULL;
-	uv_close((uv_handle_t *)&l->poll, NULL);
+	uv_close((uv_handle_t *)&l->poll, on_poll_closed);
 }
 
-int listener_start(struct listener *l, struct worker *w)
+static int listener_start(struct listener *l, struct worker *w)
 {
 	if (uv_poll_init(&w->loop.uv, &l->poll, l->fd) != 0)
 		return ERR_SYSTEM;
 	l->worker = w;
+	list_append(&w->listeners, &l->link);
 	net_timer_init(&l->rest, on_rested);
 	l->poll.data = l;
 	if (uv_poll_start(&l->poll, UV_READABLE, on_readable) == 0)
@@ -205,10 +303,46 @@ void listener_close(struct listener *l, bool accept_pending)
 	if (l->worker && accept_pending)
 		accept_some(l, (int)l->conf->backlog);
 	listener_stop(l);
-	if (l->conf->address.kind == CONF_UNIX)
-		unlink(l->conf->address.path);
+	if (l->address.is_unix)
+		unlink(l->address.path);
 	close(l->fd);
 	if (l->reserve >= 0)
 		close(l->reserve);
 	l->fd = l->reserve = -1;
+}
+
+/* --- from the main thread --- */
+
+static void deliver_poll(struct mail *mail)
+{
+	struct listener *l = CONTAINER_OF(mail, struct listener, mail);
+
+	if (listener_start(l, l->handed_to) != 0)
+		log_event(LOG_ERROR, "listener_failed", LOG_S("listener", l->name));
+}
+
+void listener_poll(struct listener *l, struct worker *w)
+{
+	l->handed_to = w;
+	l->mail.deliver = deliver_poll;
+	net_loop_post(&w->loop, &l->mail);
+}
+
+static void deliver_remove(struct mail *mail)
+{
+	struct listener *l = CONTAINER_OF(mail, struct listener, mail);
+	bool polled = l->worker != NULL;
+
+	l->removing = true;
+	listener_close(l, true);
+	if (!polled) { /* it could not be polled, or is closed already, since the daemon ends */
+		l->mail.deliver = l->handed_to->gateway->removed;
+		net_loop_post(l->handed_to->gateway->main, &l->mail);
+	}
+}
+
+void listener_remove(struct listener *l)
+{
+	l->mail.deliver = deliver_remove;
+	net_loop_post(&l->handed_to->loop, &l->mail);
 }

@@ -1,5 +1,8 @@
-/* Listening sockets. Bound by the main thread before privileges are dropped; each is polled by one worker, which hands
- * new connections to whichever worker has the fewest. */
+/* Listening sockets. Bound by the main thread, the first ones before privileges are dropped; each is polled by one
+ * worker, which hands new connections to whichever worker has the fewest.
+ *
+ *   BOUND --listener_poll()--> polled --listener_remove(), or its worker's unlisten--> closed
+ *     \-------------------- listener_close() -------------------------------------------->/ */
 #ifndef WEIR_GATEWAY_LISTENER_H
 #define WEIR_GATEWAY_LISTENER_H
 
@@ -7,22 +10,45 @@
 #include "net/socket.h"
 
 struct listener {
-	const struct conf_listen *conf; /* borrowed */
+	char *name; /* the address as written when it was bound; owned; not changed */
+	struct net_address address;
+	struct net_unix_access access; /* as last applied; main thread */
+	int backlog;                   /* the same */
+	unsigned users;                /* generations that name it; main thread */
+	struct worker *handed_to;      /* who polls or polled it; NULL: nobody yet; main thread */
+	/* The polling worker's, once it is handed over: */
+	const struct conf_listen *conf; /* of its newest generation; borrowed */
 	int fd;                         /* owned; -1: not open */
 	int reserve;             /* a descriptor to give up when there are no others, to refuse politely; owned */
-	atomic_uint connections; /* open front connections, over all workers */
 	struct net_timer rest;   /* until it polls again, after descriptors had run out */
 	uv_poll_t poll;          /* on the polling worker's loop */
 	struct worker *worker;   /* who polls; NULL: not yet, or no more */
+	struct list link;        /* in worker->listeners */
+	bool removing;           /* main waits for word that it is closed */
+	struct mail mail;        /* between main and worker, in turns */
+	atomic_uint connections; /* open front connections, over all workers */
 };
 
-/* Binds. On failure one line in `why` (owned by the caller, at least 256 bytes). */
-MUST_USE int listener_open(struct listener *l, const struct conf_listen *c, char *why, size_t why_len);
-MUST_USE int listener_start(struct listener *l, struct worker *w); /* on the worker's thread */
+/* Binds. NULL: *err, and one line in `report`, as "listen \"ADDRESS\": why"; nothing for ERR_NO_MEMORY. Main thread. */
+MUST_USE struct listener *listener_new(const struct conf_listen *c, struct buf *report, int *err);
+/* The last one frees it; it is closed then, or is so now because nobody polls it. Main thread. */
+void listener_unref(struct listener **l);
+
+/* Whether that is its address. */
+bool listener_is(const struct listener *l, const struct conf_listen *c);
+
+/* What can change on an open socket: backlog, and mode and owner of a Unix socket, where `c` differs from what was
+ * applied. False and errno: not all could be. Main thread. */
+bool listener_adjust(struct listener *l, const struct conf_listen *c);
+
+/* Main thread: the worker shall poll it. */
+void listener_poll(struct listener *l, struct worker *w);
+/* Main thread: its worker shall accept who is connected already, and close it; gateway->removed is delivered then. */
+void listener_remove(struct listener *l);
 
 /* Stops polling, closes the socket, removes a Unix socket's file: whoever connects from now on is refused. On the
- * polling worker's thread, or when no thread runs. Safe to repeat. `accept_pending`: whose connection the kernel has
- * completed is served first; to close would lose its request. */
+ * polling worker's thread, or when no thread polls it. Safe to repeat. `accept_pending`: whose connection the kernel
+ * has completed is served first; to close would lose its request. */
 void listener_close(struct listener *l, bool accept_pending);
 
 #endif

@@ -105,11 +105,9 @@ int main(int argc, char **argv)
 	struct conf *c = load(path);
 	if (!c)
 		return 1;
-	int code = 0;
-	if (check)
-		code = check_start(c, path);
-	else
-		code = daemon_run(c);
+	if (!check)
+		return daemon_run(c, path);
+	int code = check_start(c, path);
 	conf_free(&c);
 	return code;
 }

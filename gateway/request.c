@@ -9,6 +9,7 @@
 #include "gateway/front.h"
 #include "gateway/managed.h"
 #include "gateway/route.h"
+#include "gateway/share.h"
 #include "proto/cgi.h"
 
 #include <stdlib.h>
@@ -46,7 +47,7 @@ struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool ke
 	list_init(&r->waiter.link);
 	r->worker = f->worker;
 	r->front = f;
-	r->share = &f->worker->share;
+	r->share = share_use(f->worker->share);
 	r->id = id;
 	r->role = role;
 	r->keep = keep;
@@ -83,6 +84,7 @@ void request_bury(struct request *r)
 	net_buf_give(&w->loop, &r->answer);
 	net_buf_give(&w->loop, &r->body[0].hold);
 	net_buf_give(&w->loop, &r->body[1].hold);
+	share_release(r->share);
 	if (w->spare_request_count < REQUEST_SPARE_MAX) {
 		list_append(&w->spare_requests, &r->link);
 		w->spare_request_count++;
@@ -255,7 +257,7 @@ void request_finish(struct request *r, uint32_t app_status)
 
 struct params request_params(const struct request *r)
 {
-	enum wire wire = front_conf(r->front)->protocol == CONF_SCGI ? WIRE_SCGI : WIRE_FCGI;
+	enum wire wire = r->front->protocol == CONF_SCGI ? WIRE_SCGI : WIRE_FCGI;
 
 	return (struct params){.wire = wire, .raw = buf_view(&r->head)};
 }
@@ -301,6 +303,13 @@ static bool has_scgi_backend(const struct conf_app *app)
 	return false;
 }
 
+static bool is_stopped(const struct request *r)
+{
+	const struct generation *g = r->share->generation;
+
+	return pool_app_stopped(g->pools, (size_t)(r->app - g->conf->apps));
+}
+
 /* Which app, and what its configuration says of this path. False: no app. */
 static bool find_app(struct request *r)
 {
@@ -340,6 +349,8 @@ void request_head_end(struct request *r)
 		request_fail(r, 413, "body over max-body");
 	else if (!find_app(r))
 		request_fail(r, 404, "no app matches");
+	else if (is_stopped(r))
+		request_fail(r, 503, "app is stopped");
 	else if (r->role != FCGI_RESPONDER && has_scgi_backend(r->app))
 		request_refuse(r, FCGI_UNKNOWN_ROLE);
 	else if (!has_scgi_backend(r->app) || r->facts.has_length)

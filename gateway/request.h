@@ -38,7 +38,7 @@ struct request {
 	struct list link;               /* in front->requests */
 	struct worker *worker;          /* borrowed */
 	struct front *front;            /* borrowed; NULL when GONE */
-	struct generation_share *share; /* borrowed; what it began in */
+	struct generation_share *share; /* counted; what it began in */
 	const struct conf_app *app;     /* borrowed; NULL before it is known */
 	uint16_t id, role;
 	uint8_t state; /* enum request_state */

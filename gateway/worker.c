@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "gateway/front.h"
+#include "gateway/share.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -36,10 +37,8 @@ static struct worker *worker_of_mail(struct mail *mail, size_t offset)
 
 static void stop_listening(struct worker *w, bool accept_pending)
 {
-	const struct gateway *g = w->gateway;
-
-	for (size_t i = w->index; i < g->generation->conf->listen_count; i += g->worker_count)
-		listener_close(&g->listeners[i], accept_pending);
+	LIST_EACH (node, &w->listeners)
+		listener_close(CONTAINER_OF(node, struct listener, link), accept_pending);
 }
 
 static void deliver_unlisten(struct mail *mail)
@@ -55,7 +54,7 @@ static void deliver_drain(struct mail *mail)
 	struct worker *w = worker_of_mail(mail, offsetof(struct worker, drain));
 
 	w->draining = true;
-	pool_drain(w->share.pool);
+	pool_drain(w->share->pool); /* the older ones are */
 	LIST_EACH (node, &w->fronts)
 		front_drain(CONTAINER_OF(node, struct front, link));
 	worker_look_quiet(w);
@@ -93,7 +92,7 @@ static void deliver_finish(struct mail *mail)
 
 	INVARIANT(w->quiet);
 	net_timer_stop(&w->loop, &w->expiry);
-	pool_close(w->share.pool);
+	share_close_all(w);
 	net_loop_stop(&w->loop);
 }
 
@@ -143,28 +142,11 @@ static void *run(void *arg)
 	struct worker *w = arg;
 
 	pthread_setname_np(pthread_self(), "weir-worker");
-	if (w->gateway->generation->conf->scheduling == CONF_SCHEDULING_BATCH)
+	if (w->share->generation->conf->scheduling == CONF_SCHEDULING_BATCH)
 		be_batch();
 	net_timer_start(&w->loop, &w->expiry, EXPIRY_MS);
 	net_loop_run(&w->loop);
 	return NULL;
-}
-
-/* Every listener is polled by one worker; they take turns. */
-static void deliver_listen(struct mail *mail)
-{
-	struct worker *w = worker_of_mail(mail, offsetof(struct worker, listen));
-	const struct gateway *g = w->gateway;
-
-	for (size_t i = w->index; i < g->generation->conf->listen_count; i += g->worker_count) {
-		if (listener_start(&g->listeners[i], w) != 0)
-			log_event(LOG_ERROR, "listener_failed", LOG_S("listener", g->listeners[i].conf->address.text));
-	}
-}
-
-void worker_listen(struct worker *w)
-{
-	post(w, &w->listen, deliver_listen);
 }
 
 int worker_init(struct worker *w, struct gateway *g, unsigned index)
@@ -175,21 +157,17 @@ int worker_init(struct worker *w, struct gateway *g, unsigned index)
 	list_init(&w->fronts);
 	list_init(&w->spare_requests);
 	net_timer_init(&w->expiry, on_expiry);
+	list_init(&w->shares);
+	list_init(&w->listeners);
 	int err = net_loop_init(&w->loop);
-	if (err)
-		return err;
-	w->share.generation = g->generation;
-	w->share.pool = pool_new(g->generation->pools, &w->loop, index);
-	if (w->share.pool)
-		return 0;
-	net_loop_stop(&w->loop);
-	net_loop_run(&w->loop);
-	net_loop_fini(&w->loop);
-	return ERR_NO_MEMORY;
+	w->made = err == 0;
+	return err;
 }
 
-int worker_start(struct worker *w)
+int worker_start(struct worker *w, struct generation_share *first)
 {
+	w->share = first;
+	list_append(&w->shares, &first->link);
 	/* Signals are the main thread's business. */
 	sigset_t all, before;
 	sigfillset(&all);
@@ -207,7 +185,7 @@ void worker_join(struct worker *w)
 
 void worker_fini(struct worker *w)
 {
-	if (!w->share.pool)
+	if (!w->made)
 		return;
 	INVARIANT(!w->running);
 	if (!w->quiet) { /* it never ran: its loop has not been told yet */
@@ -218,5 +196,4 @@ void worker_fini(struct worker *w)
 	net_loop_fini(&w->loop);
 	buf_fini(&w->scratch);
 	buf_fini(&w->path);
-	pool_free(&w->share.pool);
 }

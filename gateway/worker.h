@@ -11,25 +11,32 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* What all workers share; made before they start and not changed while they run. */
+/* What all workers share; made before they start and not changed while they run, but for the generation. */
 struct gateway {
-	struct generation *generation; /* the newest */
+	struct generation *generation; /* the newest; main thread: a worker's is that of its share */
 	unsigned worker_count;
 	struct sess_keys keys;
 	struct stack *stack;
-	struct listener *listeners; /* owned array of conf->listen_count */
-	struct worker *workers;     /* owned array of worker_count */
+	struct worker *workers; /* owned array of worker_count */
 	/* A worker has got so far; called on its thread. */
 	void (*unlistened)(struct gateway *g, unsigned worker);
 	void (*quiet)(struct gateway *g, unsigned worker);
+	/* Mails to the main thread, and what delivers them there: of a listener, and of shares (share.h). */
+	struct net_loop *main;
+	void (*removed)(struct mail *mail);
+	void (*switched)(struct mail *mail);
+	void (*left)(struct mail *mail);
+	void (*forgotten)(struct mail *mail);
 };
 
 struct worker {
 	struct net_loop loop;
-	struct gateway *gateway;       /* borrowed */
-	struct generation_share share; /* of the generation that new requests begin in */
+	struct gateway *gateway;        /* borrowed */
+	struct generation_share *share; /* of the generation that new requests begin in; borrowed */
+	struct list shares;             /* that one, and those of older generations that have users */
 	unsigned index;
 	pthread_t thread;
+	struct list listeners;      /* that it polls */
 	struct list fronts;         /* of struct front */
 	atomic_uint front_count;    /* read by whoever looks for the least busy worker */
 	struct list spare_requests; /* for reuse */
@@ -39,25 +46,25 @@ struct worker {
 	struct buf path;         /* a request's path; the same */
 	struct net_timer expiry; /* expires this worker's share of the session table */
 	struct metrics metrics;
-	bool running;            /* the thread is there; main thread only */
+	bool made;    /* its loop is there; main thread only, as: */
+	bool running; /* the thread is there */
 	bool draining, closing, quiet;
-	struct mail listen, unlisten, drain, close, finish;
+	struct mail unlisten, drain, close, finish;
 };
 
 /* All workers are made before the first one starts: they know each other. 0, ERR_NO_MEMORY or ERR_SYSTEM. */
 MUST_USE int worker_init(struct worker *w, struct gateway *g, unsigned index);
-/* Starts the thread. */
-MUST_USE int worker_start(struct worker *w);
+/* Starts the thread, with its share of the first generation. Listeners are handed to it when all workers run, for one
+ * hands connections to the others. */
+MUST_USE int worker_start(struct worker *w, struct generation_share *first);
 
 /* From the main thread, each at most once and in this order; unlisten and drain may be left out.
- * listen: polls its listeners; when all workers run, for one hands connections to the others.
  * unlisten: accepts who is connected already, then closes its listening sockets; gateway->unlistened is called.
  * drain: a connection closes when its requests are done. Only when every worker has stopped to listen: until then one
  * may hand a connection to another.
  * close: closes what is left, requests are given up.
  * When all is closed, gateway->quiet is called.
  * finish: ends the loop; only when every worker is quiet, for until then one may post to another. */
-void worker_listen(struct worker *w);
 void worker_unlisten(struct worker *w);
 void worker_drain(struct worker *w);
 void worker_close(struct worker *w);

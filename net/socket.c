@@ -5,7 +5,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -36,6 +38,13 @@ bool net_address_unix(struct net_address *a, const char *path)
 	a->is_unix = true;
 	memcpy(a->path, path, len + 1);
 	return true;
+}
+
+bool net_address_equal(const struct net_address *a, const struct net_address *b)
+{
+	if (a->is_unix || b->is_unix)
+		return a->is_unix && b->is_unix && strcmp(a->path, b->path) == 0;
+	return memcmp(&a->tcp, &b->tcp, sizeof a->tcp) == 0; /* it was zeroed before it was filled */
 }
 
 static struct sockaddr_un unix_sockaddr(const struct net_address *a)
@@ -89,9 +98,12 @@ static int bind_unix(int fd, const struct net_address *a, const struct net_unix_
 	 * file could be another one by now. Linux takes the mode from the socket, less the umask. */
 	if (fchmod(fd, access->mode) != 0 || bind_with_mode(fd, &un, access->mode) != 0)
 		return ERR_SYSTEM;
-	if (access->uid == (uid_t)-1 && access->gid == (gid_t)-1)
+	if ((access->uid == (uid_t)-1 && access->gid == (gid_t)-1) || lchown(a->path, access->uid, access->gid) == 0)
 		return 0;
-	return lchown(a->path, access->uid, access->gid) == 0 ? 0 : ERR_SYSTEM;
+	int why = errno;
+	unlink(a->path);
+	errno = why;
+	return ERR_SYSTEM;
 }
 
 static int bind_tcp(int fd, const struct net_address *a)
@@ -115,14 +127,49 @@ int net_listen(const struct net_address *a, int backlog, const struct net_unix_a
 	if (fd < 0)
 		return ERR_SYSTEM;
 	int err = a->is_unix ? bind_unix(fd, a, access) : bind_tcp(fd, a);
-	if (!err && listen(fd, backlog) != 0)
+	bool bound = !err;
+	if (bound && listen(fd, backlog) != 0)
 		err = ERR_SYSTEM;
 	if (err) {
 		int why = errno;
 		close(fd);
+		if (bound && a->is_unix)
+			unlink(a->path);
 		errno = why;
 		return err;
 	}
 	*out = fd;
 	return 0;
+}
+
+/* By a descriptor: between the look and the change nobody can put another file in its place. */
+static int access_set(int fd, const struct net_unix_access *access)
+{
+	char name[64];
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return ERR_SYSTEM;
+	if (!S_ISSOCK(st.st_mode)) {
+		errno = ENOTSOCK;
+		return ERR_SYSTEM;
+	}
+	if ((access->uid != (uid_t)-1 || access->gid != (gid_t)-1) &&
+	    fchownat(fd, "", access->uid, access->gid, AT_EMPTY_PATH) != 0)
+		return ERR_SYSTEM;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd); /* fchmod() does not take one of O_PATH */
+	return chmod(name, access->mode) == 0 ? 0 : ERR_SYSTEM;
+}
+
+int net_unix_access_set(const char *path, const struct net_unix_access *access)
+{
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return ERR_SYSTEM;
+	int err = access_set(fd, access);
+	int why = errno;
+	close(fd);
+	errno = why;
+	return err;
 }

@@ -10,6 +10,7 @@
 /* `host` is a numeric IPv4 or IPv6 address. False when it is not, or when the path is too long for a socket. */
 bool net_address_tcp(struct net_address *a, const char *host, uint16_t port);
 bool net_address_unix(struct net_address *a, const char *path);
+bool net_address_equal(const struct net_address *a, const struct net_address *b);
 
 struct net_unix_access {
 	mode_t mode; /* permission bits of the socket file */
@@ -20,5 +21,9 @@ struct net_unix_access {
 /* A listening, non-blocking, close-on-exec socket. A socket file that nobody listens on any more is replaced; one
  * with a listener is not touched (ERR_BUSY). Otherwise ERR_SYSTEM with errno. `access` only for Unix sockets. */
 MUST_USE int net_listen(const struct net_address *a, int backlog, const struct net_unix_access *access, int *fd);
+
+/* Changes mode and owner of a Unix socket's file. ERR_SYSTEM with errno: not permitted, or it is not there (ENOENT), or
+ * is no socket (ENOTSOCK). */
+MUST_USE int net_unix_access_set(const char *path, const struct net_unix_access *access);
 
 #endif
