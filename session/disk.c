@@ -1,6 +1,6 @@
 /* The disk store: sessions in Berkeley DB (doc/disk-format.md). This file holds the operations of `struct store_kind`;
  * session/disk.h names the other parts. One thread uses a store; only the counters are read by others. */
-#include "session/disk.h"
+#include "session/disk_damage.h"
 
 #include "base/error.h"
 #include "base/invariant.h"
@@ -28,7 +28,7 @@ static DBT dbt_id(const struct sess_id *id)
 }
 
 /* Expiry first and big endian: the order of the keys is the order in which sessions expire. */
-static void index_key(const struct record_head *h, uint8_t out[DISK_INDEX_BYTES])
+void disk_index_key(const struct record_head *h, uint8_t out[DISK_INDEX_BYTES])
 {
 	for (unsigned i = 0; i < 8; i++)
 		out[i] = (uint8_t)(h->expires_s >> (56 - 8 * i));
@@ -45,7 +45,24 @@ static struct record_head index_head(const uint8_t key[DISK_INDEX_BYTES])
 	return h;
 }
 
+bool disk_record_is_sound(struct view bytes, struct record_head *out)
+{
+	struct sess_record r;
+
+	if (record_peek(bytes, out) != 0)
+		return false;
+	int err = record_decode(bytes, &out->id, &r);
+	return err == 0 || err == ERR_VERSION;
+}
+
 /* --- the batch --- */
+
+/* Each operation's begin. The thread may be another one than at the last. */
+static bool enter(const struct store *s)
+{
+	disk_guard_watch(&s->file);
+	return !s->broken;
+}
 
 static int begin(struct store *s)
 {
@@ -70,7 +87,7 @@ int disk_commit(struct store *s)
 	    [STORE_SYNC_GROUP] = DB_TXN_SYNC,
 	};
 
-	if (s->broken)
+	if (!enter(s))
 		return ERR_BROKEN;
 	if (!s->batch)
 		return 0;
@@ -124,7 +141,7 @@ static void forget(struct store *s, uint64_t bytes)
 static int index_del(struct store *s, const struct record_head *h)
 {
 	uint8_t bytes[DISK_INDEX_BYTES];
-	index_key(h, bytes);
+	disk_index_key(h, bytes);
 	DBT key = dbt_in(bytes, sizeof(bytes));
 	int ret = s->expiry->del(s->expiry, s->batch, &key, 0);
 
@@ -134,7 +151,7 @@ static int index_del(struct store *s, const struct record_head *h)
 static int index_put(struct store *s, const struct record_head *h)
 {
 	uint8_t bytes[DISK_INDEX_BYTES];
-	index_key(h, bytes);
+	disk_index_key(h, bytes);
 	DBT key = dbt_in(bytes, sizeof(bytes)), nothing = dbt_in(NULL, 0);
 
 	return s->expiry->put(s->expiry, s->batch, &key, &nothing, 0);
@@ -230,7 +247,7 @@ static int disk_put(struct store *s, const struct sess_record *r)
 {
 	struct record_head head = {.id = r->id, .version = r->version, .expires_s = record_expires_s(r)};
 
-	if (s->broken)
+	if (!enter(s))
 		return ERR_BROKEN;
 	buf_clear(&s->bytes);
 	record_encode(r, &s->bytes);
@@ -260,7 +277,7 @@ static int disk_remove(struct store *s, const struct sess_id *id)
 	struct old old;
 	DBC *c = NULL;
 
-	if (s->broken)
+	if (!enter(s))
 		return ERR_BROKEN;
 	int err = begin(s);
 	if (err)
@@ -339,7 +356,7 @@ static int disk_expire(struct store *s, uint32_t now_s, uint32_t max, void (*gon
 	struct reaping r = {.now_s = now_s, .max = max, .gone = gone, .arg = arg};
 
 	*count = 0;
-	if (s->broken)
+	if (!enter(s))
 		return ERR_BROKEN;
 	int err = begin(s);
 	if (err)
@@ -371,7 +388,7 @@ static int disk_get(struct store *s, const struct sess_id *id, struct buf *space
 	int ret;
 
 	buf_clear(space);
-	if (s->broken)
+	if (!enter(s))
 		return ERR_BROKEN;
 	do {
 		data.data = buf_reserve(space, data.size);
@@ -421,7 +438,7 @@ static int disk_scan(struct store *s, const struct sess_id *after, store_visit *
 {
 	DBC *c = NULL;
 
-	if (s->broken)
+	if (!enter(s))
 		return ERR_BROKEN;
 	int ret = s->sessions->cursor(s->sessions, s->batch, &c, 0);
 	if (ret)
@@ -453,6 +470,7 @@ static void disk_close(struct store **sp, bool orderly)
 	if (!s)
 		return;
 	*sp = NULL;
+	(void)enter(s);
 	disk_undo(s);
 	if (orderly && !s->broken) {
 		int ret = disk_checkpoint(s);
@@ -487,7 +505,7 @@ static int bring_up(struct store *s, char *why, size_t why_len)
 {
 	if (disk_marker_is_there(s))
 		return disk_salvage(s, "it met damage before", why, why_len);
-	int ret = disk_env_open(s);
+	int ret = disk_env_open(s, DB_RECOVER);
 	if (ret == 0)
 		return 0;
 	const char *reason = disk_strerror(s, ret);

@@ -8,9 +8,13 @@
  *
  *   disk.c          the operations of `struct store_kind`
  *   disk_env.c      the environment: open, recover, close, errors
+ *   disk_guard.c    what keeps Berkeley DB from bytes that it would trust
  *   disk_tend.c     checkpoints
- *   disk_folder.c   the folder, its lock, the marker, free space
- *   disk_salvage.c  what becomes of a damaged store */
+ *   disk_folder.c   the folder, its lock, free space
+ *   disk_salvage.c  what becomes of a damaged store
+ *   disk_repair.c   its recovery around bad pages
+ *   disk_reader.c   what its file holds, page by page
+ *   disk_page.c     one page; pure */
 #ifndef WEIR_SESSION_DISK_H
 #define WEIR_SESSION_DISK_H
 
@@ -20,15 +24,24 @@
 #include <db.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #define DISK_FILE "sessions.db"
-#define DISK_MARKER "damaged"
 
 enum {
 	DISK_FORMAT = 1, /* of databases and keys; the record has its own */
+	DISK_FILE_MODE = 0600,
+	DISK_PAGE_BYTES = 8 << 10, /* of new files */
 	DISK_INDEX_BYTES = 8 + SESS_ID_BYTES,
 	DISK_META_BYTES = 32,
 	DISK_OLD_BYTES = 4 << 10,
+};
+
+/* Which file sessions.db is. */
+struct disk_file {
+	bool known, recovering;
+	dev_t device;
+	ino_t inode;
 };
 
 struct store {
@@ -36,6 +49,7 @@ struct store {
 	int lock_fd;                  /* owned; -1: none */
 	DB_ENV *env;                  /* owned; NULL: none */
 	DB *sessions, *expiry, *meta; /* owned; NULL: not open */
+	struct disk_file file;        /* sessions.db, for the guard */
 	DB_TXN *batch;                /* owned; NULL: none is under way */
 	uint64_t max_bytes, cache_bytes;
 	enum store_sync sync;
@@ -56,9 +70,9 @@ struct store {
 
 /* --- disk_env.c --- */
 
-/* Opens the environment and its databases, with recovery; `kept` is what they hold. 0, or what Berkeley DB or errno
- * says, and all is closed; ERR_VERSION where a newer weir wrote them. */
-MUST_USE int disk_env_open(struct store *s);
+/* Opens the environment and its databases; `recover` is DB_RECOVER or DB_RECOVER_FATAL. `kept` is what they hold. 0, or
+ * what Berkeley DB or errno says, and all is closed; ERR_VERSION where a newer weir wrote them. */
+MUST_USE int disk_env_open(struct store *s, uint32_t recover);
 /* Closes what is open. What is only in memory is not written to the file: it is in the log. */
 void disk_env_close(struct store *s);
 /* Whether what failed with `ret` met damage, and not a want of space, memory or rights. */
@@ -90,19 +104,16 @@ void disk_folder_release(struct store *s);
 uint64_t disk_folder_room(const struct store *s);
 
 /* DIR/NAME; false where it is too long. */
-bool disk_folder_path(const struct store *s, const char *name, char out[PATH_MAX]);
-
-/* --- disk_salvage.c --- */
-
-/* That the next open has to salvage. */
-void disk_marker_write(const struct store *s, const char *reason);
-bool disk_marker_is_there(const struct store *s);
-/* The store is moved aside, and what can be read of it comes into a new one, which is then open. `reason` is for the
- * log. 0 or an error, with a line in `why`. */
-MUST_USE int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len);
+bool disk_path(const char *dir, const char *name, char out[PATH_MAX]);
+/* What was made, moved and removed in it stays so after a crash of the machine. 0 or ERR_SYSTEM. */
+MUST_USE int disk_sync_folder(const char *dir);
 
 /* --- disk.c --- */
 
+/* The key in the index. */
+void disk_index_key(const struct record_head *h, uint8_t out[DISK_INDEX_BYTES]);
+/* Whether the bytes are a record of any format whose checksum holds. */
+bool disk_record_is_sound(struct view bytes, struct record_head *out);
 /* A record's bytes into the batch, indexed by `head`. 0, ERR_FULL or ERR_BROKEN. */
 MUST_USE int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes);
 MUST_USE int disk_commit(struct store *s);

@@ -1,6 +1,6 @@
 /* The disk store's environment: how Berkeley DB is opened, recovered and closed, and what becomes of its errors.
  * doc/disk-format.md explains the settings. */
-#include "session/disk.h"
+#include "session/disk_damage.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -9,10 +9,8 @@
 #include <stdio.h>
 
 enum {
-	PAGE_BYTES = 8 << 10,
 	LOG_BUFFER_BYTES = 4 << 20,
 	LOG_FILE_BYTES = 32 << 20,
-	FILE_MODE = 0600,
 };
 
 /* --- what Berkeley DB says --- */
@@ -160,6 +158,22 @@ int disk_meta_decode(struct view bytes, struct store_count *out)
 	return 0;
 }
 
+/* 0: there is none. */
+static int find_any_record(struct store *s)
+{
+	DBT key = {0}, data = {.flags = DB_DBT_PARTIAL};
+	DBC *c = NULL;
+	int ret = s->sessions->cursor(s->sessions, NULL, &c, 0);
+
+	if (ret)
+		return ret;
+	ret = c->get(c, &key, &data, DB_FIRST);
+	int closed = c->close(c);
+	if (ret == DB_NOTFOUND)
+		return closed;
+	return ret ? ret : ERR_MALFORMED;
+}
+
 /* A store without a meta record is new: it comes with the first batch. */
 static int meta_read(struct store *s)
 {
@@ -169,16 +183,16 @@ static int meta_read(struct store *s)
 
 	s->kept = (struct store_count){0};
 	if (ret == DB_NOTFOUND)
-		return 0;
+		return find_any_record(s);
 	return ret ? ret : disk_meta_decode(view_of(data.data, data.size), &s->kept);
 }
 
 /* --- open, close --- */
 
-static int open_environment(struct store *s)
+static int open_environment(struct store *s, uint32_t recover)
 {
 	/* One thread uses it, and only this process: no locks, no shared memory. */
-	const uint32_t flags = DB_PRIVATE | DB_CREATE | DB_RECOVER | DB_INIT_MPOOL | DB_INIT_LOG | DB_INIT_TXN;
+	const uint32_t flags = recover | DB_PRIVATE | DB_CREATE | DB_INIT_MPOOL | DB_INIT_LOG | DB_INIT_TXN;
 	const uint32_t gib = 1U << 30;
 	int ret = db_env_create(&s->env, 0);
 
@@ -199,7 +213,7 @@ static int open_environment(struct store *s)
 		ret = s->env->set_lg_max(s->env, LOG_FILE_BYTES);
 	if (ret == 0)
 		ret = s->env->log_set_config(s->env, DB_LOG_AUTO_REMOVE, 1);
-	return ret ? ret : s->env->open(s->env, s->dir, flags, FILE_MODE);
+	return ret ? ret : s->env->open(s->env, s->dir, flags, DISK_FILE_MODE);
 }
 
 static int open_database(struct store *s, DB **out, const char *name)
@@ -210,26 +224,49 @@ static int open_database(struct store *s, DB **out, const char *name)
 		*out = NULL;
 		return ret;
 	}
-	ret = (*out)->set_pagesize(*out, PAGE_BYTES);
+	ret = (*out)->set_pagesize(*out, DISK_PAGE_BYTES);
 	if (ret == 0)
 		ret = (*out)->set_flags(*out, DB_CHKSUM);
-	return ret ? ret : (*out)->open(*out, NULL, DISK_FILE, name, DB_BTREE, DB_CREATE | DB_AUTO_COMMIT, FILE_MODE);
+	return ret ? ret
+		   : (*out)->open(*out, NULL, DISK_FILE, name, DB_BTREE, DB_CREATE | DB_AUTO_COMMIT, DISK_FILE_MODE);
 }
 
-int disk_env_open(struct store *s)
+/* A recovery takes pages of zeros for new ones and keeps them in its cache: an environment of its own, so that those
+ * which should not be there are met in the file. */
+static int recover_environment(struct store *s, uint32_t recover)
+{
+	int ret = disk_guard_identify(s, true);
+
+	if (ret == 0)
+		ret = open_environment(s, recover);
+	if (ret)
+		return ret;
+	ret = s->env->close(s->env, 0);
+	s->env = NULL;
+	return ret;
+}
+
+int disk_env_open(struct store *s, uint32_t recover)
 {
 	s->panic = 0;
 	s->broken = false;
 	s->checkpoint_at = clock_now();
-	int ret = open_environment(s);
+	disk_guard_install();
+	int ret = recover_environment(s, recover);
+	if (ret == 0)
+		ret = disk_guard_identify(s, false);
+	if (ret == 0)
+		ret = open_environment(s, 0);
 	if (ret == 0)
 		ret = open_database(s, &s->meta, "meta");
-	if (ret == 0)
-		ret = meta_read(s);
 	if (ret == 0)
 		ret = open_database(s, &s->sessions, "sessions");
 	if (ret == 0)
 		ret = open_database(s, &s->expiry, "expiry");
+	if (ret == 0)
+		ret = meta_read(s);
+	if (ret == 0 && !s->file.known)
+		ret = disk_guard_identify(s, false); /* it is new */
 	if (ret) {
 		s->broken = true;
 		disk_env_close(s);
@@ -255,4 +292,5 @@ void disk_env_close(struct store *s)
 	if (s->env)
 		(void)s->env->close(s->env, 0);
 	s->env = NULL;
+	disk_guard_watch(NULL);
 }

@@ -13,15 +13,24 @@
 
 enum {
 	FOLDER_MODE = 0700,
-	LOCK_MODE = 0600,
 	RESERVE_LOG_BYTES = 96 << 20, /* three log files: the one in use, and two until a checkpoint frees them */
 };
 
-bool disk_folder_path(const struct store *s, const char *name, char out[PATH_MAX])
+bool disk_path(const char *dir, const char *name, char out[PATH_MAX])
 {
-	int n = snprintf(out, PATH_MAX, "%s/%s", s->dir, name);
+	int n = snprintf(out, PATH_MAX, "%s/%s", dir, name);
 
 	return n > 0 && n < PATH_MAX;
+}
+
+int disk_sync_folder(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd >= 0 && fsync(fd) == 0 ? 0 : ERR_SYSTEM;
+
+	if (fd >= 0)
+		close(fd);
+	return err;
 }
 
 static int say(char *why, size_t why_len, const char *path, const char *reason)
@@ -80,12 +89,12 @@ int disk_folder_take(struct store *s, char *why, size_t why_len)
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char path[PATH_MAX];
 
-	if (!disk_folder_path(s, "lock", path))
+	if (!disk_path(s->dir, "lock", path))
 		return say(why, why_len, s->dir, strerror(ENAMETOOLONG));
 	int err = make_folder(s, why, why_len);
 	if (err)
 		return err;
-	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOCK_MODE);
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, DISK_FILE_MODE);
 	if (s->lock_fd < 0)
 		return say(why, why_len, path, strerror(errno));
 	if (fcntl(s->lock_fd, F_OFD_SETLK, &lock) != 0) {

@@ -1,5 +1,5 @@
 /* The disk store's housekeeping: checkpoints, which bound what a recovery has to read (doc/disk-format.md). */
-#include "session/disk.h"
+#include "session/disk_damage.h"
 
 #include "base/error.h"
 
@@ -35,6 +35,7 @@ int disk_tend(struct store *s)
 
 	if (s->broken)
 		return ERR_BROKEN;
+	disk_guard_watch(&s->file);
 	if (s->batch)
 		return 0;
 	int ret = log_bytes(s, &bytes);

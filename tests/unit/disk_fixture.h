@@ -5,6 +5,7 @@
 #include "tests/unit/store_contract.h"
 
 #include "base/log.h"
+#include "session/disk.h"
 #include "tests/unit/folder.h"
 
 static char store_dir[80];
@@ -37,6 +38,37 @@ static inline void remove_tree(const char *path)
 	snprintf(line, sizeof line, "rm -rf -- '%s'", path);
 	if (system(line) != 0)
 		fail_msg("%s", line);
+}
+
+/* Every record has its entry in the index and the reverse, and the counters are their sums. */
+static inline void expect_in_step(void)
+{
+	struct store_count sum = {0};
+	uint64_t entries = 0;
+	DBT key = {0}, data = {0};
+	DBC *c = NULL;
+
+	assert_int_equal(store->sessions->cursor(store->sessions, NULL, &c, 0), 0);
+	while (c->get(c, &key, &data, DB_NEXT) == 0) {
+		struct record_head head;
+		uint8_t bytes[DISK_INDEX_BYTES];
+		assert_int_equal(record_peek(view_of(data.data, data.size), &head), 0);
+		for (unsigned i = 0; i < 8; i++)
+			bytes[i] = (uint8_t)(head.expires_s >> (56 - 8 * i));
+		memcpy(bytes + 8, head.id.bytes, SESS_ID_BYTES);
+		DBT entry = {.data = bytes, .size = sizeof(bytes)}, nothing = {0};
+		assert_int_equal(store->expiry->get(store->expiry, NULL, &entry, &nothing, 0), 0);
+		sum.sessions++;
+		sum.bytes += data.size;
+	}
+	c->close(c);
+	assert_int_equal(store->expiry->cursor(store->expiry, NULL, &c, 0), 0);
+	while (c->get(c, &key, &data, DB_NEXT) == 0)
+		entries++;
+	c->close(c);
+	assert_int_equal(entries, sum.sessions);
+	assert_int_equal(count_of().sessions, sum.sessions);
+	assert_int_equal(count_of().bytes, sum.bytes);
 }
 
 static inline int fixture_setup(void **state)

@@ -1,0 +1,44 @@
+/* The disk store and damage (doc/disk-format.md, "Damage"): private to session/disk*.c. */
+#ifndef WEIR_SESSION_DISK_DAMAGE_H
+#define WEIR_SESSION_DISK_DAMAGE_H
+
+#include "session/disk.h"
+#include "session/disk_reader.h"
+
+#define DISK_MARKER "damaged"
+#define DISK_RESCUED "rescued"
+
+/* --- disk_guard.c --- */
+
+void disk_guard_install(void);
+/* The file whose pages this thread reads from now on; NULL: of none. */
+void disk_guard_watch(const struct disk_file *file);
+/* Tells s->file. A recovery begins (the file may be shorter than it says, and have pages that were never written) or
+ * is over: then ERR_MALFORMED says that the file is too short. 0 or errno; 0 also where there is no file yet. */
+MUST_USE int disk_guard_identify(struct store *s, bool recovering);
+
+/* --- disk_salvage.c --- */
+
+/* That the next open has to salvage. */
+void disk_marker_write(const struct store *s, const char *reason);
+bool disk_marker_is_there(const struct store *s);
+/* The store is moved aside, and what can be read of it comes into a new one, which is then open. `reason` is for the
+ * log. 0 or an error, with a line in `why`. */
+MUST_USE int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len);
+
+/* --- disk_repair.c --- */
+
+struct disk_repair {
+	uint64_t bad_pages;
+	bool recovered;            /* the log's batches are in the file */
+	struct store_count before; /* what was there; known where it recovered */
+};
+
+/* Recovers a store with bad pages as far as its log goes, so that only what was on those pages can be missing. The bad
+ * pages are kept in `aside`, and what could be read of them is in its file DISK_RESCUED. 0 also where it does not
+ * recover; ERR_SYSTEM, ERR_NO_MEMORY. */
+MUST_USE int disk_repair(struct store *s, const char *aside, struct disk_repair *out);
+/* The items of the bad pages in `aside`. ERR_SYSTEM, or what `found` returned. */
+MUST_USE int disk_kept_pages(struct disk_reader *r, const char *aside, disk_found *found, void *arg);
+
+#endif

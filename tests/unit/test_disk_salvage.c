@@ -1,0 +1,260 @@
+/* The disk store and files that cannot be opened: torn in a crash, cut, removed, of noise or never ours. What could be
+ * read is there afterwards, and the damaged files are kept. */
+#include "tests/unit/damage_fixture.h"
+
+#include <time.h>
+
+/* Berkeley DB forgets memory of its own when a recovery fails: up to its log's buffer, once each time. That the store
+ * frees all of it elsewhere is what test_disk_damage looks at. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libdb-5.3.so\n";
+}
+
+static void fill_twice(void)
+{
+	fill(0, SESSIONS, 1);
+	assert_int_equal(disk_checkpoint(store), 0);
+	fill(0, SESSIONS, 2);
+}
+
+/* A torn page after a crash of the machine: the recovery meets it. What the log holds is not lost for that. */
+static void leaf_torn_in_a_crash(void **state)
+{
+	static const uint8_t half[DISK_PAGE_BYTES / 2];
+
+	(void)state;
+	in_child(fill_twice);
+	overwrite(in_store(DISK_FILE), page_with_records(3) * DISK_PAGE_BYTES, half, sizeof half);
+	use_all();
+	expect_salvaged(SESSIONS - 8, SESSIONS - 1);
+	assert_true(logged("recovered=yes"));
+	assert_in_range(missing(0, SESSIONS, 2), 1, 8);
+}
+
+static void fill_and_remove(void)
+{
+	fill(0, SESSIONS, 1);
+	assert_int_equal(disk_checkpoint(store), 0);
+	for (uint32_t n = 0; n < SESSIONS; n += 2)
+		take_away(n);
+	commit();
+}
+
+/* What was removed after the page was last written does not come back with what is read of it. */
+static void removed_stays_removed(void **state)
+{
+	(void)state;
+	in_child(fill_and_remove);
+	for (unsigned k = 0; k < 40; k++)
+		flip_in_page(page_with_records(k));
+	expect_salvaged(SESSIONS / 2 - 40, SESSIONS / 2);
+	for (uint32_t n = 0; n < SESSIONS; n += 2)
+		expect_gone(n);
+}
+
+/* The index, the meta record and the list of databases. */
+static void other_leaves_changed(void **state)
+{
+	(void)state;
+	open_store();
+	fill(0, SESSIONS, 1);
+	close_store(true);
+	for (unsigned k = 0; page_of(LEAF, false, k) >= 0; k++)
+		flip_in_page(page_of(LEAF, false, k));
+	expect_salvaged(SESSIONS, SESSIONS);
+	assert_int_equal(missing(0, SESSIONS, 1), 0);
+}
+
+static void first_page_changed(void **state)
+{
+	(void)state;
+	open_store();
+	fill(0, SESSIONS, 1);
+	close_store(true);
+	overwrite(in_store(DISK_FILE), 0, "damage", 6);
+	overwrite(in_store(DISK_FILE), 20, "damage", 6);
+	expect_salvaged(SESSIONS, SESSIONS);
+	assert_int_equal(missing(0, SESSIONS, 1), 0);
+	assert_true(logged("recovered=no"));
+	assert_true(logged("lost=0"));
+}
+
+/* Random bytes over random places, many times; a store that opens and works must come out each time. */
+static void random_damage(void **state)
+{
+	uint32_t seed = getenv("SEED") ? (uint32_t)strtoul(getenv("SEED"), NULL, 10) : (uint32_t)time(NULL);
+
+	(void)state;
+	print_message("SEED=%u\n", seed);
+	srandom(seed);
+	open_store();
+	fill(0, SESSIONS, 1);
+	for (unsigned round = 0; round < 25; round++) {
+		const char *path = in_store(DISK_FILE);
+		bool orderly = random() % 2;
+		close_store(orderly);
+		for (long holes = 1 + random() % 6; holes > 0; holes--) {
+			uint8_t noise[2000];
+			size_t len = 1 + (size_t)random() % (random() % 4 ? 4 : sizeof noise);
+			for (size_t i = 0; i < len; i++)
+				noise[i] = (uint8_t)random();
+			overwrite(path, random() % (file_bytes(path) - (long)len), noise, len);
+		}
+		for (unsigned tries = 0;; tries++) {
+			assert_true(tries < 3);
+			open_store();
+			unsigned failed = 0;
+			for (uint32_t n = 0; n < SESSIONS && !failed; n++)
+				failed = get_err(n) == ERR_BROKEN;
+			if (!failed)
+				break;
+			close_store(false);
+		}
+		assert_int_equal(walk_all().failed, 0);
+		missing(0, SESSIONS, 1);
+		fill(0, SESSIONS, 1);
+		assert_int_equal(count_of().sessions, SESSIONS);
+		expect_in_step();
+	}
+}
+
+static void file_truncated(void **state)
+{
+	static const long keep[] = {0, 100, 512, DISK_PAGE_BYTES, 40 * DISK_PAGE_BYTES + 77, -DISK_PAGE_BYTES, -1};
+
+	for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++) {
+		open_store();
+		fill(0, SESSIONS, 1);
+		close_store(true);
+		long bytes = keep[i] >= 0 ? keep[i] : file_bytes(in_store(DISK_FILE)) + keep[i];
+		assert_int_equal(truncate(in_store(DISK_FILE), bytes), 0);
+		use_all();
+		open_store();
+		uint32_t lost = missing(0, SESSIONS, 1);
+		if (keep[i] < 0)
+			assert_in_range(lost, 0, 10);
+		assert_int_equal(count_of().sessions, SESSIONS - lost);
+		expect_in_step();
+		assert_true(logged("event=store_damaged"));
+		close_store(true);
+		teardown(state);
+		setup(state);
+	}
+}
+
+static void foreign_file(void **state)
+{
+	static char text[100000];
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	mkdir(store_dir, 0700);
+	overwrite(in_store(DISK_FILE), 0, text, sizeof text);
+	expect_salvaged(0, 0);
+	char aside[PATH_MAX], path[PATH_MAX + 20];
+	assert_int_equal(asides(aside), 1);
+	snprintf(path, sizeof path, "%s/%s", aside, DISK_FILE);
+	assert_int_equal(file_bytes(path), sizeof text);
+}
+
+/* After an orderly close all is in the file. */
+static void logs_removed(void **state)
+{
+	(void)state;
+	open_store();
+	fill(0, SESSIONS, 1);
+	close_store(true);
+	remove_logs();
+	expect_salvaged(SESSIONS, SESSIONS);
+	assert_int_equal(missing(0, SESSIONS, 1), 0);
+}
+
+static void fill_in_halves(void)
+{
+	fill(0, SESSIONS / 2, 1);
+	assert_int_equal(disk_checkpoint(store), 0);
+	fill(SESSIONS / 2, SESSIONS, 1);
+}
+
+/* After a crash what only the log held is lost, and nothing else. */
+static void logs_removed_after_a_crash(void **state)
+{
+	(void)state;
+	in_child(fill_in_halves);
+	remove_logs();
+	expect_salvaged(SESSIONS / 2, SESSIONS);
+	assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
+}
+
+static void log_cut_short(void **state)
+{
+	static const long cut[] = {1, 100, 10000, 200000};
+
+	for (size_t i = 0; i < sizeof cut / sizeof cut[0]; i++) {
+		in_child(fill_in_halves);
+		const char *path = in_store("log.0000000001");
+		assert_int_equal(truncate(path, file_bytes(path) - cut[i]), 0);
+		open_store();
+		assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
+		assert_int_equal(count_of().sessions, SESSIONS - missing(0, SESSIONS, 1));
+		expect_in_step();
+		close_store(true);
+		teardown(state);
+		setup(state);
+	}
+}
+
+static void log_of_noise(void **state)
+{
+	static const long at[] = {0, 28, 5000, 100000};
+
+	for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+		in_child(fill_in_halves);
+		overwrite(in_store("log.0000000001"), at[i], "this is not what was written", 28);
+		open_store();
+		assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
+		assert_int_equal(count_of().sessions, SESSIONS - missing(0, SESSIONS, 1));
+		expect_in_step();
+		close_store(true);
+		teardown(state);
+		setup(state);
+	}
+}
+
+static void file_removed(void **state)
+{
+	(void)state;
+	open_store();
+	fill(0, SESSIONS, 1);
+	close_store(true);
+	unlink(in_store(DISK_FILE));
+	open_store();
+	assert_int_equal(count_of().sessions, 0);
+	put(1, 1, 100);
+	commit();
+	close_store(true);
+	open_store();
+	expect_there(1, 1, 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    CONTRACT_TEST(leaf_torn_in_a_crash, setup, teardown),
+	    CONTRACT_TEST(removed_stays_removed, setup, teardown),
+	    CONTRACT_TEST(other_leaves_changed, setup, teardown),
+	    CONTRACT_TEST(first_page_changed, setup, teardown),
+	    CONTRACT_TEST(random_damage, setup, teardown),
+	    CONTRACT_TEST(file_truncated, setup, teardown),
+	    CONTRACT_TEST(foreign_file, setup, teardown),
+	    CONTRACT_TEST(logs_removed, setup, teardown),
+	    CONTRACT_TEST(logs_removed_after_a_crash, setup, teardown),
+	    CONTRACT_TEST(log_cut_short, setup, teardown),
+	    CONTRACT_TEST(log_of_noise, setup, teardown),
+	    CONTRACT_TEST(file_removed, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
