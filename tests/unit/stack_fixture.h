@@ -238,6 +238,13 @@ static inline void turn(void)
 	}
 }
 
+/* The next commit is of what the test does, and not of the thread's housekeeping. */
+static inline void stop_commit(void)
+{
+	turn();
+	fake_stop(FAKE_COMMIT);
+}
+
 /* --- requests --- */
 
 struct request {

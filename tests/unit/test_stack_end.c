@@ -48,7 +48,7 @@ static void an_end_is_done_when_it_is_committed_below(void **unused)
 	(void)unused;
 	create_both(1, "new");
 	fake_forget_journal();
-	fake_stop(FAKE_COMMIT);
+	stop_commit();
 	assert_int_equal(end_one(&r, 1), STACK_WAITS);
 	fake_await(FAKE_COMMIT);
 	assert_int_equal(r.dones, 0);
@@ -128,7 +128,7 @@ static void who_ends_it_again_waits_for_the_same(void **unused)
 	create_both(1, "new");
 	assert_int_equal(open_one(&a, 1), SESS_OPENED);
 	assert_int_equal(open_for(&b, app, 1, SESS_LOCK_NONE), SESS_OPENED);
-	fake_stop(FAKE_COMMIT);
+	stop_commit();
 	assert_int_equal(commit(&a, END, 0, NULL), STACK_WAITS);
 	assert_int_equal(commit(&b, END, 0, &out), STACK_WAITS);
 	assert_true(out.dropped);
@@ -239,7 +239,7 @@ static void a_renewed_id_is_forgotten_below(void **unused)
 
 	(void)unused;
 	create_both(1, "new");
-	fake_stop(FAKE_COMMIT);
+	stop_commit();
 	assert_int_equal(open_one(&r, 1), SESS_OPENED);
 	assert_int_equal(commit(&r, RENEW, 2, &out), STACK_WAITS);
 	assert_int_equal(out.cookie, SESS_COOKIE_SET);
