@@ -38,39 +38,57 @@ static void say_full(struct stack *s)
 	s->full_until = instant_add_ms(clock_now(), FULL_MS);
 }
 
-/* Puts the first `n` of the batch into the store; how many are in it for certain then. */
-static uint32_t store_batch(struct stack *s, uint32_t n, int *err)
+/* The first `n` of the batch. Those for which there is no room keep no other back. */
+static int put_batch(struct stack *s, uint32_t n)
 {
-	uint32_t done = 0;
+	int err = s->store ? 0 : ERR_BROKEN;
+	bool full = false;
 
-	*err = s->store ? 0 : ERR_BROKEN;
-	while (done < n && !*err) {
-		*err = below_result(s, store_one(s, &s->batch[done]));
-		done += !*err;
+	for (uint32_t i = 0; i < n && !err; i++) {
+		err = below_result(s, store_one(s, &s->batch[i]));
+		if (!err)
+			s->batch[i].stored = SESS_STORED;
+		full = full || err == ERR_FULL;
+		err = err == ERR_FULL ? 0 : err;
 	}
-	if (*err == ERR_FULL)
+	if (full)
 		say_full(s);
-	if (s->store && done > 0) {
-		int failed = below_result(s, s->below->commit(s->store));
-		if (failed) {
-			below_bury(s);
-			*err = failed;
-			done = 0;
-		}
-	} else if (!s->store) {
-		done = 0;
+	return !err && full ? ERR_FULL : err;
+}
+
+/* What was put is not there after all, or may not be. */
+static void revoke_batch(struct stack *s, uint32_t n, enum sess_stored stored)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (s->batch[i].stored == SESS_STORED)
+			s->batch[i].stored = stored;
 	}
-	return done;
+}
+
+static int store_batch(struct stack *s, uint32_t n)
+{
+	int err = put_batch(s, n);
+
+	if (!s->store) {
+		revoke_batch(s, n, SESS_NOT_STORED);
+		return err;
+	}
+	int failed = below_result(s, s->below->commit(s->store));
+	if (failed) {
+		below_bury(s);
+		revoke_batch(s, n, SESS_MAYBE_STORED);
+	}
+	return failed ? failed : err;
 }
 
 /* The collected leave memory, as far as they are stored below. How many have left. */
 static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32_t n, int *err)
 {
-	uint32_t stored = store_batch(s, n, err);
 	uint64_t left = 0;
 
+	*err = store_batch(s, n);
 	for (uint32_t i = 0; i < n; i++)
-		left += sess_table_left(s->table, &s->batch[i], i < stored, why);
+		left += sess_table_left(s->table, &s->batch[i], why);
 	stack_count(s, &s->stats.demoted, left);
 	return left;
 }

@@ -101,7 +101,18 @@ static bool unchanged(const struct session *s, const struct sess_leaver *l)
 	       s->fresh == l->fresh;
 }
 
-bool sess_table_left(struct sess_table *t, struct sess_leaver *l, bool stored, const struct sess_reason *why)
+/* It stays. What may be below of it is taken for being there: then it is removed when the session ends. */
+static void note_below(struct shard *sh, struct session *s, const struct sess_leaver *l)
+{
+	bool longer = l->ttl_s > s->ttl_s;
+
+	if (l->stored == SESS_NOT_STORED)
+		return;
+	shard_set_below(sh, s, true);
+	s->outlived = longer || (s->outlived && l->stored == SESS_MAYBE_STORED);
+}
+
+bool sess_table_left(struct sess_table *t, struct sess_leaver *l, const struct sess_reason *why)
 {
 	uint32_t hash = table_hash(t, &l->id);
 	struct shard *sh = shard_of(t, hash);
@@ -114,13 +125,11 @@ bool sess_table_left(struct sess_table *t, struct sess_leaver *l, bool stored, c
 	if (s && s->phase == SESS_LIVE) {
 		INVARIANT(s->leaving);
 		s->leaving = false;
-		left = stored && unchanged(s, l) && (!s->pinned || why->pinned_too);
+		left = l->stored == SESS_STORED && unchanged(s, l) && (!s->pinned || why->pinned_too);
 		if (left) {
 			shard_end(sh, s, &after);
 		} else {
-			shard_set_below(sh, s, s->below || stored);
-			if (stored)
-				s->outlived = l->ttl_s > s->ttl_s;
+			note_below(sh, s, l);
 			if (!sess_core_in_use(s))
 				shard_rest(sh, s);
 		}

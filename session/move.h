@@ -11,6 +11,9 @@
 #include "session/record.h"
 #include "session/table.h"
 
+/* MAYBE: the store failed at the end of the batch, and may have it all the same when it is opened again. */
+enum sess_stored { SESS_NOT_STORED, SESS_MAYBE_STORED, SESS_STORED };
+
 /* A session on its way down, as it was when it was collected. */
 struct sess_leaver {
 	struct sess_id id;
@@ -19,6 +22,7 @@ struct sess_leaver {
 	uint32_t created_s, used_s, ttl_s;
 	uint16_t app;
 	bool fresh, pinned;
+	enum sess_stored stored; /* what has become of it below */
 };
 
 /* Why sessions leave. */
@@ -38,8 +42,8 @@ uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct s
 /* One session. ERR_GONE: not in memory; ERR_BUSY: in use, or leaving; ERR_REFUSED: pinned. */
 MUST_USE int sess_table_collect_one(struct sess_table *t, const struct sess_id *id, struct sess_leaver *out);
 
-/* What has become of it; drops the leaver's state. True: it has left memory. */
-bool sess_table_left(struct sess_table *t, struct sess_leaver *l, bool stored, const struct sess_reason *why);
+/* It was stored below or not; drops the leaver's state. True: it has left memory. */
+bool sess_table_left(struct sess_table *t, struct sess_leaver *l, const struct sess_reason *why);
 
 /* A session that is not in memory is to come. ERR_BUSY: it is in memory, or expected already; ERR_FULL,
  * ERR_NO_MEMORY. */

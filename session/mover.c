@@ -118,7 +118,7 @@ static void demote_for_good(struct stack *s)
 	if (t.sessions == 0)
 		return;
 	log_event(LOG_INFO, "demoting", LOG_I("sessions", t.sessions));
-	for (; !err && some > 0 && !atomic_load(&s->hurry); left += some)
+	for (; some > 0 && !atomic_load(&s->hurry); left += some)
 		err = carry_down_some(s, &why, &some);
 	sess_table_stats(s->table, &t);
 	if (t.sessions == 0)

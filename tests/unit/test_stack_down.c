@@ -449,6 +449,44 @@ static void what_is_below_stays_known_when_a_move_fails(void **unused)
 	assert_false(fake_has(1));
 }
 
+/* Whose fsync() fails may find the batch on the disk all the same when it opens it again. */
+static void what_may_be_below_is_removed_when_it_ends(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create(1, "a");
+	fake.op[FAKE_COMMIT].applies = true;
+	turn();
+	fake_fail(FAKE_COMMIT, ERR_BROKEN, 1);
+	assert_int_equal(ask_for(STACK_DEMOTE, 1), ERR_BROKEN);
+	assert_true(fake_has(1));
+	assert_true(in_memory(1));
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	assert_int_equal(commit(&r, END, 0, NULL), STACK_WAITS);
+	close_one(&r);
+	AWAIT(r.dones == 1);
+	expect_open(1, SESS_ABSENT);
+	assert_false(fake_has(1));
+}
+
+/* One session has no room there, the others do. */
+static void one_that_is_too_large_keeps_no_other_back(void **unused)
+{
+	char large[2000] = {0};
+
+	(void)unused;
+	memset(large, 'x', sizeof large - 1);
+	for (uint32_t n = 0; n < 20; n++)
+		create(n, n % 7 == 0 ? large : "a");
+	fake.full_bytes = 100;
+	stop_stack(true);
+	for (uint32_t n = 0; n < 20; n++)
+		assert_int_equal(fake_has(n), n % 7 != 0);
+	assert_int_equal(logged("event=sessions_lost"), 1);
+	assert_int_equal(logged("sessions=3"), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -469,6 +507,8 @@ int main(void)
 	    TEST(what_is_to_be_pinned_in_the_middle_comes_back_pinned),
 	    TEST(what_finds_no_room_below_stays),
 	    TEST(what_is_below_stays_known_when_a_move_fails),
+	    TEST(what_may_be_below_is_removed_when_it_ends),
+	    TEST(one_that_is_too_large_keeps_no_other_back),
 	    TEST(what_meets_a_broken_store_stays),
 	};
 
