@@ -22,7 +22,7 @@ LDFLAGS_ALL   := -pie -Wl,-z,relro,-z,now $(FLAGS_$(BUILD)) $(LDFLAGS)
 
 OUT  := build/$(BUILD)
 SRC  := $(filter-out gateway/main.c ctl/weirctl.c,$(wildcard $(addsuffix /*.c,$(DIRS))))
-OBJ  := $(SRC:%.c=$(OUT)/%.o)
+OBJ  := $(SRC:%.c=$(OUT)/%.o) $(OUT)/gateway/status_page.o
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 JOBS := $(shell nproc 2>/dev/null || echo 2)
 AGAIN := $(MAKE) --no-print-directory
@@ -48,6 +48,16 @@ all: $(OUT)/weir $(OUT)/weirctl
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# The status page's bytes are a C source on the way.
+$(OUT)/gateway/status_page.c: gateway/status.html tools/embed
+	@mkdir -p $(@D)
+	$(call say,EMBED)
+	$(Q)tools/embed $< >$@.new && mv $@.new $@
+
+$(OUT)/gateway/status_page.o: $(OUT)/gateway/status_page.c
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
@@ -208,6 +218,16 @@ bench-programs: $(BENCH)
 $(BENCH): %: %.o
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
+
+# These measure parts of weir, and are linked to them.
+BENCH_PARTS := $(addprefix $(OUT)/bench/,store)
+
+.PHONY: bench-parts
+bench-parts: $(BENCH_PARTS)
+
+$(BENCH_PARTS): %: %.o $(OUT)/libweir.a
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 
 .PHONY: bench
 bench:

@@ -7,6 +7,7 @@
 #include "base/version.h"
 #include "gateway/daemon_state.h"
 #include "gateway/sessions.h"
+#include "gateway/watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -33,6 +34,7 @@ static void loop_stop(struct daemon *d)
 	net_timer_stop(&d->loop, &d->drain);
 	net_timer_stop(&d->loop, &d->stops_look);
 	notify_unwatch(&d->notify);
+	watch_stop(d->gateway.watch);
 	net_loop_stop(&d->loop);
 }
 
@@ -256,6 +258,8 @@ static int prepare(struct daemon *d, struct buf *report)
 		err = sessions_new(&d->gateway, daemon_conf(d), why, sizeof why);
 	if (!err)
 		err = make_workers(d);
+	if (!err && !(d->gateway.watch = watch_new(d)))
+		err = ERR_NO_MEMORY;
 	if (!err)
 		err = reload_first_fill(d);
 	if (err && buf_len(report) == 0) {
@@ -282,6 +286,7 @@ static int start(struct daemon *d)
 	d->state = DAEMON_RUNNING;
 	d->started = clock_wall();
 	d->started_at = clock_now();
+	watch_start(d->gateway.watch);
 	reload_first_listen(d);
 	log_event(LOG_INFO, "started", LOG_S("version", WEIR_VERSION), LOG_S("node", c->node),
 		  LOG_I("workers", c->workers), LOG_I("listeners", c->listen_count), LOG_I("apps", c->app_count));
@@ -304,6 +309,7 @@ static void daemon_fini(struct daemon *d)
 	if (g->stack)
 		stack_free(&g->stack);
 	free(g->workers);
+	watch_free(&g->watch);
 	free(d->progress);
 	pidfile_remove(&d->pidfile);
 	notify_fini(&d->notify);

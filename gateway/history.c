@@ -134,12 +134,12 @@ static struct history_point point_of(const struct totals *before, const struct t
 	return (struct history_point){
 	    .requests = rate(ended(now), ended(before), ms),
 	    .errors = rate(totals_errors(now), totals_errors(before), ms),
-	    .p50_us = (uint32_t)metrics_percentile_us(&in_it, 50),
-	    .p99_us = (uint32_t)metrics_percentile_us(&in_it, 99),
+	    .p50_us = metrics_percentile_us(&in_it, 50),
+	    .p99_us = metrics_percentile_us(&in_it, 99),
 	    .demoted = rate(now->sessions.demoted, before->sessions.demoted, ms),
 	    .promoted = rate(now->sessions.promoted, before->sessions.promoted, ms),
 	    .connections = now->connections,
-	    .running = (uint32_t)totals_running(now),
+	    .running = totals_running(now),
 	    .memory = now->sessions.sessions,
 	    .below = now->sessions.below_sessions,
 	};

@@ -8,10 +8,10 @@ enum { HISTORY_POINTS = 300, HISTORY_STEP_MS = 1000 };
 
 /* One second. */
 struct history_point {
-	uint32_t requests, errors;     /* that ended in it; errors: see totals.h */
-	uint32_t p50_us, p99_us;       /* of the answers that applications gave in it; 0: there were none */
-	uint32_t demoted, promoted;    /* sessions, in it */
-	uint32_t connections, running; /* at its end, as what follows */
+	uint64_t requests, errors;     /* that ended in it; errors: see totals.h */
+	uint64_t p50_us, p99_us;       /* of the answers that applications gave in it; 0: there were none */
+	uint64_t demoted, promoted;    /* sessions, in it */
+	uint64_t connections, running; /* at its end, as what follows */
 	uint64_t memory, below;        /* sessions */
 };
 

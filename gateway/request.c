@@ -10,6 +10,7 @@
 #include "gateway/managed.h"
 #include "gateway/route.h"
 #include "gateway/share.h"
+#include "gateway/status.h"
 #include "proto/cgi.h"
 
 #include <stdlib.h>
@@ -310,28 +311,47 @@ static bool is_stopped(const struct request *r)
 	return pool_app_stopped(g->pools, (size_t)(r->app - g->conf->apps));
 }
 
-/* Which app, and what its configuration says of this path. False: no app. */
-static bool find_app(struct request *r)
+/* Which app, and what its configuration says of the path. False: no app. */
+static bool find_app(struct request *r, struct view path)
 {
 	const struct conf *conf = r->share->generation->conf;
-	struct buf *path = &r->worker->path;
+	int app = route_app(conf, facts_host(&r->facts), path);
 
-	facts_path(&r->facts, path);
-	int app = route_app(conf, facts_host(&r->facts), buf_view(path));
 	if (app < 0)
 		return false;
 	r->app = &conf->apps[app];
 	r->managed = r->app->session.mode == CONF_SESSION_MANAGED;
 	if (r->managed) {
-		r->stateless = route_path_in(&r->app->session.stateless, buf_view(path));
-		r->read_only = route_path_in(&r->app->session.read_only, buf_view(path));
+		r->stateless = route_path_in(&r->app->session.stateless, path);
+		r->read_only = route_path_in(&r->app->session.read_only, path);
 	}
 	return true;
+}
+
+/* An app may answer it; if not it is over. */
+static bool head_is_good(struct request *r, struct view path)
+{
+	uint64_t max_body = front_conf(r->front)->max_body;
+
+	if (r->facts.bad_length)
+		request_fail(r, 400, "content length is no number");
+	else if (max_body && r->facts.content_length > max_body)
+		request_fail(r, 413, "body over max-body");
+	else if (!find_app(r, path))
+		request_fail(r, 404, "no app matches");
+	else if (is_stopped(r))
+		request_fail(r, 503, "app is stopped");
+	else if (r->role != FCGI_RESPONDER && has_scgi_backend(r->app))
+		request_refuse(r, FCGI_UNKNOWN_ROLE);
+	else
+		return true;
+	return false;
 }
 
 void request_head_end(struct request *r)
 {
 	struct front *f = r->front;
+	struct buf *path = &r->worker->path;
 	struct params params = request_params(r);
 
 	if (buf_error(&r->head) || !facts_gather(&r->facts, &params)) {
@@ -340,20 +360,14 @@ void request_head_end(struct request *r)
 	}
 	f->heads--;
 	request_set_state(r, REQUEST_LENGTH);
-	metrics_add(&r->worker->metrics.begun, 1);
 	r->body_at = net_now(&r->worker->loop);
-	uint64_t max_body = front_conf(f)->max_body;
-	if (r->facts.bad_length)
-		request_fail(r, 400, "content length is no number");
-	else if (max_body && r->facts.content_length > max_body)
-		request_fail(r, 413, "body over max-body");
-	else if (!find_app(r))
-		request_fail(r, 404, "no app matches");
-	else if (is_stopped(r))
-		request_fail(r, 503, "app is stopped");
-	else if (r->role != FCGI_RESPONDER && has_scgi_backend(r->app))
-		request_refuse(r, FCGI_UNKNOWN_ROLE);
-	else if (!has_scgi_backend(r->app) || r->facts.has_length)
+	facts_path(&r->facts, path);
+	if (status_wants(r, buf_view(path))) {
+		status_answer(r);
+		return;
+	}
+	metrics_add(&r->worker->metrics.begun, 1);
+	if (head_is_good(r, buf_view(path)) && (!has_scgi_backend(r->app) || r->facts.has_length))
 		open_session(r);
 	/* Else the body is collected first: SCGI says its length before it. */
 }

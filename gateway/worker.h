@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct watch;
+
 /* What all workers share; made before they start and not changed while they run, but for the generation. */
 struct gateway {
 	struct generation *generation; /* the newest; main thread: a worker's is that of its share */
@@ -18,6 +20,7 @@ struct gateway {
 	struct sess_keys keys;
 	struct stack *stack;
 	struct worker *workers; /* owned array of worker_count */
+	struct watch *watch;    /* owned; any thread may ask it */
 	/* A worker has got so far; called on its thread. */
 	void (*unlistened)(struct gateway *g, unsigned worker);
 	void (*quiet)(struct gateway *g, unsigned worker);
