@@ -48,6 +48,7 @@ static void deliver_stored(struct mail *mail)
 	struct daemon *d = CONTAINER_OF(mail, struct daemon, stored);
 
 	d->state = DAEMON_STOPPING;
+	admin_close(d->admin);
 	applications_stop(d->applications, applications_stopped, d);
 }
 
@@ -170,9 +171,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 		close_now(d, "second TERM");
 	else if (signum == SIGINT)
 		hurry(d);
-	else
-		log_event(LOG_WARN, "signal_ignored", LOG_I("signal", signum),
-			  LOG_S("reason", "not built yet in this version"));
+	else if (d->admin)
+		admin_signal(d->admin);
 	net_loop_flush(&d->loop);
 }
 
@@ -283,11 +283,15 @@ static int start(struct daemon *d)
 	}
 	if (err)
 		return err;
+	d->admin = admin_new(d, &d->loop);
+	if (!d->admin)
+		return ERR_NO_MEMORY;
 	d->state = DAEMON_RUNNING;
 	d->started = clock_wall();
 	d->started_at = clock_now();
 	watch_start(d->gateway.watch);
 	reload_first_listen(d);
+	admin_set(d->admin, &c->admin);
 	log_event(LOG_INFO, "started", LOG_S("version", WEIR_VERSION), LOG_S("node", c->node),
 		  LOG_I("workers", c->workers), LOG_I("listeners", c->listen_count), LOG_I("apps", c->app_count));
 	notify_ready(&d->notify);
@@ -303,6 +307,7 @@ static void daemon_fini(struct daemon *d)
 	for (unsigned i = 0; g->workers && i < g->worker_count; i++)
 		worker_fini(&g->workers[i]);
 	net_loop_fini(&d->loop);
+	admin_free(&d->admin);
 	reload_fini(d);
 	control_fini(d);
 	applications_free(&d->applications);

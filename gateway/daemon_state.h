@@ -3,6 +3,7 @@
 #ifndef WEIR_GATEWAY_DAEMON_STATE_H
 #define WEIR_GATEWAY_DAEMON_STATE_H
 
+#include "gateway/admin.h"
 #include "gateway/applications.h"
 #include "gateway/control.h"
 #include "gateway/notify.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct notify notify;
 	struct pool_book book;
 	struct applications *applications; /* owned */
+	struct admin *admin;               /* owned; NULL: not running yet */
 	struct progress *progress;         /* one for each worker */
 	struct net_timer drain;
 	unsigned workers_started, workers_unlistened, workers_quiet;

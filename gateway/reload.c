@@ -196,6 +196,7 @@ static void commit(struct daemon *d, struct generation *gen)
 	d->numbers = gen->number;
 	list_append(&d->generations, &gen->link);
 	sessions_set(&d->gateway, gen->conf);
+	admin_set(d->admin, &gen->conf->admin);
 	adjust_listeners(gen);
 	d->reload = RELOAD_UNLISTEN;
 	d->removing = 1;
