@@ -1,0 +1,121 @@
+"""A gateway whose configuration changes while it runs, and clients that do not stop asking meanwhile."""
+import signal
+import threading
+
+from . import cgi, fcgi, wait, weir
+
+
+class Reloading(weir.Weir):
+    """The parts of the file are kept: reload(apps=...) changes one and leaves the others as they are."""
+
+    def __init__(self, scope, listens, apps, **kwargs):
+        self.parts = {"listens": listens, "apps": apps, "workers": kwargs.get("workers", 2),
+                      "node": kwargs.get("node_more", ""), "log": kwargs.get("log"), "tail": kwargs.get("tail", "")}
+        super().__init__(scope, listens, apps, **{"workers": 2, **kwargs})
+
+    def text(self):
+        p = self.parts
+        text = weir.node(self.scope, p["workers"], p["node"])
+        text += "".join('listen "%s" { protocol = %s %s }\n' % entry for entry in p["listens"])
+        return text + "".join(p["apps"]) + p["tail"] + "log { %s }\n" % (p["log"] or "level = debug  to = stderr")
+
+    def write(self, **changes):
+        self.parts.update(changes)
+        self.write_text(self.text())
+
+    def write_text(self, text):
+        with open(self.config, "w") as f:
+            f.write(text)
+
+    def hup(self):
+        self.process.send(signal.SIGHUP)
+
+    def count(self, event):
+        return len(self.lines(r"\bevent=%s\b" % event))
+
+    def reload(self, **changes):
+        """Until all workers have changed over."""
+        before = self.count("reloaded")
+        self.write(**changes)
+        self.hup()
+        self.wait_line("event=reloaded", before + 1)
+
+    def refused(self, text=None, count=1, **changes):
+        """The reasons of a reload that must be refused. The file is put back afterwards."""
+        parts, before, good = dict(self.parts), self.count("reload_refused"), self.count("reloaded")
+        if text is None:
+            self.write(**changes)
+        else:
+            self.write_text(text)
+        self.hup()
+        lines = self.wait_line("event=reload_refused", before + count)[before:]
+        if self.count("reloaded") != good:
+            raise AssertionError("it was done all the same: %s" % lines)
+        self.parts = parts
+        self.write()
+        return lines
+
+    def wait_ended(self, generation):
+        self.wait_line(r"event=generation_ended generation=%d\b" % generation)
+
+
+class Load:
+    """Clients that ask one request after the other, each until stop(); a bad answer ends the test. `ask(i)`: one request
+    of client i; it raises when that fails."""
+
+    def __init__(self, ask, clients=4):
+        self.done = [0] * clients
+        self.errors = []
+        self._ask, self._stop = ask, threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, i):
+        try:
+            while not self._stop.is_set():
+                self._ask(i)
+                self.done[i] += 1
+        except BaseException as error:
+            self.errors.append(error)
+
+    def wait_more(self, each=1):
+        """Until every client has had `each` more answers."""
+        self.look()
+        goal = [n + each for n in self.done]
+        wait.until(lambda: self.errors or all(n >= g for n, g in zip(self.done, goal)),
+                   lambda: "%d more answers for each: %s" % (each, self.done))
+        self.look()
+
+    def look(self):
+        if self.errors:
+            raise AssertionError("a request failed: %r" % self.errors) from self.errors[0]
+
+    def stop(self):
+        """How many answers there were."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(wait.BOUND)
+        self.look()
+        return sum(self.done)
+
+
+def asker(where, params=None, check=None, keep=True):
+    """For Load: FastCGI requests, of the even clients on one connection each, of the others on a new one each time.
+    A connection that closes between two requests is made anew, as a web server does."""
+    clients = {}
+
+    def once(i):
+        if not keep or i % 2:
+            with fcgi.Client(where) as client:
+                return client.ask(params or cgi.params(), flags=0)
+        client = clients.get(i)
+        if client is None:
+            client = clients[i] = fcgi.Client(where)
+        return client.ask(params or cgi.params())
+
+    def ask(i):
+        answer = once(i)
+        if answer.status != 200 or not answer.complete or (check and not check(answer)):
+            raise AssertionError("answer %r" % answer)
+    return ask
