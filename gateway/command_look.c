@@ -1,12 +1,6 @@
 /* The commands that only look: status, apps, backends, metrics, help. */
 #include "gateway/command_run.h"
-
-#if __has_include("gateway/openmetrics.h")
 #include "gateway/openmetrics.h"
-#define HAS_OPENMETRICS 1
-#else
-#define HAS_OPENMETRICS 0
-#endif
 
 /* A point on the calendar; 0 is never. */
 static void put_point(json_t **o, const char *key, int64_t s)
@@ -182,9 +176,7 @@ void command_backends(struct command *c)
 
 void command_metrics(struct command *c)
 {
-#if HAS_OPENMETRICS
 	metrics_put_openmetrics(control_gateway(c->daemon), &c->text);
-#endif
 	if (!c->json) {
 		command_answer_text(c);
 		return;
