@@ -155,12 +155,12 @@ int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct ins
 	sess_core_init_fetching(s, id, 0, table_now_up_s(t, now));
 	s->hash = hash;
 	pthread_mutex_lock(&sh->lock);
-	if (shard_find(sh, id, hash))
+	if (shard_find(sh, id, hash)) {
 		err = ERR_BUSY;
-	else if (!table_bytes_change(t, sizeof *s, 0))
-		err = ERR_FULL;
-	else
+	} else {
+		table_bytes_add_placeholder(t);
 		shard_insert(sh, s);
+	}
 	pthread_mutex_unlock(&sh->lock);
 	if (err)
 		free(s);

@@ -45,8 +45,7 @@ MUST_USE int sess_table_collect_one(struct sess_table *t, const struct sess_id *
 /* It was stored below or not; drops the leaver's state. True: it has left memory. */
 bool sess_table_left(struct sess_table *t, struct sess_leaver *l, const struct sess_reason *why);
 
-/* A session that is not in memory is to come. ERR_BUSY: it is in memory, or expected already; ERR_FULL,
- * ERR_NO_MEMORY. */
+/* A session that is not in memory is to come. ERR_BUSY: it is in memory, or expected already; ERR_NO_MEMORY. */
 MUST_USE int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct instant now);
 /* It comes. ERR_GONE: nobody expects it; ERR_FULL, ERR_NO_MEMORY: it is still expected. */
 MUST_USE int sess_table_arrive(struct sess_table *t, uint16_t app, const struct sess_record *r);

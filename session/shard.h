@@ -111,4 +111,11 @@ static inline uint32_t table_hash(const struct sess_table *t, const struct sess_
  * it does not grow. No lock needed. */
 MUST_USE bool table_bytes_change(struct sess_table *t, uint64_t add, uint64_t sub);
 
+/* The same for what is needed to bring a session up: without regard to the bound. There is one for each request that
+ * waits at most, and room for the session itself is made when it comes. */
+static inline void table_bytes_add_placeholder(struct sess_table *t)
+{
+	atomic_fetch_add_explicit(&t->bytes, sizeof(struct session), memory_order_relaxed);
+}
+
 #endif

@@ -75,9 +75,8 @@ static struct session *expect(struct sess_table *t, struct shard *sh, struct ses
 {
 	struct session *s = *spare;
 
-	if (!table_bytes_change(t, sizeof *s, 0))
-		return NULL;
 	*spare = NULL;
+	table_bytes_add_placeholder(t);
 	sess_core_init_fetching(s, &h->id, h->app, table_now_up_s(t, now));
 	s->hash = hash;
 	shard_insert(sh, s);
@@ -114,8 +113,8 @@ enum sess_open sess_table_open(struct sess_table *t, uint16_t app, const struct 
 		again = result == SESS_QUEUED && !spare;
 		if (result == SESS_QUEUED && spare) {
 			s = expect(t, sh, &spare, &want, hash, now);
-			want.fetch = s != NULL;
-			result = s ? SESS_OPENED : SESS_UNAVAILABLE;
+			want.fetch = true;
+			result = SESS_OPENED;
 		}
 		if (result == SESS_OPENED)
 			result = acquire(sh, s, w, &want);
