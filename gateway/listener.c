@@ -42,6 +42,8 @@ static bool address_of(const struct conf_listen *c, struct net_address *out)
 
 /* --- making and freeing --- */
 
+static void deliver_start(struct mail *mail);
+
 static const char *why_not(const struct conf_listen *c, int err)
 {
 	if (err == ERR_BUSY)
@@ -83,7 +85,9 @@ struct listener *listener_new(const struct conf_listen *c, struct buf *report, i
 	l->access = access_of(c);
 	l->backlog = (int)c->backlog;
 	list_init(&l->link);
-	list_init(&l->mail.link);
+	list_init(&l->start.link);
+	list_init(&l->stop.link);
+	l->start.deliver = deliver_start;
 	l->name = strdup(c->address.text);
 	if (!l->name)
 		goto fail;
@@ -268,8 +272,8 @@ static void on_poll_closed(uv_handle_t *handle)
 	if (!l->removing)
 		return;
 	/* Whom it has handed connections to knows of them: the mails were sent before this one. */
-	l->mail.deliver = w->gateway->removed;
-	net_loop_post(w->gateway->main, &l->mail);
+	l->stop.deliver = w->gateway->removed;
+	net_loop_post(w->gateway->main, &l->stop);
 }
 
 static void listener_stop(struct listener *l)
@@ -313,9 +317,9 @@ void listener_close(struct listener *l, bool accept_pending)
 
 /* --- from the main thread --- */
 
-static void deliver_poll(struct mail *mail)
+static void deliver_start(struct mail *mail)
 {
-	struct listener *l = CONTAINER_OF(mail, struct listener, mail);
+	struct listener *l = CONTAINER_OF(mail, struct listener, start);
 
 	if (listener_start(l, l->handed_to) != 0)
 		log_event(LOG_ERROR, "listener_failed", LOG_S("listener", l->name));
@@ -324,25 +328,24 @@ static void deliver_poll(struct mail *mail)
 void listener_poll(struct listener *l, struct worker *w)
 {
 	l->handed_to = w;
-	l->mail.deliver = deliver_poll;
-	net_loop_post(&w->loop, &l->mail);
+	net_loop_post(&w->loop, &l->start);
 }
 
-static void deliver_remove(struct mail *mail)
+static void deliver_stop(struct mail *mail)
 {
-	struct listener *l = CONTAINER_OF(mail, struct listener, mail);
+	struct listener *l = CONTAINER_OF(mail, struct listener, stop);
 	bool polled = l->worker != NULL;
 
 	l->removing = true;
 	listener_close(l, true);
 	if (!polled) { /* it could not be polled, or is closed already, since the daemon ends */
-		l->mail.deliver = l->handed_to->gateway->removed;
-		net_loop_post(l->handed_to->gateway->main, &l->mail);
+		l->stop.deliver = l->handed_to->gateway->removed;
+		net_loop_post(l->handed_to->gateway->main, &l->stop);
 	}
 }
 
 void listener_remove(struct listener *l)
 {
-	l->mail.deliver = deliver_remove;
-	net_loop_post(&l->handed_to->loop, &l->mail);
+	l->stop.deliver = deliver_stop;
+	net_loop_post(&l->handed_to->loop, &l->stop);
 }

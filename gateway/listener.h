@@ -25,7 +25,8 @@ struct listener {
 	struct worker *worker;   /* who polls; NULL: not yet, or no more */
 	struct list link;        /* in worker->listeners */
 	bool removing;           /* main waits for word that it is closed */
-	struct mail mail;        /* between main and worker, in turns */
+	struct mail start;       /* to the worker: poll */
+	struct mail stop;        /* to the worker: remove; and back to main */
 	atomic_uint connections; /* open front connections, over all workers */
 };
 

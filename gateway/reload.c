@@ -173,7 +173,7 @@ static void count_removed(struct daemon *d)
 
 static void deliver_removed(struct mail *mail)
 {
-	const struct listener *l = CONTAINER_OF(mail, struct listener, mail);
+	const struct listener *l = CONTAINER_OF(mail, struct listener, stop);
 
 	count_removed((struct daemon *)l->handed_to->gateway);
 }
