@@ -23,8 +23,18 @@ enum {
 	LOOK_MS = 10,
 };
 
+/* Also a connect waits, while too many do already. */
+static void set_wait(int fd, uint64_t wait_ms)
+{
+	const struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
+				     .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+}
+
 /* -1 with errno. */
-static int try_connect(const char *path)
+static int try_connect(const char *path, uint64_t wait_ms)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	size_t len = strlen(path);
@@ -37,6 +47,7 @@ static int try_connect(const char *path)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
+	set_wait(fd, wait_ms);
 	if (connect(fd, (const struct sockaddr *)&un, sizeof un) == 0)
 		return fd;
 	int why = errno;
@@ -132,18 +143,28 @@ static bool send_signal(int process, pid_t pid)
 	return false;
 }
 
-static int wait_open(const char *socket, int process, pid_t pid)
+static void say_why(const char *socket, int why)
+{
+	if (why == EACCES)
+		ctl_say("%s: only root and the user that weir runs as are let in", socket);
+	else if (why == EAGAIN)
+		ctl_say("weir does not answer");
+	else
+		ctl_say("%s: %s", socket, strerror(why));
+}
+
+static int wait_open(const char *socket, int process, pid_t pid, uint64_t wait_ms)
 {
 	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
 	struct instant end = instant_add_ms(clock_now(), OPEN_WAIT_MS);
-	int fd = try_connect(socket);
+	int fd = try_connect(socket, wait_ms);
 
 	while (fd < 0 && nobody_listens(errno) && instant_before(clock_now(), end) && !has_ended(process)) {
 		nanosleep(&pause, NULL);
-		fd = try_connect(socket);
+		fd = try_connect(socket, wait_ms);
 	}
 	if (fd < 0 && !nobody_listens(errno))
-		ctl_say("%s: %s", socket, strerror(errno));
+		say_why(socket, errno);
 	else if (fd < 0 && has_ended(process))
 		ctl_say("weir does not run: process %d has ended just now", (int)pid);
 	else if (fd < 0)
@@ -152,7 +173,7 @@ static int wait_open(const char *socket, int process, pid_t pid)
 }
 
 /* Where nobody listens. */
-static int wake(const struct ctl_place *p)
+static int wake(const struct ctl_place *p, uint64_t wait_ms)
 {
 	pid_t pid = read_pid(p->pid_file);
 	int process = pid ? hold(pid, p->pid_file) : -1;
@@ -161,26 +182,18 @@ static int wake(const struct ctl_place *p)
 	if (process < 0)
 		return -1;
 	if (send_signal(process, pid))
-		fd = wait_open(p->socket, process, pid);
+		fd = wait_open(p->socket, process, pid, wait_ms);
 	close(process);
 	return fd;
 }
 
 int ctl_reach(const struct ctl_place *p, uint64_t wait_ms)
 {
-	const struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
-				     .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
-	int fd = try_connect(p->socket);
+	int fd = try_connect(p->socket, wait_ms);
 
 	if (fd < 0 && nobody_listens(errno))
-		fd = wake(p);
-	else if (fd < 0 && errno == EACCES)
-		ctl_say("%s: only root and the user that weir runs as are let in", p->socket);
-	else if (fd < 0)
-		ctl_say("%s: %s", p->socket, strerror(errno));
+		return wake(p, wait_ms);
 	if (fd < 0)
-		return -1;
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+		say_why(p->socket, errno);
 	return fd;
 }

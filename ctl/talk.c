@@ -134,7 +134,8 @@ static bool pass_body(struct reader *r, uint64_t length, FILE *to, bool skip_lin
 			(void)view_take(&piece, end ? (size_t)(end - piece.at) + 1 : piece.len);
 			skip_line = !end;
 		}
-		fwrite(piece.at, 1, piece.len, to);
+		if (piece.len > 0)
+			fwrite(piece.at, 1, piece.len, to);
 		buf_consume(&r->in, taken);
 		length -= taken;
 	}

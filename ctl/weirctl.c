@@ -37,7 +37,8 @@ static void print(FILE *to, struct buf *text)
 {
 	struct view v = buf_view(text);
 
-	fwrite(v.at, 1, v.len, to);
+	if (v.len > 0)
+		fwrite(v.at, 1, v.len, to);
 	buf_fini(text);
 }
 

@@ -112,7 +112,8 @@ static bool take_line(struct admin_client *c)
 	const uint8_t *end = in.len > 0 ? memchr(in.at, '\n', in.len) : NULL;
 	size_t len = end ? (size_t)(end - in.at) + 1 : in.len;
 
-	if (len > ADMIN_LINE_MAX) {
+	/* Without its end it has one byte to come at least. */
+	if (len + !end > ADMIN_LINE_MAX) {
 		refuse(c, ADMIN_BAD_LINE, "a line has at most 4096 bytes");
 		return false;
 	}

@@ -77,6 +77,13 @@ static json_t *lines_of(struct view text)
 	return lines;
 }
 
+/* What is said in one word may have no end of its own. */
+static void end_line(struct buf *text)
+{
+	if (!view_ends(buf_view(text), VIEW("\n")))
+		buf_put_u8(text, '\n');
+}
+
 void command_reload(struct command *c)
 {
 	if (!command_needs_running(c, false))
@@ -85,7 +92,8 @@ void command_reload(struct command *c)
 	if (err && buf_len(&c->text) == 0) {
 		command_fail(c, ADMIN_FAILED, "%s", error_text(err));
 	} else if (err) {
-		c->code = ADMIN_FAILED;
+		c->code = err == ERR_BUSY ? ADMIN_BUSY : ADMIN_FAILED;
+		end_line(&c->text);
 		command_answer_text(c);
 	} else if (c->json) {
 		struct control_status s;
