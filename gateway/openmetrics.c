@@ -415,7 +415,9 @@ static void put_backends(struct put *p, const struct generation *g)
 	    {{"weir_backend_connections", GAUGE, NULL, "Connections with a request, and those that are kept."}, NULL},
 	    {{"weir_backend_connections_limit", GAUGE, NULL, "Connections that may be open."}, backend_limit},
 	    {{"weir_backend_requests", COUNTER, NULL, "Requests since the configuration was read."}, backend_requests},
-	    {{"weir_backend_failures", COUNTER, NULL, "Of them those that the backend failed."}, backend_failures},
+	    {{"weir_backend_failures", COUNTER, NULL,
+	      "Times that the backend failed: no connection, a broken one, a malformed or late answer."},
+	     backend_failures},
 	};
 	struct generation_backend b;
 
