@@ -216,6 +216,7 @@ static void wait_for_stack(struct request *r, struct view kept, struct view body
 {
 	struct net_loop *loop = &r->worker->loop;
 	struct buf all = {.max_bytes = 0};
+	bool again = r->answer_head > 0;
 
 	net_buf_take(loop, &all);
 	buf_put(&all, kept);
@@ -229,7 +230,7 @@ static void wait_for_stack(struct request *r, struct view kept, struct view body
 	}
 	if (r->conn)
 		conn_pause(r->conn);
-	if (r->waits == REQUEST_WAITS_ROOM)
+	if (r->waits == REQUEST_WAITS_ROOM && !again)
 		net_timer_start(loop, &r->timer, r->app->session.lock_wait_ms);
 }
 

@@ -336,7 +336,7 @@ unsigned managed_answer(struct request *r, struct view head, struct buf *out, co
 		return 413;
 	}
 	int err = commit(r, &c, &o);
-	if (err == ERR_FULL && stack_await_room(stack_of(r), &r->store_wait))
+	if (err == ERR_FULL && stack_await_room(stack_of(r), &r->store_wait, c.data.len))
 		return later(r, REQUEST_WAITS_ROOM);
 	if (err < 0) {
 		*reason = err == ERR_FULL ? MANAGED_NO_ROOM : "session cannot be stored";

@@ -9,7 +9,10 @@
 
 #include <stdlib.h>
 
-enum { HIGH_PERCENT = 90 }; /* of memory's bound: above it the thread is told */
+enum {
+	HIGH_PERCENT = 90,      /* of memory's bound: above it the thread is told */
+	ROOM_EXTRA_BYTES = 256, /* bytes of a session besides its state, with some to spare */
+};
 
 /* --- beginning and end --- */
 
@@ -298,7 +301,7 @@ int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uin
 	return err;
 }
 
-bool stack_await_room(struct stack *s, struct stack_wait *wait)
+bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 {
 	if (!atomic_load(&s->usable))
 		return false;
@@ -306,6 +309,9 @@ bool stack_await_room(struct stack *s, struct stack_wait *wait)
 	bool hope = s->settings.evict->relieves;
 	if (hope) {
 		wait->queued = true;
+		wait->lacks_bytes = bytes + ROOM_EXTRA_BYTES;
+		/* Whether room came between the refusal and this call nobody knows: the first wait is a short one. */
+		wait->tried_bytes = wait->tried_bytes == 0 ? UINT64_MAX : sess_table_bytes(s->table);
 		list_append(&s->room, &wait->link);
 		s->stats.room_waits++;
 	}

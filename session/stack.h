@@ -63,7 +63,10 @@ void stack_read(struct stack *s, const struct sess_hold *h, struct sess_snapshot
  * request; it must live until `done` was called or the wait was cancelled. */
 struct stack_wait {
 	struct list link;
-	bool queued;                        /* for room; guarded by the stack */
+	/* For room; guarded by the stack. */
+	bool queued;
+	uint64_t lacks_bytes;               /* what it needs at most */
+	uint64_t tried_bytes;               /* what memory held when it last tried; 0: it has not waited yet */
 	void (*done)(struct stack_wait *w); /* any thread: it must only post a mail */
 };
 
@@ -81,8 +84,9 @@ MUST_USE int stack_commit(struct stack *s, struct sess_hold *h, const struct ses
 MUST_USE int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uint32_t ttl_s,
 			  const struct sess_id *id, struct instant now);
 
-/* After ERR_FULL. True: wait->done comes when memory has room again: try again then. False: no room will come. */
-bool stack_await_room(struct stack *s, struct stack_wait *wait);
+/* After ERR_FULL for a state of so many bytes. True: wait->done comes when memory holds less than it does now: try
+ * again then, and wait again if that was not enough. Meanwhile what nobody uses leaves. False: no room will come. */
+bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes);
 /* True: the wait is over and `done` will not come. False: it is on its way. */
 bool stack_cancel_room(struct stack *s, struct stack_wait *wait);
 
