@@ -107,7 +107,7 @@ static bool read_head(struct reader *r, struct admin_head *out)
 
 	while (!end && in.len < ADMIN_HEAD_MAX && read_more(r)) {
 		in = buf_view(&r->in);
-		end = memchr(in.at, '\n', in.len);
+		end = in.at ? memchr(in.at, '\n', in.len) : NULL;
 	}
 	if (!end && in.len < ADMIN_HEAD_MAX)
 		return false;
@@ -130,7 +130,7 @@ static bool pass_body(struct reader *r, uint64_t length, FILE *to, bool skip_lin
 		piece.len = piece.len > length ? (size_t)length : piece.len;
 		size_t taken = piece.len;
 		if (skip_line) {
-			const uint8_t *end = memchr(piece.at, '\n', piece.len);
+			const uint8_t *end = piece.at ? memchr(piece.at, '\n', piece.len) : NULL;
 			(void)view_take(&piece, end ? (size_t)(end - piece.at) + 1 : piece.len);
 			skip_line = !end;
 		}

@@ -109,7 +109,7 @@ static void run_line(struct admin_client *c, struct view line)
 static bool take_line(struct admin_client *c)
 {
 	struct view in = buf_view(&c->in);
-	const uint8_t *end = in.len > 0 ? memchr(in.at, '\n', in.len) : NULL;
+	const uint8_t *end = in.at ? memchr(in.at, '\n', in.len) : NULL;
 	size_t len = end ? (size_t)(end - in.at) + 1 : in.len;
 
 	/* Without its end it has one byte to come at least. */

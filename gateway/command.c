@@ -215,7 +215,7 @@ static void put_error_json(struct buf *out, enum admin_code code, struct view me
 {
 	json_t *o = json_object();
 
-	while (message.len > 0 && message.at[message.len - 1] == '\n')
+	if (view_ends(message, VIEW("\n")))
 		message.len--;
 	command_put_text(&o, "error", admin_code_text(code));
 	command_put(&o, "message", command_string(message));

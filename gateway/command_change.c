@@ -68,7 +68,7 @@ static json_t *lines_of(struct view text)
 {
 	json_t *lines = json_array();
 
-	while (text.len > 0) {
+	while (text.at && text.len > 0) {
 		const uint8_t *end = memchr(text.at, '\n', text.len);
 		struct view line = view_take(&text, end ? (size_t)(end - text.at) : text.len);
 		(void)view_take(&text, 1);

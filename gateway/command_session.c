@@ -137,17 +137,26 @@ static bool is_plain(struct view state)
 	return true;
 }
 
+/* base64url has two characters of its own. */
+static void put_standard(char *c)
+{
+	if (*c == '-')
+		*c = '+';
+	else if (*c == '_')
+		*c = '/';
+}
+
 /* RFC 4648 section 4, which is the one that other programs read; NULL: out of memory. */
 static json_t *base64_string(struct view bytes)
 {
 	size_t len = BASE64_LEN(bytes.len), padded = (len + 3) / 4 * 4;
-	char *text = malloc(padded);
+	char *text = malloc(padded + 1);
 
 	if (!text)
 		return NULL;
 	base64_encode(bytes, text);
 	for (size_t i = 0; i < len; i++)
-		text[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
+		put_standard(&text[i]);
 	for (size_t i = len; i < padded; i++)
 		text[i] = '=';
 	json_t *string = json_stringn(text, padded);

@@ -40,7 +40,7 @@ static size_t printable_len(struct view v)
 
 static bool all_printable(struct view v)
 {
-	while (v.len > 0) {
+	while (v.at && v.len > 0) {
 		size_t len = printable_len(v);
 		if (len == 0)
 			return false;
@@ -62,7 +62,7 @@ void render_text(struct buf *out, struct view text)
 		buf_put(out, text);
 		return;
 	}
-	while (text.len > 0) {
+	while (text.at && text.len > 0) {
 		size_t len = printable_len(text);
 		if (len == 0)
 			put_escaped(out, view_take(&text, 1).at[0]);
@@ -295,7 +295,7 @@ static size_t width_of(struct view text)
 {
 	size_t width = 0;
 
-	for (size_t i = 0; i < text.len; i++)
+	for (size_t i = 0; text.at && i < text.len; i++)
 		width += (text.at[i] & 0xc0) != 0x80;
 	return width;
 }
