@@ -6,9 +6,13 @@
 #include "base/log.h"
 #include "session/below.h"
 
+#include <stdlib.h>
+
 enum {
-	FULL_MS = 1000, /* a full store is left alone for so long */
-	ROOM_TRIES = 4, /* batches moved down to make room for one that comes up */
+	FULL_MS = 1000,        /* a full store is left alone for so long */
+	ROOM_TRIES = 4,        /* batches moved down to make room for one that comes up */
+	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
+	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
 };
 
 /* --- down --- */
@@ -93,44 +97,88 @@ static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32
 	return left;
 }
 
-/* Some from each shard, so that those of all shards that were unused for longest go first. */
-static uint32_t collect(struct stack *s, const struct sess_reason *why)
+/* A batch of all that `why` holds for, one shard after the other, with no more than so many bytes. */
+static uint32_t collect(struct stack *s, const struct sess_reason *why, uint64_t bytes)
 {
 	uint32_t shards = sess_table_shards(s->table);
-	uint32_t each = MOVER_BATCH / shards ? MOVER_BATCH / shards : 1;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < shards && n < MOVER_BATCH; i++) {
-		uint32_t room = MOVER_BATCH - n < each ? MOVER_BATCH - n : each;
-		n += sess_table_collect(s->table, (s->next_shard + i) % shards, why, clock_now(), room, s->batch + n);
+	for (uint32_t i = 0; i < shards && n < MOVER_BATCH && bytes > 0; i++) {
+		s->next_shard = (s->next_shard + 1) % shards;
+		n += sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, &bytes,
+					s->batch + n);
 	}
-	s->next_shard++;
 	return n;
 }
 
-/* One batch of what the evicter wants moved. True: there may be more. */
-bool carry_down_evicted(struct stack *s)
+static int compare(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* When the oldest of a shard was used: not that of the shard with the oldest of all, which would be one session a
+ * round, but of the shard that has an eighth of the others before it. False: nobody is idle. */
+static bool oldest_used_s(struct stack *s, uint32_t *used_s)
+{
+	uint32_t shards = sess_table_shards(s->table);
+	uint32_t oldest[SHARDS_ASKED];
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i <= shards && n < SHARDS_ASKED; i++)
+		n += sess_table_oldest(s->table, (s->next_shard + i) % shards, &oldest[n]);
+	if (n == 0)
+		return false;
+	qsort(oldest, n, sizeof *oldest, compare);
+	*used_s = oldest[n / 8];
+	return true;
+}
+
+/* The same for those that were unused for longest in all shards, round after round. */
+static uint32_t collect_oldest(struct stack *s, struct sess_reason *why, uint64_t bytes)
+{
+	uint32_t shards = sess_table_shards(s->table);
+	uint32_t n = 0, before;
+
+	do {
+		before = n;
+		if (!oldest_used_s(s, &why->used_until_s))
+			break;
+		for (uint32_t i = 0; i < shards && n < MOVER_BATCH && bytes > 0; i++) {
+			s->next_shard = (s->next_shard + 1) % shards;
+			n += sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, &bytes,
+						s->batch + n);
+		}
+	} while (n > before && n < MOVER_BATCH && bytes > 0);
+	return n;
+}
+
+uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 {
 	const struct stack_settings *set = &s->now_settings;
 	struct instant now = clock_now();
+	uint64_t over = s->tight ? sess_table_over(s->table, CARRY_LOW_PERCENT, 0) : 0;
+	uint64_t lacks = sess_table_over(s->table, 100, more_bytes);
+	uint64_t bytes = over > lacks ? over : lacks;
 	struct sess_reason why = {
 	    .evict = set->evict,
 	    .limits = set->limits,
-	    .look = {.now_s = sess_table_now_s(s->table, now), .tight = s->tight},
+	    .look = {.now_s = sess_table_now_s(s->table, now), .tight = bytes > 0},
 	};
 	int err;
 
 	if (!s->store || instant_before(now, s->full_until))
-		return false;
-	uint32_t n = collect(s, &why);
+		return 0;
+	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, UINT64_MAX);
 	if (n == 0)
-		return false;
+		return 0;
 	uint64_t left = let_leave(s, &why, n, &err);
 	if (!err && s->full_until.ms > 0) {
 		s->full_until.ms = 0;
 		log_event(LOG_INFO, "store_has_room", LOG_S("store", s->below->name));
 	}
-	return !err && left > 0;
+	return left;
 }
 
 int carry_down(struct stack *s, const struct sess_id *id)
@@ -153,7 +201,7 @@ int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *le
 	*left = 0;
 	if (!s->store)
 		return ERR_BROKEN;
-	uint32_t n = collect(s, why);
+	uint32_t n = collect(s, why, UINT64_MAX);
 	if (n > 0)
 		*left = let_leave(s, why, n, &err);
 	return err;
@@ -182,14 +230,12 @@ static int arrive(struct stack *s, const struct sess_record *r)
 /* From below to a placeholder. The record is read again after each batch: they share the store. */
 static int read_up(struct stack *s, const struct sess_id *id)
 {
-	struct sess_record r;
+	struct sess_record r = {.version = 0};
 	int err = ERR_FULL;
 
 	for (int i = 0; i < ROOM_TRIES && err == ERR_FULL; i++) {
-		if (i > 0) {
-			s->tight = true;
-			(void)carry_down_evicted(s);
-		}
+		if (i > 0)
+			(void)carry_down_evicted(s, r.state.len + STATE_HEAD_BYTES);
 		err = below_read(s, id, &r);
 		if (!err)
 			err = arrive(s, &r);

@@ -16,8 +16,11 @@ int carry_down(struct stack *s, const struct sess_id *id);
 /* One batch of what nobody uses; how many have left in *left, 0: there are no more. 0, ERR_FULL, ERR_BROKEN. */
 int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *left);
 
-/* One batch of what the evicter wants moved. True: there may be more. */
-bool carry_down_evicted(struct stack *s);
+enum { CARRY_LOW_PERCENT = 85 }; /* of memory's bound: so far it is emptied when it is tight */
+
+/* One batch of what the evicter wants moved, and that makes room for `more_bytes`. How many have left; 0: no more do
+ * for now. */
+uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes);
 
 /* The number of the record's app. As stack_app(). */
 int carry_app(struct stack *s, const struct sess_record *r, uint16_t *out);

@@ -28,9 +28,11 @@ static void fill_leaver(struct session *s, struct sess_leaver *out)
 
 static bool wanted(const struct sess_reason *why, const struct session *s)
 {
+	if (why->used_until_s && s->used_s > why->used_until_s)
+		return false;
 	if (why->evict)
 		return why->evict->wants(&why->limits, &why->look, s->used_s);
-	return (!why->one_app || s->app == why->app) && (why->used_until_s == 0 || s->used_s <= why->used_until_s);
+	return !why->one_app || s->app == why->app;
 }
 
 /* Pinned sessions are in no list: they join the others for the end. */
@@ -46,7 +48,7 @@ static void add_pinned(struct shard *sh)
 }
 
 uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct sess_reason *why, struct instant now,
-			    uint32_t max, struct sess_leaver *out)
+			    uint32_t max, uint64_t *bytes, struct sess_leaver *out)
 {
 	struct shard *sh = &t->shards[shard];
 	uint32_t now_s = table_now_s(t, now);
@@ -60,18 +62,34 @@ uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct s
 		add_pinned(sh);
 	LIST_EACH (link, &sh->idle) {
 		struct session *s = CONTAINER_OF(link, struct session, queue);
-		if (n == max)
+		if (n == max || *bytes == 0)
 			break;
-		if (sess_core_expired(s, now_s))
+		if (sess_core_expired(s, now_s)) {
 			shard_expire(sh, s, &after);
-		else if (wanted(why, s))
+		} else if (wanted(why, s)) {
+			uint64_t cost = sizeof *s + sess_state_cost(s->state);
+			*bytes -= cost < *bytes ? cost : *bytes;
 			fill_leaver(s, &out[n++]);
-		else if (why->evict)
+		} else if (why->evict) {
 			break;
+		}
 	}
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
 	return n;
+}
+
+bool sess_table_oldest(struct sess_table *t, uint32_t shard, uint32_t *used_s)
+{
+	struct shard *sh = &t->shards[shard];
+
+	INVARIANT(shard < t->shard_count);
+	pthread_mutex_lock(&sh->lock);
+	bool some = !list_empty(&sh->idle);
+	if (some)
+		*used_s = CONTAINER_OF(sh->idle.next, struct session, queue)->used_s;
+	pthread_mutex_unlock(&sh->lock);
+	return some;
 }
 
 int sess_table_collect_one(struct sess_table *t, const struct sess_id *id, struct sess_leaver *out)

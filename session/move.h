@@ -32,13 +32,16 @@ struct sess_reason {
 	struct evict_look look;
 	bool one_app;
 	uint16_t app;
-	uint32_t used_until_s; /* without an evicter: what was used later stays; 0: no such bound */
+	uint32_t used_until_s; /* what was used later stays; 0: no such bound */
 	bool pinned_too;       /* the end: pinned ones leave as well */
 };
 
-/* Collects up to `max` sessions of the shard, least recently used first. What has expired is not collected. */
+/* Collects sessions of the shard, least recently used first: up to `max` of them, and until *bytes have come together,
+ * which are taken off it. What has expired is not collected. */
 uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct sess_reason *why, struct instant now,
-			    uint32_t max, struct sess_leaver *out);
+			    uint32_t max, uint64_t *bytes, struct sess_leaver *out);
+/* When the one was used that would be collected first. False: there is none. */
+bool sess_table_oldest(struct sess_table *t, uint32_t shard, uint32_t *used_s);
 /* One session. ERR_GONE: not in memory; ERR_BUSY: in use, or leaving; ERR_REFUSED: pinned. */
 MUST_USE int sess_table_collect_one(struct sess_table *t, const struct sess_id *id, struct sess_leaver *out);
 

@@ -232,9 +232,17 @@ uint64_t sess_table_bytes(const struct sess_table *t)
 	return atomic_load_explicit(&t->bytes, memory_order_relaxed);
 }
 
+uint64_t sess_table_over(const struct sess_table *t, uint32_t percent, uint64_t more)
+{
+	uint64_t most = atomic_load_explicit(&t->max_bytes, memory_order_relaxed) / 100 * percent;
+	uint64_t bytes = sess_table_bytes(t) + more;
+
+	return bytes > most ? bytes - most : 0;
+}
+
 bool sess_table_tight(const struct sess_table *t, uint32_t percent)
 {
-	return sess_table_bytes(t) > atomic_load_explicit(&t->max_bytes, memory_order_relaxed) / 100 * percent;
+	return sess_table_over(t, percent, 0) > 0;
 }
 
 void sess_table_set_max(struct sess_table *t, uint64_t max_bytes)

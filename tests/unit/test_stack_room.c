@@ -62,10 +62,97 @@ static void a_look_up_needs_no_room_to_wait_in(void **unused)
 	close_one(&r);
 }
 
+/* --- who stays --- */
+
+/* What is taken is what is too much, and not a batch of whatever size. */
+static void memory_stays_well_filled(void **unused)
+{
+	(void)unused;
+	set_room(100);
+	for (uint32_t n = 0; n < 300; n++) {
+		AWAIT(try_create(n, text) == 0);
+		if (n > 100)
+			assert_true(sess_table_tight(stack->table, 70));
+	}
+	AWAIT(!sess_table_tight(stack->table, 90));
+	turn();
+	assert_true(sess_table_tight(stack->table, 80));
+	for (uint32_t n = 0; n < 300; n++)
+		assert_true(in_memory(n) || fake_has(n));
+}
+
+static uint64_t random_state = 88172645463325252;
+
+static uint32_t draw(uint32_t below)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (uint32_t)(random_state >> 20) % below;
+}
+
+/* The busy ones are drawn more often than the others. Whoever is in memory in the end was used later than who is not,
+ * but for a few: shards are looked at one after the other. */
+static void the_most_recently_used_stay(void **unused)
+{
+	enum { SESSIONS = 600, USES = 3000 };
+	static uint64_t used_ms[SESSIONS];
+	uint64_t oldest_ms = UINT64_MAX;
+	uint32_t here = 0, wrong = 0;
+
+	(void)unused;
+	options.memory_max = 1 << 30;
+	stack_set(stack, &options);
+	for (uint32_t n = 0; n < SESSIONS; n++) {
+		create(n, text);
+		used_ms[n] = clock_ms;
+	}
+	for (uint32_t i = 0; i < USES; i++) {
+		uint32_t n = draw(2) ? draw(SESSIONS / 4) * 4 : draw(SESSIONS);
+		clock_ms += draw(500);
+		change(n, text);
+		used_ms[n] = clock_ms;
+	}
+	set_room(SESSIONS / 2);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	turn();
+	for (uint32_t n = 0; n < SESSIONS; n++) {
+		here += in_memory(n);
+		if (in_memory(n) && used_ms[n] < oldest_ms)
+			oldest_ms = used_ms[n];
+	}
+	for (uint32_t n = 0; n < SESSIONS; n++)
+		wrong += !in_memory(n) && used_ms[n] > oldest_ms + 1000;
+	assert_in_range(here, SESSIONS * 2 / 5, SESSIONS / 2);
+	assert_in_range(wrong, 0, here / 20);
+}
+
+static void who_is_pinned_or_in_use_stays_under_pressure(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	set_room(100);
+	create(0, text);
+	create(1, text);
+	assert_int_equal(ask_for(STACK_PIN, 0), 0);
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	pass_s(1);
+	for (uint32_t n = 2; n < 300; n++)
+		AWAIT(try_create(n, text) == 0);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	assert_true(in_memory(0));
+	assert_true(in_memory(1));
+	close_one(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_look_up_needs_no_room_to_wait_in),
+	    TEST(memory_stays_well_filled),
+	    TEST(the_most_recently_used_stay),
+	    TEST(who_is_pinned_or_in_use_stays_under_pressure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, remove_log);
