@@ -16,7 +16,6 @@ enum {
 	TURN_MS = 1000,    /* between two turns without a reason */
 	TURN_ROOM_MS = 50, /* while requests wait for room */
 	HIGH_PERCENT = 90, /* of memory's bound: above it memory is tight */
-	ROOM_PERCENT = 95, /* below it requests that wait for room try again */
 };
 
 /* --- one turn --- */
@@ -29,25 +28,43 @@ static void look_tight(struct stack *s)
 		s->tight = false;
 }
 
-/* Those who wait for room try again when there is some. True: some still wait. */
+static struct stack_wait *wait_of(struct list *link)
+{
+	return CONTAINER_OF(link, struct stack_wait, link);
+}
+
+/* What those lack who wait for room, all together. */
+static uint64_t wanted_room(struct stack *s)
+{
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&s->lock);
+	LIST_EACH (link, &s->room)
+		bytes += wait_of(link)->lacks_bytes;
+	pthread_mutex_unlock(&s->lock);
+	return bytes;
+}
+
+/* Those who wait for room try again when memory holds less than when they last tried. True: some still wait. */
 static bool serve_room(struct stack *s)
 {
 	struct list ready;
 	struct list *link;
+	uint64_t bytes = sess_table_bytes(s->table);
 
 	list_init(&ready);
 	pthread_mutex_lock(&s->lock);
-	bool some = !list_empty(&s->room);
-	if (some && !sess_table_tight(s->table, ROOM_PERCENT)) {
-		LIST_EACH (node, &s->room)
-			CONTAINER_OF(node, struct stack_wait, link)->queued = false;
-		list_move_all(&ready, &s->room);
-		some = false;
+	LIST_EACH (node, &s->room) {
+		if (wait_of(node)->tried_bytes <= bytes)
+			continue;
+		wait_of(node)->queued = false;
+		list_remove(node);
+		list_append(&ready, node);
 	}
+	bool some = !list_empty(&s->room);
 	pthread_mutex_unlock(&s->lock);
 	while ((link = list_pop(&ready))) {
-		struct stack_wait *w = CONTAINER_OF(link, struct stack_wait, link);
-		w->done(w);
+		wait_of(link)->done(wait_of(link));
 	}
 	return some;
 }
@@ -75,7 +92,7 @@ static uint64_t turn(struct stack *s)
 	below_commit_forgotten(s);
 	atomic_store(&s->nudged, false);
 	look_tight(s);
-	bool more = carry_down_evicted(s, 0) > 0;
+	bool more = carry_down_evicted(s, wanted_room(s)) > 0;
 	more = below_settle(s) || more;
 	more = below_tend(s) || more;
 	more = operate_some(s) || more;
