@@ -126,6 +126,18 @@ class Weir:
         if self.check and got != code:
             raise AssertionError("weir ended with %s instead of %d:\n%s" % (got, code, text[-4000:]))
 
+    def restart(self, number=signal.SIGTERM, code=0):
+        """Ends it with this signal and starts it again with the same configuration."""
+        if number == signal.SIGKILL:
+            self.process.send(number)
+            self.process.wait()
+            self.process.stop()
+            self._stopped = True
+        else:
+            self.stop(number, code)
+        self._stopped = False
+        self.start()
+
     def _stop_tsan(self, number):
         """ThreadSanitizer keeps a signal that arrives just before a thread blocks until that thread wakes up: once in
         a thousand runs nothing happens. Then it is sent again."""

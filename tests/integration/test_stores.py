@@ -1,0 +1,496 @@
+"""The stack of stores as its users see it: what survives which end, what memory's bound means, what a broken disk does,
+and that a session is found while it moves (doc/stores.md)."""
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import unittest
+
+from harness import cgi, wait, weir
+from harness.backend import Backend
+from harness.case import Case, Parallel
+from harness.site import Site
+
+STATUS = 'status { path = "/weir-status" }\n'
+
+
+def store(memory="", disk=""):
+    return "store { memory { %s } disk { %s } }\n" % (memory, disk) + STATUS
+
+
+def stats(site):
+    """What the gateway says of its stores: {"memory": {...}, "disk": {...}}."""
+    answer = site.ask("json", path="/weir-status", REMOTE_ADDR="127.0.0.1")
+    if answer.status != 200:
+        raise AssertionError("no status: %r" % answer)
+    return json.loads(answer.body)
+
+
+class StoreCase(Case):
+    def site(self, memory="", disk="", **kwargs):
+        kwargs.setdefault("workers", 2)
+        return Site(self.scope, kwargs.pop("session", ""), tail=store(memory, disk), **kwargs)
+
+    def new(self, site, data, **kwargs):
+        jar = cgi.Jar()
+        answer = site.ask("set=" + data, jar=jar, **kwargs)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertIn("WEIRSID", jar.values, answer)
+        return jar
+
+    def wait_disk_ready(self, site):
+        wait.until(lambda: stats(site)["disk"]["state"] == "ready", lambda: "the disk store: %r" % stats(site))
+
+    def wait_demoted(self, site, left=0):
+        """Until memory holds no more than so many."""
+        wait.until(lambda: stats(site)["memory"]["sessions"] <= left, lambda: "demotion: %r" % stats(site))
+
+    def assert_has(self, site, jar, data):
+        state = site.state(jar)
+        self.assertEqual(state[1], data, state)
+
+    def assert_gone(self, site, jar):
+        self.assertEqual(site.state(jar)[0], "none")
+
+
+class TestRestart(StoreCase):
+    def test_in_good_order_nothing_is_lost(self):
+        site = self.site()
+        jars = {("state %d" % i): self.new(site, "state+%d" % i) for i in range(200)}
+        first = site.seen(jar=jars["state 0"])
+        site.ask("set=changed", jar=jars["state 1"])
+        jars["changed"] = jars.pop("state 1")
+        site.weir.restart()
+        for data, jar in jars.items():
+            self.assert_has(site, jar, data)
+        again = site.seen(jar=jars["state 0"])
+        for name in ("SESSION_ID", "SESSION_CREATED", "SESSION_TTL"):
+            self.assertEqual(first[name], again[name])
+        self.assertEqual(site.seen(jar=self.new(site, "x"))["SESSION_STATE"], "new")
+
+    def test_new_stays_new(self):
+        """The request that created it was the last one before the restart."""
+        site = self.site()
+        jar = self.new(site, "one")
+        site.weir.restart()
+        self.assertEqual(site.state(jar), ("new", "one"))
+        site.weir.restart()
+        self.assertEqual(site.state(jar), ("live", "one"))
+
+    def test_an_empty_state_and_a_large_one(self):
+        site = self.site(session="max-size = 600k", options="max-header = 1M")
+        jars = [self.new(site, "") for _ in range(3)]
+        large = cgi.Jar()
+        self.assertEqual(site.ask("size=600000", jar=large).status, 200)
+        site.weir.restart()
+        for jar in jars:
+            self.assertEqual(site.state(jar), ("new", ""))
+        self.assertEqual(len(site.state(large)[1]), 600000)
+
+    def test_int_keeps_what_is_on_disk(self):
+        site = self.site("after = 1s")
+        stored = self.new(site, "stored")
+        self.wait_demoted(site)
+        memory = self.new(site, "memory")
+        site.weir.restart(signal.SIGINT)
+        self.assert_has(site, stored, "stored")
+        self.assert_gone(site, memory)
+
+    def test_other_app_other_session(self):
+        """The id of one app is worth nothing in another, on disk as in memory."""
+        where = Backend(self.scope, lambda x: x.answer(json.dumps(x.params).encode()))
+        site = self.site("after = 1s", apps=[weir.app("other", [where.text()], session="", match=["path:/other"])])
+        jar = self.new(site, "main")
+        cookie = jar.header()
+        self.wait_demoted(site)
+        self.assertEqual(site.seen(path="/other", cookie=cookie)["SESSION_STATE"], "none")
+        self.assertEqual(site.seen(cookie=cookie)["SESSION_DATA"], "main")
+
+
+class TestCrash(StoreCase):
+    def test_what_was_stored_is_there_once(self):
+        site = self.site("after = 1s")
+        jars = {("state %d" % i): self.new(site, "state+%d" % i) for i in range(300)}
+        self.wait_demoted(site)
+        site.weir.restart(signal.SIGKILL)
+        self.wait_disk_ready(site)
+        self.assertEqual(stats(site)["disk"]["sessions"], 300)
+        for data, jar in jars.items():
+            self.assert_has(site, jar, data)
+
+    def test_its_last_stored_version(self):
+        site = self.site("after = 1s")
+        jar = self.new(site, "one")
+        for data in ("two", "three"):
+            self.wait_demoted(site)
+            site.ask("set=" + data, jar=jar)
+        site.weir.restart(signal.SIGKILL)
+        self.assert_has(site, jar, "two")
+
+    def test_in_the_midst_of_moving(self):
+        """Killed again and again while sessions move down and up: what is found is whole, and what was on disk and
+        not touched since is found."""
+        site = self.site("max = 1M  after = 1s")
+        jars = {}
+        for turn in range(4):
+            parallel = Parallel()
+            for part in range(4):
+                def create(part=part):
+                    for i in range(60):
+                        name = "%d-%d-%d-" % (turn, part, i)
+                        jars[name] = self.new(site, name + "x" * 3000)
+                parallel.start(create)
+            parallel.join()
+            before = stats(site)
+            wait.until(lambda: stats(site)["memory"]["sessions"] < before["memory"]["sessions"], "some demotion")
+            on_disk = stats(site)["disk"]["sessions"]
+            site.weir.restart(signal.SIGKILL)
+            self.wait_disk_ready(site)
+            self.assertGreaterEqual(stats(site)["disk"]["sessions"], on_disk)
+            found = {}
+            for name, jar in jars.items():
+                state, data = site.state(jar)
+                if state != "none":
+                    self.assertEqual(data, name + "x" * 3000)
+                    found[name] = jar
+            self.assertGreaterEqual(len(found), on_disk)
+            jars = found
+
+    def test_an_ended_session_stays_ended(self):
+        """Killed the moment the answer is there."""
+        site = self.site("after = 1s")
+        ended, renewed = self.new(site, "ended"), self.new(site, "renewed")
+        self.wait_demoted(site)
+        old, dead = renewed.header(), ended.header()
+        self.assertEqual(site.ask("end=1", jar=ended).status, 200)
+        self.assertEqual(site.ask("renew=1", jar=renewed).status, 200)
+        self.assertNotEqual(old, renewed.header())
+        site.weir.restart(signal.SIGKILL)
+        for cookie in (old, dead):
+            self.assertEqual(site.seen(cookie=cookie)["SESSION_STATE"], "none")
+
+
+class TestPressure(StoreCase):
+    COUNT, BYTES = 7500, 200
+
+    def test_memory_stays_below_its_bound(self):
+        """Far more than memory holds: none is refused, all are found, and those in use never leave."""
+        site = self.site("max = 1M  evict = lru")
+        busy = [self.new(site, "busy") for _ in range(10)]
+        jars, most = {}, []
+        stop = threading.Event()
+
+        def use():
+            while not stop.is_set():
+                for jar in busy:
+                    self.assert_has(site, jar, "busy")
+
+        def look():
+            while not stop.is_set():
+                most.append(stats(site)["memory"]["bytes"])
+
+        def create(part):
+            for i in range(self.COUNT // 3):
+                name = "%d-%d-" % (part, i)
+                jars[name] = self.new(site, name + "x" * self.BYTES)
+        parallel, watch = Parallel(), Parallel()
+        watch.start(use)
+        watch.start(look)
+        for part in range(3):
+            parallel.start(create, part)
+        parallel.join()
+        self.assertEqual(stats(site)["disk"]["promoted"], 0)
+        stop.set()
+        watch.join()
+        self.assertLessEqual(max(most), 1 << 20)
+        self.assertGreater(stats(site)["disk"]["sessions"], 3000)
+        for name, jar in jars.items():
+            self.assert_has(site, jar, name + "x" * self.BYTES)
+        self.assertGreater(stats(site)["disk"]["promoted"], 1000)
+
+    def test_never_refuses(self):
+        for evict in ("never", "ttl"):
+            site = self.site("max = 1M  evict = " + evict)
+            statuses = [site.ask("size=50000", jar=cgi.Jar()).status for _ in range(30)]
+            self.assertEqual(set(statuses), {200, 503}, evict)
+            self.assertEqual(stats(site)["disk"]["sessions"], 0)
+            site.weir.stop()
+
+    def test_while_all_are_in_use_a_request_waits_for_room(self):
+        """Sessions in use do not leave; when one is let go, there is room."""
+        site = self.site("max = 1M  evict = lru", session="max-size = 300k  lock-wait = 20s",
+                         options="max-header = 1M", backend="connections = 16")
+        jars = [cgi.Jar() for _ in range(3)]
+        parallel = Parallel()
+        for jar in jars:
+            self.assertEqual(site.ask("size=290000", jar=jar).status, 200)
+            parallel.start(site.ask, "gate=hold", jar=jar)
+        site.wait_at("hold", 3)
+        late = cgi.Jar()
+        waiting = Parallel()
+        waiting.start(lambda: self.assertEqual(site.ask("size=290000", jar=late).status, 200))
+        wait.until(lambda: stats(site)["memory"]["room_waits"] > 0, "the request that waits for room")
+        site.open("hold")
+        parallel.join()
+        waiting.join()
+        for jar in (*jars, late):
+            self.assertEqual(len(site.state(jar)[1]), 290000)
+
+    def test_room_does_not_come(self):
+        site = self.site("max = 1M  evict = lru", session="max-size = 300k  lock-wait = 200ms",
+                         options="max-header = 1M", backend="connections = 16")
+        jars = [cgi.Jar() for _ in range(3)]
+        parallel = Parallel()
+        for jar in jars:
+            self.assertEqual(site.ask("size=290000", jar=jar).status, 200)
+            parallel.start(site.ask, "gate=hold", jar=jar)
+        site.wait_at("hold", 3)
+        answer = site.ask("size=290000", jar=cgi.Jar())
+        self.assertEqual(answer.status, 503)
+        self.assertTrue(answer.header("Retry-After"))
+        self.assertEqual(len(site.weir.wait_line("memory for sessions is full")), 1)
+        site.open("hold")
+        parallel.join()
+
+    def test_the_client_goes_while_it_waits_for_room(self):
+        site = self.site("max = 1M  evict = lru", session="max-size = 300k  lock-wait = 20s",
+                         options="max-header = 1M", backend="connections = 16")
+        jars = [cgi.Jar() for _ in range(3)]
+        parallel = Parallel()
+        for jar in jars:
+            self.assertEqual(site.ask("size=290000", jar=jar).status, 200)
+            parallel.start(site.ask, "gate=hold", jar=jar)
+        site.wait_at("hold", 3)
+        client = site.client()
+        client.start(site.params("size=290000"))
+        wait.until(lambda: stats(site)["memory"]["room_waits"] > 0, "the request that waits for room")
+        client.close()
+        site.open("hold")
+        parallel.join()
+        self.assertEqual(site.ask("size=1000", jar=cgi.Jar()).status, 200)
+
+
+class TestMoving(StoreCase):
+    def test_found_at_every_instant(self):
+        """Idle for a second, demoted, promoted, over and over: a counter in each of them never loses a step."""
+        site = self.site("after = 1s")
+        jars = [self.new(site, "0") for _ in range(20)]
+        steps = [0] * len(jars)
+        end = threading.Event()
+
+        def use(part):
+            rng = random.Random(part)
+            while not end.is_set():
+                i = rng.randrange(part, len(jars), 4)
+                if i % 4 != part:
+                    continue
+                answer = site.ask("incr=1", jar=jars[i])
+                if answer.status != 200:
+                    raise AssertionError("%r" % answer)
+                steps[i] += 1
+                end.wait(rng.choice((0, 0, 0.3, 1.1)))
+        parallel = Parallel()
+        for part in range(4):
+            parallel.start(use, part)
+        wait.until(lambda: stats(site)["disk"]["promoted"] >= 15, lambda: "promotions: %r" % stats(site), bound=60)
+        end.set()
+        parallel.join()
+        for jar, n in zip(jars, steps):
+            self.assert_has(site, jar, str(n))
+
+    def test_many_ask_for_one_at_once(self):
+        """One look-up below serves them all, one after the other."""
+        site = self.site("after = 1s", backend="connections = 16")
+        jar = self.new(site, "0")
+        self.wait_demoted(site)
+        parallel = Parallel()
+        for _ in range(12):
+            parallel.start(lambda: self.assertEqual(site.ask("incr=1", jar=jar).status, 200))
+        parallel.join()
+        self.assert_has(site, jar, "12")
+        self.assertEqual(stats(site)["disk"]["promoted"], 1)
+
+    def test_the_second_cookie_is_the_good_one(self):
+        """The first has a session no more; both are looked for below."""
+        site = self.site("after = 1s")
+        gone, good = self.new(site, "gone"), self.new(site, "good")
+        site.ask("end=1", cookie=gone.header())
+        self.wait_demoted(site)
+        env = site.seen(cookie=gone.header() + "; " + good.header())
+        self.assertEqual(env.get("SESSION_DATA"), "good")
+
+    def test_it_expires_below(self):
+        """Once, and it is not served in between."""
+        site = self.site("after = 1s")
+        jars = [self.new(site, "x", ) for _ in range(5)]
+        for jar in jars:
+            site.ask("ttl=4", jar=jar)
+        self.wait_demoted(site)
+        self.assertEqual(stats(site)["disk"]["sessions"], 5)
+        wait.until(lambda: stats(site)["disk"]["sessions"] == 0, "expiry on disk")
+        for jar in jars:
+            answer = site.ask("", jar=jar)
+            self.assertEqual(json.loads(answer.body)["SESSION_STATE"], "none")
+        counts = stats(site)
+        self.assertEqual(counts["disk"]["expired"] + counts["memory"]["expired"], 5)
+
+
+class TestTrouble(StoreCase):
+    def restart_with(self, site, damage):
+        site.weir.stop()
+        damage(self.scope.path("state/sessions"))
+        site.weir._stopped = False
+        site.weir.start()
+
+    def assert_works_in_memory(self, site):
+        jar = self.new(site, "in memory")
+        self.assert_has(site, jar, "in memory")
+        site.ask("end=1", jar=jar)
+
+    def test_the_folder_is_a_file(self):
+        path = self.scope.path("state/sessions")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w"):
+            pass
+        site = self.site()
+        line = site.weir.wait_line("event=store_failed")[0]
+        self.assertIn(path, line)
+        self.assert_works_in_memory(site)
+        self.assertEqual(stats(site)["disk"]["state"], "broken")
+        self.assertTrue(stats(site)["disk"]["trouble"])
+        os.unlink(path)
+        self.wait_disk_ready(site)
+
+    def test_nobody_can_say(self):
+        """A cookie whose session may be on the disk that cannot be read: 503, and the cookie stays."""
+        site = self.site("after = 1s")
+        jar = self.new(site, "kept")
+        self.wait_demoted(site)
+        path = self.scope.path("state/sessions")
+        site.weir.stop()
+        os.rename(path, path + ".aside")
+        with open(path, "w"):
+            pass
+        site.weir._stopped = False
+        site.weir.start()
+        site.weir.wait_line("event=store_failed")
+        answer = site.ask("", jar=jar)
+        self.assertEqual(answer.status, 503)
+        self.assertTrue(answer.header("Retry-After"))
+        self.assertIn("WEIRSID", jar.values)
+        os.unlink(path)
+        os.rename(path + ".aside", path)
+        self.wait_disk_ready(site)
+        self.assert_has(site, jar, "kept")
+
+    def test_a_second_process(self):
+        site = self.site()
+        self.wait_disk_ready(site)
+        other = self.site()
+        line = other.weir.wait_line("event=store_failed")[0]
+        self.assertIn(str(site.weir.pid), line)
+        self.assert_works_in_memory(other)
+        site.weir.stop()
+        self.wait_disk_ready(other)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can give a folder away")
+    def test_a_folder_that_is_not_ours(self):
+        path = self.scope.path("state/sessions")
+        os.makedirs(path)
+        os.chmod(path, 0o700)
+        os.chmod(self.scope.path(""), 0o755)
+        os.makedirs(self.scope.path("run"), exist_ok=True)
+        for name in ("state", "run"):
+            subprocess.run(["chown", "nobody:nogroup", self.scope.path(name)], check=True)
+        site = self.site(node='user = "nobody"  group = "nogroup"')
+        line = site.weir.wait_line("event=store_failed")[0]
+        self.assertIn(path, line)
+        self.assertRegex(line, r"another user")
+        self.assert_works_in_memory(site)
+
+    def test_random_bytes_in_the_file(self):
+        """What can be read is kept, and nothing is served that is not as it was stored."""
+        site = self.site()
+        jars = {("state %d " % i + "y" * 900): self.new(site, "state+%d+" % i + "y" * 900) for i in range(400)}
+
+        def damage(path):
+            rng = random.Random(7)
+            file = os.path.join(path, "sessions.db")
+            with open(file, "r+b") as f:
+                size = os.path.getsize(file)
+                for _ in range(3):
+                    f.seek(rng.randrange(size // 3, size - 300))
+                    f.write(bytes(rng.randrange(256) for _ in range(200)))
+        self.restart_with(site, damage)
+        kept = 0
+        for data, jar in jars.items():
+            answer = site.ask("", jar=jar)
+            tries = 0
+            while answer.status == 503 and tries < 200:
+                wait.until(lambda: stats(site)["disk"]["state"] == "ready", "the store is back")
+                answer = site.ask("", jar=jar)
+                tries += 1
+            self.assertEqual(answer.status, 200)
+            env = json.loads(answer.body)
+            if env["SESSION_STATE"] != "none":
+                self.assertEqual(env["SESSION_DATA"], data)
+                kept += 1
+        self.assertGreater(kept, 300)
+        site.weir.wait_line("event=store_damaged")
+
+    def test_a_foreign_file(self):
+        site = self.site()
+        jar = self.new(site, "lost")
+
+        def damage(path):
+            with open(os.path.join(path, "sessions.db"), "wb") as f:
+                f.write(b"this is no database\n" * 2000)
+        self.restart_with(site, damage)
+        self.wait_disk_ready(site)
+        site.weir.wait_line("event=store_damaged")
+        self.assertIn(site.state(jar)[0], ("none", "new", "live"))
+        self.assert_works_in_memory(site)
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can mount")
+    def test_a_full_disk(self):
+        state = self.scope.path("state")
+        os.makedirs(state, exist_ok=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", state], check=False).returncode != 0:
+            self.skipTest("mounting is not permitted here")
+        self.scope.at_end(subprocess.run, ["umount", "-l", state])
+        site = self.site("max = 2M  evict = lru", "cache = 4M")
+        self.wait_disk_ready(site)
+        ballast = os.path.join(state, "ballast")
+        first = self.new(site, "first")
+        with open(ballast, "wb") as f:
+            try:
+                while True:
+                    f.write(b"x" * 65536)
+            except OSError:
+                pass
+        jars, refused = {}, 0
+        for i in range(100):
+            jar, size = cgi.Jar(), 40000 + i
+            if site.ask("size=%d" % size, jar=jar).status == 200:
+                jars[size] = jar
+            else:
+                refused += 1
+        site.weir.wait_line("event=store_full")
+        self.assertGreater(refused, 0)
+        self.assertGreater(len(jars), 20)
+        for size, jar in jars.items():
+            self.assertEqual(len(site.state(jar)[1]), size)
+        os.unlink(ballast)
+        wait.until(lambda: site.ask("size=40000", jar=cgi.Jar()).status == 200, "room again")
+        site.weir.wait_line("event=store_has_room")
+        for size, jar in jars.items():
+            self.assertEqual(len(site.state(jar)[1]), size)
+        self.assert_has(site, first, "first")
+        self.assertEqual(len(re.findall("event=store_full", site.weir.process.log())), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
