@@ -1,8 +1,13 @@
 """A gateway whose configuration changes while it runs, and clients that do not stop asking meanwhile."""
+import json
 import signal
 import threading
 
-from . import cgi, fcgi, wait, weir
+from . import address, cgi, fcgi, wait, weir
+
+
+class Refused(Exception):
+    """The admin socket said no: (code, message)."""
 
 
 class Reloading(weir.Weir):
@@ -54,6 +59,21 @@ class Reloading(weir.Weir):
         self.parts = parts
         self.write()
         return lines
+
+    def admin(self, line):
+        """What the admin socket answers, with `admin { open = always }`."""
+        with address.connect("unix:" + self.scope.path("run/admin.sock")) as sock:
+            sock.sendall(line.encode() + b" --json\n")
+            with sock.makefile("rb") as f:
+                word, *rest = f.readline().split()
+                answer = json.loads(f.read(int(rest[1] if word == b"error" else rest[0])))
+        if word == b"error":
+            raise Refused(answer["error"], answer.get("message", ""))
+        return answer
+
+    def backends(self):
+        """{name: what is told of it}; of all apps."""
+        return {b["backend"]: b for b in self.admin("backends")["backends"]}
 
     def wait_ended(self, generation):
         self.wait_line(r"event=generation_ended generation=%d\b" % generation)
