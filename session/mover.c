@@ -13,9 +13,10 @@
 #include <time.h>
 
 enum {
-	TURN_MS = 1000,    /* between two turns without a reason */
-	TURN_ROOM_MS = 50, /* while requests wait for room */
-	HIGH_PERCENT = 90, /* of memory's bound: above it memory is tight */
+	TURN_MS = 1000,     /* between two turns without a reason */
+	TURN_ROOM_MS = 50,  /* while requests wait for room */
+	HIGH_PERCENT = 90,  /* of memory's bound: above it memory is tight */
+	CROWD_PERCENT = 10, /* so much is freed at once for those who wait for room */
 };
 
 /* --- one turn --- */
@@ -33,29 +34,35 @@ static struct stack_wait *wait_of(struct list *link)
 	return CONTAINER_OF(link, struct stack_wait, link);
 }
 
-/* What those lack who wait for room, all together. */
+/* What those lack who wait for room: all of them, but that a crowd does not empty memory; at least the first. */
 static uint64_t wanted_room(struct stack *s)
 {
+	uint64_t most = sess_table_max(s->table) / 100 * CROWD_PERCENT;
 	uint64_t bytes = 0;
 
 	pthread_mutex_lock(&s->lock);
-	LIST_EACH (link, &s->room)
+	LIST_EACH (link, &s->room) {
+		if (bytes > 0 && bytes + wait_of(link)->lacks_bytes > most)
+			break;
 		bytes += wait_of(link)->lacks_bytes;
+	}
 	pthread_mutex_unlock(&s->lock);
 	return bytes;
 }
 
-/* Those who wait for room try again when memory holds less than when they last tried. True: some still wait. */
+/* Those who wait for room try again when memory holds less than when they last tried, or when no room will come: to
+ * hear that. True: some still wait. */
 static bool serve_room(struct stack *s)
 {
 	struct list ready;
 	struct list *link;
 	uint64_t bytes = sess_table_bytes(s->table);
+	bool hope = s->now_settings.evict->relieves && atomic_load(&s->usable);
 
 	list_init(&ready);
 	pthread_mutex_lock(&s->lock);
 	LIST_EACH (node, &s->room) {
-		if (wait_of(node)->tried_bytes <= bytes)
+		if (hope && wait_of(node)->tried_bytes <= bytes)
 			continue;
 		wait_of(node)->queued = false;
 		list_remove(node);
@@ -96,8 +103,8 @@ static uint64_t turn(struct stack *s)
 	more = below_settle(s) || more;
 	more = below_tend(s) || more;
 	more = operate_some(s) || more;
-	bool wait_for_room = serve_room(s);
 	below_publish(s);
+	bool wait_for_room = serve_room(s);
 	if (more)
 		return 0;
 	return wait_for_room ? TURN_ROOM_MS : TURN_MS;

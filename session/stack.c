@@ -303,7 +303,7 @@ int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uin
 
 bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 {
-	if (!atomic_load(&s->usable))
+	if (!atomic_load(&s->usable) || bytes + ROOM_EXTRA_BYTES > sess_table_max(s->table))
 		return false;
 	pthread_mutex_lock(&s->lock);
 	bool hope = s->settings.evict->relieves;

@@ -234,7 +234,7 @@ uint64_t sess_table_bytes(const struct sess_table *t)
 
 uint64_t sess_table_over(const struct sess_table *t, uint32_t percent, uint64_t more)
 {
-	uint64_t most = atomic_load_explicit(&t->max_bytes, memory_order_relaxed) / 100 * percent;
+	uint64_t most = sess_table_max(t) / 100 * percent;
 	uint64_t bytes = sess_table_bytes(t) + more;
 
 	return bytes > most ? bytes - most : 0;
@@ -243,6 +243,11 @@ uint64_t sess_table_over(const struct sess_table *t, uint32_t percent, uint64_t 
 bool sess_table_tight(const struct sess_table *t, uint32_t percent)
 {
 	return sess_table_over(t, percent, 0) > 0;
+}
+
+uint64_t sess_table_max(const struct sess_table *t)
+{
+	return atomic_load_explicit(&t->max_bytes, memory_order_relaxed);
 }
 
 void sess_table_set_max(struct sess_table *t, uint64_t max_bytes)

@@ -71,6 +71,7 @@ uint64_t sess_table_bytes(const struct sess_table *t);
 bool sess_table_tight(const struct sess_table *t, uint32_t percent);
 /* How many bytes too many there would be with `more`, for them to be `percent` of max_bytes at most. */
 uint64_t sess_table_over(const struct sess_table *t, uint32_t percent, uint64_t more);
+uint64_t sess_table_max(const struct sess_table *t);
 void sess_table_set_max(struct sess_table *t, uint64_t max_bytes); /* what is over it stays */
 /* The calendar's seconds, as the table counts them: they never jump. */
 uint32_t sess_table_now_s(const struct sess_table *t, struct instant now);

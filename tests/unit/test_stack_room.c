@@ -146,6 +146,225 @@ static void who_is_pinned_or_in_use_stays_under_pressure(void **unused)
 	close_one(&r);
 }
 
+/* --- who waits for room --- */
+
+static bool await_room(struct request *r, uint64_t bytes)
+{
+	return stack_await_room(stack, &r->wait, bytes);
+}
+
+/* Memory is full, and nothing moves. The number that was refused. */
+static uint32_t fill_memory(void)
+{
+	set_room(100);
+	stop_moving(0);
+	uint32_t n = fill(1000);
+	assert_int_equal(try_create(n, text), ERR_FULL);
+	return n;
+}
+
+static void who_finds_no_room_waits_for_it(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	uint32_t n = fill_memory();
+	init_request(&r);
+	assert_true(await_room(&r, STATE_BYTES));
+	assert_int_equal(r.dones, 0);
+	fake_go(FAKE_PUT);
+	/* The first answer may come before there is room, for room that came before the wait. */
+	while (try_create(n, text) != 0) {
+		AWAIT(r.dones == 1);
+		r.dones = 0;
+		if (try_create(n, text) == 0)
+			break;
+		assert_true(await_room(&r, STATE_BYTES));
+	}
+	(void)stack_cancel_room(stack, &r.wait);
+	assert_true(in_memory(n));
+	turn();
+	assert_true(stats().room_waits >= 1);
+}
+
+static void a_wait_for_room_can_be_given_up(void **unused)
+{
+	struct request early, late;
+
+	(void)unused;
+	fill_memory();
+	init_request(&early);
+	init_request(&late);
+	assert_true(await_room(&early, STATE_BYTES));
+	assert_true(await_room(&late, STATE_BYTES));
+	assert_true(stack_cancel_room(stack, &early.wait));
+	fake_go(FAKE_PUT);
+	AWAIT(late.dones == 1);
+	assert_int_equal(early.dones, 0);
+	/* Once it is on its way it comes. */
+	assert_false(stack_cancel_room(stack, &late.wait));
+	assert_false(stack_cancel_room(stack, &early.wait));
+}
+
+static void nobody_waits_where_no_room_will_come(void **unused)
+{
+	static const struct evict_kind *const kinds[] = {&evict_never, &evict_ttl};
+	struct request r;
+
+	(void)unused;
+	init_request(&r);
+	for (int i = 0; i < 2; i++) {
+		options.evict = kinds[i];
+		stack_set(stack, &options);
+		assert_false(await_room(&r, STATE_BYTES));
+	}
+	options.evict = &evict_lru;
+	set_room(100);
+	/* More than memory has. */
+	assert_false(await_room(&r, 101 * COST_BYTES));
+	fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
+	fake_fail(FAKE_GET, ERR_BROKEN, 1);
+	expect_open(1, SESS_UNAVAILABLE);
+	AWAIT(stats().below == STACK_BELOW_BROKEN);
+	assert_false(await_room(&r, STATE_BYTES));
+	stop_stack(false);
+	options.below = NULL;
+	start_stack();
+	assert_false(await_room(&r, STATE_BYTES));
+	assert_int_equal(r.dones, 0);
+}
+
+/* What is refused must not empty memory for nothing. */
+static void a_state_larger_than_memory_moves_nothing(void **unused)
+{
+	struct request r;
+	static char large[200 * 1000];
+
+	(void)unused;
+	memset(large, 'x', sizeof large - 1);
+	set_room(100);
+	for (uint32_t n = 0; n < 50; n++)
+		create(n, text);
+	init_request(&r);
+	assert_int_equal(try_create(99, large), ERR_FULL);
+	assert_false(await_room(&r, sizeof large));
+	turn();
+	turn();
+	assert_int_equal(stats().sessions, 50);
+}
+
+static void a_large_state_gets_room_where_memory_is_not_tight(void **unused)
+{
+	struct request r;
+	static char large[50 * COST_BYTES];
+
+	(void)unused;
+	memset(large, 'x', sizeof large - 1);
+	set_room(100);
+	for (uint32_t n = 0; n < 80; n++)
+		create(n, text);
+	init_request(&r);
+	unsigned tries = 0;
+	while (try_create(99, large) != 0) {
+		assert_true(++tries < 10);
+		assert_true(await_room(&r, sizeof large));
+		AWAIT(r.dones == 1);
+		r.dones = 0;
+	}
+	assert_true(in_memory(99));
+	/* No more went than had to. */
+	turn();
+	assert_in_range(stats().sessions, 34, 52);
+}
+
+static void a_crowd_that_waits_does_not_empty_memory(void **unused)
+{
+	enum { CROWD = 200 };
+	static struct request r[CROWD];
+	struct request fetches;
+
+	(void)unused;
+	set_room(100);
+	fake_stop(FAKE_GET);
+	assert_int_equal(open_for(&fetches, app, 9999, SESS_LOCK_NONE), SESS_QUEUED);
+	fake_await(FAKE_GET);
+	fill(0);
+	for (int i = 0; i < CROWD; i++) {
+		init_request(&r[i]);
+		r[i].wait.tried_bytes = 1; /* it has waited before */
+		assert_true(await_room(&r[i], STATE_BYTES));
+	}
+	fake_go(FAKE_GET);
+	for (int i = 0; i < CROWD; i++)
+		AWAIT(r[i].dones == 1);
+	assert_int_equal(granted(&fetches), SESS_ABSENT);
+	turn();
+	assert_true(sess_table_tight(stack->table, 50));
+}
+
+/* Nothing can move: asking again would be in vain. */
+static void who_waits_is_not_told_for_nothing(void **unused)
+{
+	struct request r;
+	static struct request holds[100];
+	uint32_t n = 0;
+
+	(void)unused;
+	set_room(50);
+	for (; try_create(n, text) == 0; n++)
+		assert_int_equal(open_for(&holds[n], app, n, SESS_LOCK_NONE), SESS_OPENED);
+	init_request(&r);
+	assert_true(await_room(&r, STATE_BYTES));
+	AWAIT(r.dones == 1); /* the first one */
+	assert_int_equal(try_create(n, text), ERR_FULL);
+	assert_true(await_room(&r, STATE_BYTES));
+	for (int i = 0; i < 20; i++)
+		turn();
+	assert_int_equal(r.dones, 1);
+	for (uint32_t i = 0; i < n; i++)
+		close_one(&holds[i]);
+	AWAIT(r.dones == 2);
+	assert_int_equal(try_create(n, text), 0);
+}
+
+/* Nothing will come of it: better hear that now than when the patience is over. */
+static void who_waits_hears_when_hope_is_gone(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	fill_memory();
+	init_request(&r);
+	assert_true(await_room(&r, STATE_BYTES));
+	fake_fail(FAKE_PUT, ERR_FULL, FAKE_ALWAYS);
+	fake_go(FAKE_PUT);
+	AWAIT(r.dones == 1);
+	r.dones = 0;
+	if (await_room(&r, STATE_BYTES)) {
+		AWAIT(r.dones == 1);
+		r.dones = 0;
+	}
+	AWAIT(stats().below == STACK_BELOW_FULL);
+	assert_false(await_room(&r, STATE_BYTES));
+}
+
+static void who_waits_hears_when_nothing_moves_any_more(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	fill_memory();
+	init_request(&r);
+	assert_true(await_room(&r, STATE_BYTES));
+	r.wait.tried_bytes = 1; /* it has waited before */
+	options.evict = &evict_never;
+	stack_set(stack, &options);
+	fake_fail(FAKE_PUT, ERR_BROKEN, 1);
+	fake_go(FAKE_PUT);
+	AWAIT(r.dones == 1);
+	assert_false(await_room(&r, STATE_BYTES));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +372,15 @@ int main(void)
 	    TEST(memory_stays_well_filled),
 	    TEST(the_most_recently_used_stay),
 	    TEST(who_is_pinned_or_in_use_stays_under_pressure),
+	    TEST(who_finds_no_room_waits_for_it),
+	    TEST(a_wait_for_room_can_be_given_up),
+	    TEST(nobody_waits_where_no_room_will_come),
+	    TEST(a_state_larger_than_memory_moves_nothing),
+	    TEST(a_large_state_gets_room_where_memory_is_not_tight),
+	    TEST(a_crowd_that_waits_does_not_empty_memory),
+	    TEST(who_waits_is_not_told_for_nothing),
+	    TEST(who_waits_hears_when_hope_is_gone),
+	    TEST(who_waits_hears_when_nothing_moves_any_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, remove_log);
