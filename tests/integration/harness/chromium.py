@@ -19,8 +19,8 @@ class Chromium:
     def __init__(self, scope):
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        # The browser reads from descriptor 3 and writes to 4.
-        argv = ["sh", "-c", 'exec "$@" 3<&%d 4>&%d' % (to_read, to_write), "sh", process.find("chromium"), *OPTIONS,
+        # The browser reads from descriptor 3 and writes to 4. (Other shells know no descriptor above 9.)
+        argv = ["bash", "-c", 'exec "$@" 3<&%d 4>&%d' % (to_read, to_write), "bash", process.find("chromium"), *OPTIONS,
                 "--remote-debugging-pipe", "--user-data-dir=" + scope.fresh("chromium"), "about:blank"]
         self.name, self._log_path = "chromium", scope.fresh("chromium.log")
         env = dict(os.environ, HOME=scope.dir, XDG_CONFIG_HOME=scope.dir, XDG_CACHE_HOME=scope.dir)
