@@ -12,6 +12,7 @@
 enum {
 	RETRY_MIN_MS = 1000,  /* a store that cannot be used is opened again after this, and then ever later */
 	RETRY_MAX_MS = 30000, /* up to this */
+	QUIET_MS = 60000,     /* after so long without a failure the first one is no sign of more */
 	TEND_MS = 1000,       /* between two pieces of housekeeping, unless there is more to do */
 	EXPIRE_BATCH = 256,   /* sessions removed in one turn */
 	SETTLE_BATCH = 64,    /* the same of those that memory has outlived */
@@ -64,6 +65,22 @@ static void say_trouble(struct stack *s, const char *why)
 	log_event(LOG_ERROR, "store_failed", LOG_S("store", s->below->name), LOG_S("reason", why));
 }
 
+/* A store that breaks now and then is opened again at once; one that breaks or does not open time after time, ever
+ * later. */
+static void back_off(struct stack *s, bool opens)
+{
+	struct instant now = clock_now();
+
+	if (opens && instant_since_ms(now, s->trouble_at) >= QUIET_MS)
+		s->retry_ms = 0;
+	else
+		s->retry_ms = s->retry_ms ? s->retry_ms * 2 : RETRY_MIN_MS;
+	if (s->retry_ms > RETRY_MAX_MS)
+		s->retry_ms = RETRY_MAX_MS;
+	s->trouble_at = now;
+	s->retry_at = instant_add_ms(now, s->retry_ms);
+}
+
 void below_open(struct stack *s)
 {
 	struct instant began = clock_now();
@@ -73,22 +90,17 @@ void below_open(struct stack *s)
 	if (!s->below || s->store || instant_before(began, s->retry_at))
 		return;
 	int err = s->below->open(&s->store, &s->now_settings.store, why, sizeof why);
-	struct instant now = clock_now();
 	if (err) {
 		s->store = NULL;
 		say_trouble(s, *why ? why : error_text(err));
-		s->retry_ms = s->retry_ms ? s->retry_ms * 2 : RETRY_MIN_MS;
-		if (s->retry_ms > RETRY_MAX_MS)
-			s->retry_ms = RETRY_MAX_MS;
-		s->retry_at = instant_add_ms(now, s->retry_ms);
+		back_off(s, false);
 		return;
 	}
-	s->retry_ms = 0;
 	s->trouble[0] = '\0';
 	s->full_until.ms = 0;
 	s->below->count(s->store, &count);
 	log_event(LOG_INFO, "store_ready", LOG_S("store", s->below->name), LOG_I("sessions", count.sessions),
-		  LOG_I("bytes", count.bytes), LOG_I("ms", instant_since_ms(now, began)));
+		  LOG_I("bytes", count.bytes), LOG_I("ms", instant_since_ms(clock_now(), began)));
 }
 
 static void tell(struct stack_forget *f)
@@ -123,7 +135,7 @@ int below_result(struct stack *s, int err)
 		s->below->close(&s->store, false);
 	s->store = NULL;
 	say_trouble(s, error_text(ERR_BROKEN));
-	s->retry_at = instant_add_ms(clock_now(), s->retry_ms ? s->retry_ms : 0);
+	back_off(s, true);
 	below_publish(s);
 	return err;
 }

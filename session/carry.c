@@ -10,6 +10,7 @@
 
 enum {
 	FULL_MS = 1000,        /* a full store is left alone for so long */
+	ROOM_PERCENT = 99,     /* and has room when it holds no more than this of what it held */
 	ROOM_TRIES = 4,        /* batches moved down to make room for one that comes up */
 	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
 	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
@@ -36,10 +37,32 @@ static int store_one(struct stack *s, const struct sess_leaver *l)
 
 static void say_full(struct stack *s)
 {
+	struct store_count count;
+
 	if (s->full_until.ms == 0)
 		log_event(LOG_ERROR, "store_full", LOG_S("store", s->below->name),
 			  LOG_S("reason", "no space left: sessions stay in memory"));
+	s->below->count(s->store, &count);
+	s->full_bytes = count.bytes;
 	s->full_until = instant_add_ms(clock_now(), FULL_MS);
+}
+
+static void say_room(struct stack *s)
+{
+	if (s->full_until.ms > 0)
+		log_event(LOG_INFO, "store_has_room", LOG_S("store", s->below->name));
+	s->full_until.ms = 0;
+}
+
+void carry_look_full(struct stack *s)
+{
+	struct store_count count;
+
+	if (!s->store || s->full_until.ms == 0)
+		return;
+	s->below->count(s->store, &count);
+	if (count.bytes < s->full_bytes / 100 * ROOM_PERCENT)
+		say_room(s);
 }
 
 /* The first `n` of the batch. Those for which there is no room keep no other back. */
@@ -55,8 +78,6 @@ static int put_batch(struct stack *s, uint32_t n)
 		full = full || err == ERR_FULL;
 		err = err == ERR_FULL ? 0 : err;
 	}
-	if (full)
-		say_full(s);
 	return !err && full ? ERR_FULL : err;
 }
 
@@ -82,6 +103,8 @@ static int store_batch(struct stack *s, uint32_t n)
 		below_bury(s);
 		revoke_batch(s, n, SESS_MAYBE_STORED);
 	}
+	if (s->store && err == ERR_FULL)
+		say_full(s);
 	return failed ? failed : err;
 }
 
@@ -174,10 +197,8 @@ uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 	if (n == 0)
 		return 0;
 	uint64_t left = let_leave(s, &why, n, &err);
-	if (!err && s->full_until.ms > 0) {
-		s->full_until.ms = 0;
-		log_event(LOG_INFO, "store_has_room", LOG_S("store", s->below->name));
-	}
+	if (!err)
+		say_room(s);
 	return left;
 }
 

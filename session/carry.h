@@ -22,6 +22,9 @@ enum { CARRY_LOW_PERCENT = 85 }; /* of memory's bound: so far it is emptied when
  * for now. */
 uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes);
 
+/* Whether a store that was full has room again, for what has ended or expired there. */
+void carry_look_full(struct stack *s);
+
 /* The number of the record's app. As stack_app(). */
 int carry_app(struct stack *s, const struct sess_record *r, uint16_t *out);
 

@@ -99,6 +99,7 @@ static uint64_t turn(struct stack *s)
 	below_commit_forgotten(s);
 	atomic_store(&s->nudged, false);
 	look_tight(s);
+	carry_look_full(s);
 	bool more = carry_down_evicted(s, wanted_room(s)) > 0;
 	more = below_settle(s) || more;
 	more = below_tend(s) || more;
@@ -151,6 +152,16 @@ static void demote_for_good(struct stack *s)
 			  LOG_S("reason", err ? error_text(err) : "told to hurry"));
 }
 
+/* A store that is broken may be there again by now. */
+static void last_chance(struct stack *s)
+{
+	s->retry_at.ms = 0;
+	if (s->stop_demote || !list_empty(&s->graves))
+		below_open(s);
+	if (s->store)
+		below_dig_graves(s);
+}
+
 void *mover_run(void *arg)
 {
 	struct stack *s = arg;
@@ -163,6 +174,7 @@ void *mover_run(void *arg)
 		wait_ms = turn(s);
 	}
 	operate_give_up(s);
+	last_chance(s);
 	if (s->stop_demote && s->below)
 		demote_for_good(s);
 	while (below_settle(s))

@@ -71,8 +71,11 @@ struct stack {
 	/* the thread */
 	struct store *store; /* owned; NULL: not open */
 	struct stack_settings now_settings;
-	struct instant retry_at, tended_at, full_until;
+	struct instant retry_at, trouble_at, tended_at;
 	uint64_t retry_ms;
+	struct instant
+	    full_until; /* it has refused sessions for want of room, and is not asked before this; 0: it has room */
+	uint64_t full_bytes;   /* what it held then */
 	char trouble[160];     /* as last logged */
 	struct list forgotten; /* of struct stack_forget: removed in the batch that is under way */
 	struct list graves;    /* the same: still to be removed, when the store can be used again */
