@@ -15,6 +15,7 @@ struct history {
 	pthread_mutex_t lock; /* over all that readers see */
 	struct history_point points[HISTORY_POINTS];
 	size_t next, count;
+	uint64_t taken;         /* points since the start */
 	struct series **series; /* owned, as its elements; in the order of the generation's backends */
 	size_t series_count;
 	/* The main thread's own: */
@@ -173,6 +174,7 @@ void history_put(struct history *h, const struct totals *t, uint64_t generation,
 	if (!first) {
 		h->next = (h->next + 1) % HISTORY_POINTS;
 		h->count += h->count < HISTORY_POINTS;
+		h->taken++;
 	}
 	pthread_mutex_unlock(&h->lock);
 	h->last = *t;
@@ -188,27 +190,41 @@ static size_t oldest(const struct history *h)
 	return (h->next + HISTORY_POINTS - h->count) % HISTORY_POINTS;
 }
 
-size_t history_read(struct history *h, struct history_point out[HISTORY_POINTS])
+size_t history_read(struct history *h, struct history_point out[HISTORY_POINTS], uint64_t *taken)
 {
 	pthread_mutex_lock(&h->lock);
 	size_t count = h->count;
+	*taken = h->taken;
 	for (size_t i = 0; i < count; i++)
 		out[i] = h->points[(oldest(h) + i) % HISTORY_POINTS];
 	pthread_mutex_unlock(&h->lock);
 	return count;
 }
 
-size_t history_read_backend(struct history *h, const char *app, const char *name, uint32_t out[HISTORY_POINTS])
+/* Under the lock. */
+static size_t sum_up(const struct history *h, const struct series *s, uint32_t out[HISTORY_SUMS])
 {
-	size_t count = 0;
+	/* The oldest points, when the ring has cut through their sum, are left out. */
+	size_t first = (size_t)((HISTORY_SUM - (h->taken - h->count) % HISTORY_SUM) % HISTORY_SUM);
+	size_t sums = 0;
+
+	for (size_t i = first; i < h->count; i++) {
+		uint32_t value = s->points[(oldest(h) + i) % HISTORY_POINTS];
+		if ((i - first) % HISTORY_SUM == 0)
+			out[sums++] = 0;
+		out[sums - 1] = value < UINT32_MAX - out[sums - 1] ? out[sums - 1] + value : UINT32_MAX;
+	}
+	return sums;
+}
+
+size_t history_read_backend(struct history *h, const char *app, const char *name, uint32_t out[HISTORY_SUMS])
+{
+	size_t sums = 0;
 
 	pthread_mutex_lock(&h->lock);
 	size_t at = series_find(h->series, h->series_count, app, name);
-	if (at < h->series_count) {
-		count = h->count;
-		for (size_t i = 0; i < count; i++)
-			out[i] = h->series[at]->points[(oldest(h) + i) % HISTORY_POINTS];
-	}
+	if (at < h->series_count)
+		sums = sum_up(h, h->series[at], out);
 	pthread_mutex_unlock(&h->lock);
-	return count;
+	return sums;
 }

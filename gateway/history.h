@@ -4,7 +4,12 @@
 
 #include "gateway/totals.h"
 
-enum { HISTORY_POINTS = 300, HISTORY_STEP_MS = 1000 };
+enum {
+	HISTORY_POINTS = 300,
+	HISTORY_STEP_MS = 1000,
+	HISTORY_SUM = 5, /* points that are told as one where there are many rows of them */
+	HISTORY_SUMS = HISTORY_POINTS / HISTORY_SUM,
+};
 
 /* One second. */
 struct history_point {
@@ -32,10 +37,11 @@ void history_free(struct history **h);
 void history_put(struct history *h, const struct totals *t, uint64_t generation, const struct history_backend *backends,
 		 size_t backend_count, struct instant now);
 
-/* The points that there are, the oldest first. */
-size_t history_read(struct history *h, struct history_point out[HISTORY_POINTS]);
+/* The points that there are, the oldest first. *taken: how many there have been since the start. */
+size_t history_read(struct history *h, struct history_point out[HISTORY_POINTS], uint64_t *taken);
 
-/* The requests of a backend, a number for each of these points; 0: no such backend. */
-size_t history_read_backend(struct history *h, const char *app, const char *name, uint32_t out[HISTORY_POINTS]);
+/* The requests of a backend, a sum for each five points, the oldest first; 0: no such backend. A sum does not change
+ * any more once it is whole: the last one has the points behind the last multiple of five, if there are any. */
+size_t history_read_backend(struct history *h, const char *app, const char *name, uint32_t out[HISTORY_SUMS]);
 
 #endif

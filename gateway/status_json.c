@@ -139,24 +139,25 @@ static json_t *history(const struct gateway *g)
 
 	if (!points)
 		return NULL;
-	size_t count = history_read(watch_history(g->watch), points);
-	json_t *o = OBJECT({"step_s", number(HISTORY_STEP_MS / 1000)}, COLUMN(requests), COLUMN(errors), COLUMN(p50_us),
-			   COLUMN(p99_us), COLUMN(demoted), COLUMN(promoted), COLUMN(connections), COLUMN(running),
-			   COLUMN(memory), COLUMN(below));
+	uint64_t taken;
+	size_t count = history_read(watch_history(g->watch), points, &taken);
+	json_t *o = OBJECT({"step_s", number(HISTORY_STEP_MS / 1000)}, {"points", number(taken)}, COLUMN(requests),
+			   COLUMN(errors), COLUMN(p50_us), COLUMN(p99_us), COLUMN(demoted), COLUMN(promoted),
+			   COLUMN(connections), COLUMN(running), COLUMN(memory), COLUMN(below));
 	free(points);
 	return o;
 }
 
 /* --- apps and backends --- */
 
-static json_t *rates(const struct gateway *g, const struct generation_backend *b)
+static json_t *sums(const struct gateway *g, const struct generation_backend *b)
 {
-	uint32_t points[HISTORY_POINTS];
-	size_t count = history_read_backend(watch_history(g->watch), b->app, b->name, points);
+	uint32_t five[HISTORY_SUMS];
+	size_t count = history_read_backend(watch_history(g->watch), b->app, b->name, five);
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < count; i++)
-		append(&array, number(points[i]));
+		append(&array, number(five[i]));
 	return array;
 }
 
@@ -177,7 +178,7 @@ static json_t *backend(const struct gateway *g, const struct generation *gen, si
 	return OBJECT({"backend", text(b.name)}, {"protocol", json_string(b.protocol)},
 		      {"state", json_string(backend_state(&b))}, {"active", number(b.active)}, {"idle", number(b.idle)},
 		      {"open", number(b.open)}, {"connections", number(b.connections)}, {"weight", number(b.weight)},
-		      {"requests", number(b.requests)}, {"failures", number(b.failures)}, {"rates", rates(g, &b)});
+		      {"requests", number(b.requests)}, {"failures", number(b.failures)}, {"requests_5s", sums(g, &b)});
 }
 
 static json_t *app(const struct gateway *g, const struct generation *gen, size_t i)

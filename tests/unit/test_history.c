@@ -36,9 +36,11 @@ static void put(void)
 	put_after(HISTORY_STEP_MS, 1, NULL, 0);
 }
 
+static uint64_t taken;
+
 static size_t points(struct history_point *out)
 {
-	return history_read(h, out);
+	return history_read(h, out, &taken);
 }
 
 /* --- a second --- */
@@ -126,48 +128,75 @@ static void the_oldest_goes_when_the_ring_is_full(void **unused)
 		put();
 	}
 	assert_int_equal(points(p), HISTORY_POINTS);
+	assert_int_equal(taken, HISTORY_POINTS + 7);
 	for (uint32_t i = 0; i < HISTORY_POINTS; i++)
 		assert_int_equal(p[i].memory, i + 8);
 }
 
 /* --- backends --- */
 
-static void a_backend_has_a_number_for_each_second(void **unused)
+static void put_backends(uint64_t generation, const struct history_backend *b, size_t count)
 {
-	static uint32_t out[HISTORY_POINTS];
+	put_after(HISTORY_STEP_MS, generation, b, count);
+}
+
+/* Sums of five points, which do not change any more once they are whole. */
+static void a_backend_has_a_sum_for_each_five_seconds(void **unused)
+{
+	static uint32_t out[HISTORY_SUMS];
 	struct history_backend b[] = {{"shop", "a", 100}, {"shop", "b", 7}, {"rest", "a", 0}};
 
 	(void)unused;
-	put_after(1000, 1, b, 3);
-	b[0].requests = 103;
-	b[2].requests = 50;
-	put_after(1000, 1, b, 3);
-	b[0].requests = 104;
-	put_after(1000, 1, b, 3);
-	assert_int_equal(history_read_backend(h, "shop", "a", out), 2);
-	assert_int_equal(out[0], 3);
-	assert_int_equal(out[1], 1);
-	assert_int_equal(history_read_backend(h, "shop", "b", out), 2);
-	assert_int_equal(out[0] + out[1], 0);
-	assert_int_equal(history_read_backend(h, "rest", "a", out), 2);
-	assert_int_equal(out[0], 50);
+	put_backends(1, b, 3);
+	for (uint32_t i = 1; i <= 12; i++) {
+		b[0].requests += i;
+		b[2].requests += 1000;
+		put_backends(1, b, 3);
+	}
+	assert_int_equal(history_read_backend(h, "shop", "a", out), 3);
+	assert_int_equal(out[0], 1 + 2 + 3 + 4 + 5);
+	assert_int_equal(out[1], 6 + 7 + 8 + 9 + 10);
+	assert_int_equal(out[2], 11 + 12);
+	assert_int_equal(history_read_backend(h, "shop", "b", out), 3);
+	assert_int_equal(out[0] + out[1] + out[2], 0);
+	assert_int_equal(history_read_backend(h, "rest", "a", out), 3);
+	assert_int_equal(out[2], 2000);
 	assert_int_equal(history_read_backend(h, "rest", "b", out), 0);
 	assert_int_equal(history_read_backend(h, "a", "shop", out), 0);
+}
+
+static void sums_stay_whole_when_the_ring_is_full(void **unused)
+{
+	static uint32_t out[HISTORY_SUMS];
+	struct history_backend b = {"shop", "a", 0};
+
+	(void)unused;
+	put_backends(1, &b, 1);
+	for (uint32_t i = 0; i < HISTORY_POINTS + 3; i++) {
+		b.requests += i / HISTORY_SUM;
+		put_backends(1, &b, 1);
+	}
+	/* Three of the oldest have gone, so their sum has. */
+	assert_int_equal(history_read_backend(h, "shop", "a", out), HISTORY_SUMS);
+	for (uint32_t i = 0; i < HISTORY_SUMS - 1; i++)
+		assert_int_equal(out[i], HISTORY_SUM * (i + 1));
+	assert_int_equal(out[HISTORY_SUMS - 1], 3 * HISTORY_SUMS);
 }
 
 /* The new generation's counters begin at zero, even where they have outgrown the old ones within the second. */
 static void a_reload_keeps_who_stays(void **unused)
 {
-	static uint32_t out[HISTORY_POINTS];
+	static uint32_t out[HISTORY_SUMS];
 	struct history_backend before[] = {{"shop", "goes", 10}, {"shop", "stays", 20}};
 	struct history_backend after[] = {{"shop", "stays", 0}, {"shop", "comes", 4}};
 
 	(void)unused;
-	put_after(1000, 1, before, 2);
+	put_backends(1, before, 2);
 	before[1].requests = 25;
-	put_after(1000, 1, before, 2);
+	for (unsigned i = 0; i < HISTORY_SUM; i++)
+		put_backends(1, before, 2);
 	after[0].requests = 30;
-	put_after(1000, 2, after, 2);
+	put_backends(2, after, 2);
 	assert_int_equal(history_read_backend(h, "shop", "stays", out), 2);
 	assert_int_equal(out[0], 5);
 	assert_int_equal(out[1], 30);
@@ -175,7 +204,7 @@ static void a_reload_keeps_who_stays(void **unused)
 	assert_int_equal(out[0], 0);
 	assert_int_equal(out[1], 4);
 	assert_int_equal(history_read_backend(h, "shop", "goes", out), 0);
-	put_after(1000, 3, NULL, 0);
+	put_backends(3, NULL, 0);
 	assert_int_equal(history_read_backend(h, "shop", "stays", out), 0);
 }
 
@@ -184,13 +213,10 @@ static void a_reload_keeps_who_stays(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(the_first_call_is_where_it_begins),
-	    TEST(a_second_holds_what_has_grown_in_it),
-	    TEST(percentiles_are_of_the_second),
-	    TEST(rates_are_brought_to_one_second),
-	    TEST(the_oldest_goes_when_the_ring_is_full),
-	    TEST(a_backend_has_a_number_for_each_second),
-	    TEST(a_reload_keeps_who_stays),
+	    TEST(the_first_call_is_where_it_begins),     TEST(a_second_holds_what_has_grown_in_it),
+	    TEST(percentiles_are_of_the_second),         TEST(rates_are_brought_to_one_second),
+	    TEST(the_oldest_goes_when_the_ring_is_full), TEST(a_backend_has_a_sum_for_each_five_seconds),
+	    TEST(sums_stay_whole_when_the_ring_is_full), TEST(a_reload_keeps_who_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
