@@ -124,7 +124,9 @@ class TestOpen(Case):
         self.assertTrue(os.path.exists(self.path))
         self.log("event=admin_opened socket=%s by=start" % self.path)
         time.sleep(1.5)
-        self.assertEqual(admin.ask(self.site.weir, "status").code, "ok")
+        with admin.Client(self.path) as c:
+            self.assertEqual(c.ask("status").code, "ok")
+        self.assertEqual(self.site.weir.lines("event=admin_closed"), [])
 
     def test_never(self):
         self.start("open = never")
@@ -191,28 +193,6 @@ class TestOpen(Case):
         self.scope.write("run/admin.sock", "precious")
         self.site.weir.stop()
         self.assertEqual(open(self.path).read(), "precious")
-
-    def test_nobody_is_lost_when_it_closes(self):
-        """Who connects in the moment of the idle end is served, or finds no socket; nobody is hung up on."""
-        self.start("idle = 1s")
-        served = 0
-        for i in range(3):
-            admin.open_socket(self.site.weir)
-            opened = time.monotonic()
-            time.sleep(0.95)
-            while time.monotonic() - opened < 1.3:
-                try:
-                    c = admin.Client(self.path)
-                except (FileNotFoundError, ConnectionRefusedError):
-                    break
-                with c:
-                    self.assertEqual(c.ask("log-level").code, "ok")
-                served += 1
-                # Its end is what the time counts from: then the next one comes late in it again.
-                time.sleep(0.98)
-            if os.path.exists(self.path):
-                self.wait_gone()
-        self.assertGreater(served, 0)
 
 
 class TestWhoIsLetIn(Case):
@@ -310,6 +290,12 @@ class TestLines(AdminCase):
             expect = {"log-level": "level ", "session": "session  " + name, "nonsense": "unknown command",
                       "sessions": "SESSION ", "status": "version "}[line.split()[0]]
             self.assertTrue(reply.text.startswith(expect), (line, reply))
+
+    def test_many_that_are_answered_at_once(self):
+        c = self.client()
+        c.send("log-level\n" * 500)
+        for _ in range(500):
+            self.assertEqual(c.reply().text, "level  debug\n")
 
     def test_who_closes_his_side_gets_his_reply(self):
         """As `echo sessions | nc -U` does."""
@@ -466,7 +452,10 @@ class TestClients(Case):
 
     def let_in(self):
         with admin.Client(self.path) as c:
-            c.send("log-level\n")
+            try:
+                c.send("log-level\n")
+            except BrokenPipeError:
+                pass  # told so and closed already
             return c.reply().code == "ok"
 
     def test_a_thousand(self):
@@ -575,8 +564,8 @@ class TestClients(Case):
                 fields = f.read().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         used = seconds()
-        time.sleep(0.7)
-        self.assertLess(seconds() - used, 0.4)
+        time.sleep(1)
+        self.assertLess(seconds() - used, 0.15)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         self.assertEqual(c.reply().code, "ok")
 
@@ -724,6 +713,8 @@ class TestSessions(AdminCase):
         state = base64.b64decode(self.show(name, "--state")["state_base64"])
         self.assertEqual(state, b"a\x1bb\xff\x0bc")
         self.assertEqual(self.ask("session show %s --state" % name).fields["state"], "a\\x1bb\\xff\\x0bc")
+        _, name, _ = self.new("set=a%1bb")
+        self.assertEqual(self.show(name, "--state")["state_base64"], "YRti")
         _, name, _ = self.new("set=gr%C3%BC%C3%9Fe")
         self.assertEqual(self.show(name, "--state")["state"], "grüße")
         _, name, _ = self.new("set=")
@@ -1301,6 +1292,7 @@ class TestWeirctl(Case):
     def test_who_answers_is_not_weir(self):
         path = self.scope.path("other.sock")
         with address.listen("unix:" + path) as listener:
+            listener.settimeout(wait.BOUND)
             for answer, text in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", "who answers there is not weir"),
                                  (b"x" * 100000, "who answers there is not weir"),
                                  (b"", "weir has closed the connection without a whole answer"),

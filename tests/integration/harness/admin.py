@@ -107,7 +107,8 @@ def path_of(gateway):
 def open_socket(gateway):
     """With USR1; until it is there."""
     gateway.process.send(signal.SIGUSR1)
-    wait.until(lambda: os.path.exists(path_of(gateway)), lambda: "the admin socket\n" + gateway.process.log()[-2000:])
+    wait.until(lambda: address.accepts("unix:" + path_of(gateway)),
+               lambda: "the admin socket\n" + gateway.process.log()[-2000:])
 
 
 def wait_open(gateway):
@@ -116,7 +117,9 @@ def wait_open(gateway):
 
 
 def client(gateway, timeout=wait.BOUND):
-    if not os.path.exists(path_of(gateway)):
+    try:
+        return Client(path_of(gateway), timeout)
+    except (FileNotFoundError, ConnectionRefusedError):
         open_socket(gateway)
     return Client(path_of(gateway), timeout)
 
