@@ -14,6 +14,7 @@ struct pool_target {
 	unsigned users;             /* generations, and started applications; main thread */
 	struct net_address address; /* with `scgi`: what it is known by */
 	bool scgi;
+	atomic_uint limit;           /* of open: `connections` of the newest generation that has it */
 	atomic_uint open;            /* slots taken: connections, and grants on their way */
 	atomic_uint active;          /* requests that run on it or connect to it */
 	atomic_uint idle;            /* kept connections without a request, over all workers */
@@ -36,6 +37,12 @@ struct pool_line {
 	atomic_bool stopped;      /* by an operator; changed under lock */
 	struct pool_shared *lead; /* whose pools keep connections; NULL: none's; borrowed; guarded by lock */
 };
+
+/* Whether more is open than there may be, since a reload has lowered the limit. */
+static inline bool target_surplus(const struct pool_target *t)
+{
+	return atomic_load(&t->open) > atomic_load_explicit(&t->limit, memory_order_relaxed);
+}
 
 /* The app's line, made if there is none; counted. NULL: out of memory. */
 MUST_USE struct pool_line *line_find(struct pool_book *book, const char *name);

@@ -67,14 +67,12 @@ void conn_drop(struct conn *c)
 	slot_free(backend_of(c)->target);
 }
 
-/* Nobody is to come for it, or more are open than its generation allows: to keep it would hold a slot for nothing. */
+/* Nobody is to come for it, or there are too many: to keep it would hold a slot for nothing. */
 static bool unwanted(const struct conn *c)
 {
-	const struct shared_backend *b = backend_of(c);
-	const struct pool_target *t = b->target;
+	const struct pool_target *t = backend_of(c)->target;
 
-	return c->pool->draining || atomic_load(&t->drained) || atomic_load(&t->line->stopped) ||
-	       atomic_load(&t->open) > b->o.connections;
+	return c->pool->draining || atomic_load(&t->drained) || atomic_load(&t->line->stopped) || target_surplus(t);
 }
 
 /* Keeps it for the next request. The queue is looked at again afterwards: somebody may have come meanwhile. */

@@ -45,7 +45,7 @@ static inline struct shared_app *app_of(const struct pool *p, uint16_t app)
 /* --- queue.c; any worker --- */
 
 /* Takes a slot of the backend if one is free. */
-bool slot_reserve(struct shared_backend *b);
+bool slot_reserve(struct pool_target *target);
 
 /* Gives a slot back; a waiting request may get it. */
 void slot_free(struct pool_target *target);

@@ -10,12 +10,12 @@
 /* A worker's own ticket may be served this much before an older one of another worker: its connection is warm. */
 enum { QUEUE_LOCAL_LEAD_MS = 50 };
 
-bool slot_reserve(struct shared_backend *b)
+bool slot_reserve(struct pool_target *target)
 {
-	unsigned open = atomic_load(&b->target->open);
+	unsigned open = atomic_load(&target->open);
 
-	while (open < b->o.connections) {
-		if (atomic_compare_exchange_weak(&b->target->open, &open, open + 1))
+	while (open < atomic_load_explicit(&target->limit, memory_order_relaxed)) {
+		if (atomic_compare_exchange_weak(&target->open, &open, open + 1))
 			return true;
 	}
 	return false;
@@ -179,16 +179,13 @@ static int index_of(const struct shared_app *app, const struct pool_target *targ
 	return -1;
 }
 
-/* With the lock held: the ticket's backend that the target is, if a slot of it may pass on to the ticket. Not when more
- * are open than its generation allows. */
+/* With the lock held: the ticket's backend that the target is, if a slot of it may pass on to the ticket. */
 static int may_take(const struct pool_ticket *t, const struct pool_target *target)
 {
 	const struct shared_app *app = app_of_ticket(t);
 	int i = index_of(app, target);
 
-	if (i < 0 || !may_use(app, t, (size_t)i) || atomic_load(&target->open) > app->backends[i].o.connections)
-		return -1;
-	return i;
+	return i >= 0 && may_use(app, t, (size_t)i) ? i : -1;
 }
 
 /* With the lock held: the oldest that can use the backend, but one of `p` where it is hardly younger. */
@@ -218,7 +215,7 @@ struct pool_ticket *queue_pop(const struct pool *p, uint16_t app, uint16_t backe
 	const struct pool_target *target = app_of(p, app)->backends[backend].target;
 	int i = 0;
 
-	if (atomic_load(&target->line->waiting) == 0)
+	if (atomic_load(&target->line->waiting) == 0 || target_surplus(target))
 		return NULL;
 	pthread_mutex_lock(&target->line->lock);
 	struct pool_ticket *t = choose(target, p, &i);
@@ -247,7 +244,7 @@ static int reserve_trial(struct shared_app *app, const struct pool_ticket *t, st
 		if (!wants(t, i) || atomic_load(&b->suspended) || atomic_load(&b->drained) ||
 		    !policy_down(&b->health) || instant_before(now, b->health.retry_at))
 			continue;
-		if (slot_reserve(&app->backends[i])) {
+		if (slot_reserve(b)) {
 			(void)policy_admit(&b->health, now);
 			return (int)i;
 		}
@@ -271,7 +268,8 @@ static int reserve_for(struct shared_app *app, const struct pool_ticket *t, stru
 		c[i].active = atomic_load(&b->target->active);
 		c[i].usable = may_use(app, t, i);
 	}
-	while ((best = policy_pick(c, app->backend_count, 0)) != POLICY_NONE && !slot_reserve(&app->backends[best]))
+	while ((best = policy_pick(c, app->backend_count, 0)) != POLICY_NONE &&
+	       !slot_reserve(app->backends[best].target))
 		c[best].usable = false;
 	return best;
 }

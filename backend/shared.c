@@ -87,8 +87,14 @@ void pool_shared_lead(struct pool_shared *s, struct pool_shared *before)
 	/* Apps that are not in `s` have nobody then: connections to their backends are not kept any more. */
 	for (size_t a = 0; before && a < before->app_count; a++)
 		lead(before->apps[a].line, NULL);
-	for (size_t a = 0; a < s->app_count; a++)
-		lead(s->apps[a].line, s);
+	for (size_t a = 0; a < s->app_count; a++) {
+		struct shared_app *app = &s->apps[a];
+		for (size_t i = 0; i < app->backend_count; i++)
+			atomic_store(&app->backends[i].target->limit, app->backends[i].o.connections);
+		lead(app->line, s);
+		if (atomic_load(&app->line->waiting) > 0)
+			queue_dispatch(app->line); /* there may be more slots now */
+	}
 }
 
 /* --- from outside --- */

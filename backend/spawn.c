@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LIVED_LONG_MS = 10000, LINE_MAX_BYTES = 1024 };
+enum { LIVED_LONG_MS = 10000, LINE_MAX_BYTES = 1024, OUTLET_READS = 16 };
 
 /*   WAITING (for its back-off) <--> RUNNING --> STOPPED */
 struct child {
@@ -28,7 +28,8 @@ struct child {
 
 /* What children write to 1 and 2, by line, into the log. */
 struct outlet {
-	uv_pipe_t pipe;
+	uv_poll_t poll;
+	int fd;              /* owned: the reading end */
 	struct spawn *spawn; /* borrowed */
 	char line[LINE_MAX_BYTES];
 	size_t len;
@@ -70,22 +71,22 @@ static void outlet_take(struct outlet *out, const char *at, size_t n)
 	}
 }
 
-static void on_outlet_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+/* Once as much as a pipe holds: one that never stops talking must not hold up all else. */
+static void outlet_read(struct outlet *out)
 {
-	struct outlet *out = handle->data;
-
-	(void)suggested;
-	*buf = uv_buf_init(out->space, sizeof out->space);
+	for (int i = 0; i < OUTLET_READS; i++) {
+		ssize_t n = read(out->fd, out->space, sizeof out->space);
+		if (n <= 0)
+			return;
+		outlet_take(out, out->space, (size_t)n);
+	}
 }
 
-static void on_outlet_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void on_outlet(uv_poll_t *poll, int status, int events)
 {
-	struct outlet *out = stream->data;
-
-	if (n > 0)
-		outlet_take(out, buf->base, (size_t)n);
-	else if (n < 0)
-		uv_read_stop(stream);
+	(void)status;
+	(void)events;
+	outlet_read(poll->data);
 }
 
 static int outlet_open(struct spawn *s)
@@ -95,12 +96,15 @@ static int outlet_open(struct spawn *s)
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return ERR_SYSTEM;
 	s->outlet.spawn = s;
+	s->outlet.fd = fds[0];
 	s->outlet_write = fds[1];
-	uv_pipe_init(&s->loop->uv, &s->outlet.pipe, 0);
-	s->outlet.pipe.data = &s->outlet;
-	int rc = uv_pipe_open(&s->outlet.pipe, fds[0]);
-	INVARIANT(rc == 0); /* it only sets flags of a descriptor that was made a line above */
-	uv_read_start((uv_stream_t *)&s->outlet.pipe, on_outlet_alloc, on_outlet_read);
+	if (uv_poll_init(&s->loop->uv, &s->outlet.poll, fds[0]) != 0) { /* which makes it non-blocking */
+		close(fds[0]);
+		close(fds[1]);
+		return ERR_SYSTEM;
+	}
+	s->outlet.poll.data = &s->outlet;
+	uv_poll_start(&s->outlet.poll, UV_READABLE, on_outlet);
 	return 0;
 }
 
@@ -183,21 +187,9 @@ static void log_end(const struct spawn *s, int pid, int status)
 		  LOG_I("code", killed ? WTERMSIG(status) : WEXITSTATUS(status)));
 }
 
-/* What the last process wrote before it ended may still be in the pipe. */
-static void outlet_drain(struct outlet *out)
-{
-	uv_os_fd_t fd;
-	ssize_t n;
-
-	if (uv_fileno((uv_handle_t *)&out->pipe, &fd) != 0)
-		return;
-	while ((n = read(fd, out->space, sizeof out->space)) > 0)
-		outlet_take(out, out->space, (size_t)n);
-	outlet_line(out);
-}
-
 static void spawn_destroy(struct spawn *s)
 {
+	close(s->outlet.fd);
 	close(s->outlet_write);
 	free(s->children);
 	free(s);
@@ -219,9 +211,10 @@ static void look_stopped(struct spawn *s)
 	void (*stopped)(void *) = s->stopped;
 	s->stopped = NULL;
 	net_timer_stop(s->loop, &s->kill);
-	outlet_drain(&s->outlet);
-	if (!uv_is_closing((uv_handle_t *)&s->outlet.pipe))
-		uv_close((uv_handle_t *)&s->outlet.pipe, on_outlet_closed);
+	/* What the last process wrote before it ended may still be in the pipe. */
+	outlet_read(&s->outlet);
+	outlet_line(&s->outlet);
+	uv_close((uv_handle_t *)&s->outlet.poll, on_outlet_closed);
 	stopped(s->stopped_arg);
 }
 

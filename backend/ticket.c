@@ -51,7 +51,7 @@ static bool take_slot(struct pool_ticket *t, uint16_t backend)
 {
 	struct list *idle = &t->pool->idle[t->app][backend];
 
-	if (slot_reserve(&app_of(t->pool, t->app)->backends[backend]))
+	if (slot_reserve(app_of(t->pool, t->app)->backends[backend].target))
 		return true;
 	if (list_empty(idle))
 		return false;
@@ -79,7 +79,7 @@ static int pick(struct pool_ticket *t, bool last_resort)
 		c[i].active = atomic_load_explicit(&target->active, memory_order_relaxed);
 		c[i].usable = !tried(t, i) && !atomic_load_explicit(&target->suspended, memory_order_relaxed) &&
 			      !atomic_load_explicit(&target->drained, memory_order_relaxed) &&
-			      (has_kept(t, i) || open < b->o.connections);
+			      (has_kept(t, i) || open < atomic_load_explicit(&target->limit, memory_order_relaxed));
 		if (!c[i].usable || last_resort)
 			continue;
 		enum policy_admission admission = health_admit(b, now);

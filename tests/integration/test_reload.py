@@ -440,6 +440,28 @@ class TestGenerations(ReloadCase):
         load.stop()
         self.assertEqual(self.old.max_open, 1)
 
+    def test_a_higher_bound(self):
+        """Also for those who have waited since before."""
+        gateway = self.launch_gated()
+        gateway.reload(apps=[self.app([self.old], "queue-wait = 600s", backend="connections = 1")])
+        clients = [self.start() for _ in range(3)]
+        for client in clients:
+            self.wait_read(client)
+        self.old.wait_requests(1)
+        gateway.reload(apps=[self.app([self.old], "queue-wait = 600s", backend="connections = 3")])
+        self.old.wait_requests(3)
+        self.gate.open()
+        self.assertEqual([c.response().status for c in clients], [200] * 3)
+
+    def test_bounds_that_change_all_the_time(self):
+        """Who waits since a time of few connections is not forgotten in a time of many."""
+        gateway = self.launch_gated()
+        load = Load(asker(self.where), 6)
+        for i in range(60):
+            gateway.reload(apps=[self.app([self.old], "queue-wait = 3s", backend="connections = %d" % (1 + i % 4))])
+            load.wait_more()
+        load.stop()
+
     def test_the_queue_goes_over(self):
         """First come, first served, whatever generation one is of."""
         order = []
@@ -963,7 +985,7 @@ class TestDrain(ReloadCase):
         for client in clients:
             client.start(cgi.params(query="gate"))
         wait.until(lambda: self.gateway.admin("apps")["apps"][0]["waiting"] == 1, "one in the queue")
-        self.gateway.reload(apps=[self.both])
+        self.gateway.reload(apps=[self.app([self.a, self.b], backend="connections = 1")])
         self.drain(self.a)
         self.gateway.wait_line('event=request_failed.*reason="every backend is drained"')
         self.gate.open()
