@@ -237,6 +237,7 @@ static struct worker workers[WORKERS];
 static size_t worker_count;
 static struct pool_book book;
 static struct pool_shared *shared;
+static size_t shared_backends; /* of its app */
 
 /* Set up before bed_make(). */
 static struct pool_backend_options options[BACKENDS];
@@ -542,6 +543,7 @@ static inline void bed_make(size_t threads, size_t backends)
 	    .name = "shop", .backends = options, .backend_count = backends, .queue = queue_max};
 
 	pool_book_init(&book);
+	shared_backends = backends;
 	shared = pool_shared_new(&book, &app, 1, threads);
 	assert_non_null(shared);
 	for (size_t i = 0; i < threads; i++) {
@@ -601,7 +603,7 @@ static inline int tear_down(void **unused)
 	}
 	for (size_t i = 0; i < worker_count; i++)
 		ask(&workers[i], close_pool, NULL);
-	for (size_t i = 0; worker_count > 0 && i < BACKENDS && apps[i].running; i++)
+	for (size_t i = 0; worker_count > 0 && i < shared_backends; i++)
 		clean = clean && stats(i).open == 0 && stats(i).active == 0 && stats(i).idle == 0;
 	for (size_t i = 0; i < worker_count; i++)
 		ask(&workers[i], stop_loop, NULL);
