@@ -87,7 +87,7 @@ unit: $(UNIT)
 # --- everything that must hold before a change lands ---
 
 # Threads are tested where there are some.
-THREADED := $(filter %/test_mailbox %/test_table_threads %/test_pool %/test_loop %/test_stream %/test_secret,$(UNIT))
+THREADED := $(filter %/test_mailbox %/test_table_threads %/test_pool %/test_pool_generations %/test_loop %/test_stream %/test_secret,$(UNIT))
 
 .PHONY: threads
 threads: $(THREADED)
