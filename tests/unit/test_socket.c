@@ -155,6 +155,77 @@ static void the_mode_is_as_asked(void **unused)
 	}
 }
 
+/* Of a socket that listens: a reload. */
+static void the_mode_can_be_changed(void **unused)
+{
+	struct net_address a = unix_at("s");
+	struct net_unix_access access = {.mode = 0640, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	struct stat st;
+
+	(void)unused;
+	int fd = listen_at(&a);
+	assert_int_equal(net_unix_access_set(a.path, &access), 0);
+	assert_int_equal(stat(a.path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	access.uid = geteuid();
+	access.gid = geteuid() == 0 ? 1 : getegid();
+	access.mode = 0606;
+	assert_int_equal(net_unix_access_set(a.path, &access), 0);
+	assert_int_equal(stat(a.path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0606);
+	assert_int_equal(st.st_gid, access.gid);
+	int client = connect_to(&a);
+	assert_true(client >= 0);
+	close(client);
+	close(fd);
+}
+
+/* Neither a file that somebody has put in its place, nor what a link leads to. */
+static void only_a_sockets_mode_is_changed(void **unused)
+{
+	struct net_unix_access access = {.mode = 0666, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	struct net_address a = unix_at("s");
+	struct stat st;
+
+	(void)unused;
+	assert_int_equal(net_unix_access_set(in_folder("none"), &access), ERR_SYSTEM);
+	assert_int_equal(errno, ENOENT);
+	int file = open(in_folder("file"), O_WRONLY | O_CREAT, 0600);
+	assert_true(file >= 0);
+	assert_int_equal(net_unix_access_set(in_folder("file"), &access), ERR_SYSTEM);
+	assert_int_equal(errno, ENOTSOCK);
+	int fd = listen_at(&a);
+	assert_int_equal(symlink(a.path, in_folder("link")), 0);
+	assert_int_equal(net_unix_access_set(in_folder("link"), &access), ERR_SYSTEM);
+	assert_int_equal(errno, ENOTSOCK);
+	assert_int_equal(fstat(file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(stat(a.path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	close(fd);
+	close(file);
+}
+
+static void equal_addresses(void **unused)
+{
+	struct net_address a = unix_at("s"), b = unix_at("s"), c = unix_at("t"), v4, v4_again, port, v6, v6_long;
+
+	(void)unused;
+	assert_true(net_address_tcp(&v4, "127.0.0.1", 80));
+	assert_true(net_address_tcp(&v4_again, "127.0.0.1", 80));
+	assert_true(net_address_tcp(&port, "127.0.0.1", 81));
+	assert_true(net_address_tcp(&v6, "::1", 80));
+	assert_true(net_address_tcp(&v6_long, "0:0:0:0:0:0:0:1", 80));
+	assert_true(net_address_equal(&a, &b));
+	assert_false(net_address_equal(&a, &c));
+	assert_false(net_address_equal(&a, &v4));
+	assert_false(net_address_equal(&v4, &a));
+	assert_true(net_address_equal(&v4, &v4_again));
+	assert_false(net_address_equal(&v4, &port));
+	assert_false(net_address_equal(&v4, &v6));
+	assert_true(net_address_equal(&v6, &v6_long));
+}
+
 static void what_a_dead_process_left_is_replaced(void **unused)
 {
 	struct net_address a = unix_at("s");
@@ -335,6 +406,9 @@ int main(void)
 	    TEST(a_path_must_fit),
 	    TEST(a_unix_socket_listens),
 	    TEST(the_mode_is_as_asked),
+	    TEST(the_mode_can_be_changed),
+	    TEST(only_a_sockets_mode_is_changed),
+	    TEST(equal_addresses),
 	    TEST(what_a_dead_process_left_is_replaced),
 	    TEST(one_that_listens_is_left_alone),
 	    TEST(a_busy_one_is_left_alone_too),
