@@ -42,6 +42,7 @@ struct admin {
 	struct admin_client *clients[CLIENTS_MAX];
 	unsigned client_count;
 	bool set, ended;
+	bool starved; /* the last try to let in found no descriptor, and that was logged */
 };
 
 /* --- clients --- */
@@ -125,7 +126,9 @@ static void on_rested(struct net_timer *timer)
 /* The socket stays readable, and the loop would spin. */
 static void rest(struct admin *a)
 {
-	log_event(LOG_ERROR, "admin_refused", LOG_S("reason", strerror(errno)));
+	if (!a->starved)
+		log_event(LOG_ERROR, "admin_refused", LOG_S("reason", strerror(errno)));
+	a->starved = true;
 	uv_poll_stop(&a->socket->poll);
 	net_timer_start(a->loop, &a->rest, REST_MS);
 }
@@ -135,6 +138,7 @@ static void accept_some(struct admin *a, int max)
 	for (int i = 0; i < max; i++) {
 		int fd = accept4(a->socket->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
+			a->starved = false;
 			take(a, fd);
 		} else if (errno == EAGAIN) {
 			return;

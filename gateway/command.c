@@ -116,23 +116,28 @@ void command_log(struct command *c)
 		else
 			(void)admin_word_put(&words, c->request.arguments[i]);
 	}
+	if (command_option(c, ADMIN_STATE))
+		buf_put_str(&words, " --state");
 	log_event(LOG_INFO, "admin_command", LOG_V("command", buf_view(&words)), LOG_I("uid", c->uid),
 		  LOG_S("result", admin_code_text(c->code)));
 	buf_fini(&words);
 }
 
-static bool changes_something(const struct command *c)
+/* What changes something, and what shows what users have told the application. */
+static bool is_logged(const struct command *c)
 {
-	if (c->wrong != ADMIN_OK || !admin_commands[c->request.command].changes)
+	if (c->wrong != ADMIN_OK)
 		return false;
-	return c->request.command != ADMIN_LOG_LEVEL || c->request.argument_count > 0;
+	if (c->request.command == ADMIN_LOG_LEVEL)
+		return c->request.argument_count > 0;
+	return admin_commands[c->request.command].changes || command_option(c, ADMIN_STATE);
 }
 
 /* --- running --- */
 
 static void finish(struct command *c)
 {
-	if (changes_something(c) && !c->logged)
+	if (is_logged(c) && !c->logged)
 		command_log(c);
 	if (c->abandoned)
 		command_free(&c);

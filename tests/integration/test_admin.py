@@ -714,6 +714,8 @@ class TestSessions(AdminCase):
         self.assertEqual(self.show(name, "--state")["state"], "very secret")
         self.assertEqual(self.ask("session show %s --state" % name).fields["state"], "very secret")
         self.assertNotIn("very secret", self.site.weir.process.log())
+        self.site.weir.wait_line('event=admin_command command="session show %s --state" uid=%d result=ok' %
+                                 (name, os.geteuid()))
 
     def test_state_that_is_not_text(self):
         _, name, _ = self.new("set=a%1bb%ff%0bc")
