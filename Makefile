@@ -220,7 +220,7 @@ $(BENCH): %: %.o
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 # These measure parts of weir, and are linked to them.
-BENCH_PARTS := $(addprefix $(OUT)/bench/,store)
+BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store)
 
 .PHONY: bench-parts
 bench-parts: $(BENCH_PARTS)
@@ -232,7 +232,7 @@ $(BENCH_PARTS): %: %.o $(OUT)/libweir.a
 .PHONY: bench
 bench:
 	@tools/deps bench
-	@$(MAKE) --no-print-directory BUILD=release all bench-programs
+	@$(MAKE) --no-print-directory BUILD=release all bench-programs build/release/bench/stack
 	@bench/run --build build/release $(BENCH_ARGS)
 
 .PHONY: clean

@@ -2,8 +2,9 @@
  * as can be, so that what differs between two runs is the process in the middle.
  *
  * With --session it is an application with a managed session: it counts its visits in a state of the given size, which
- * it sets anew with each answer, and tells the count in the header X-Visits.
- * usage: app LISTEN [--session STATE-BYTES] */
+ * it sets anew with each answer, and tells the count in the header X-Visits. With --end each answer also tells how long
+ * the session may live: until that second, the same for all of them.
+ * usage: app LISTEN [--session STATE-BYTES [--end UNIX-SECONDS]] */
 #include "bench/record.h"
 #include "bench/socket.h"
 
@@ -11,6 +12,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 enum {
 	EVENTS = 64,
@@ -32,6 +34,7 @@ struct connection {
 struct app {
 	int epoll, listener;
 	size_t state_bytes; /* 0: no session */
+	time_t end;         /* of all sessions; 0: as weir is configured */
 	char body[BODY_BYTES];
 	char pad[STATE_MAX];
 };
@@ -70,12 +73,22 @@ static void params_read(struct connection *c, const uint8_t *at, size_t left)
 
 /* --- the answer --- */
 
+static const char *ttl_write(const struct app *a, char *out, size_t size)
+{
+	long left = a->end - time(NULL);
+	if (a->end == 0)
+		return "";
+	(void)snprintf(out, size, "Weir-Session-TTL: %ld\r\n", left > 0 ? left : 1);
+	return out;
+}
+
 static size_t head_write(const struct app *a, const struct connection *c, char *out, size_t size)
 {
+	char ttl[64];
 	int n = 0;
 	if (a->state_bytes > 0)
-		n = snprintf(out, size, "X-Visits: %lu\r\nWeir-Session-Data: n=%019lu&p=%.*s\r\n", c->visits + 1,
-			     c->visits + 1, (int)(a->state_bytes - STATE_MIN), a->pad);
+		n = snprintf(out, size, "X-Visits: %lu\r\n%sWeir-Session-Data: n=%019lu&p=%.*s\r\n", c->visits + 1,
+			     ttl_write(a, ttl, sizeof ttl), c->visits + 1, (int)(a->state_bytes - STATE_MIN), a->pad);
 	n += snprintf(out + n, size - (size_t)n, "Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n", BODY_BYTES);
 	return (size_t)n;
 }
@@ -169,9 +182,13 @@ static void connection_serve(struct app *a, struct connection *c)
 static struct app *app_new(int argc, char **argv)
 {
 	static struct app a;
-	if (argc != 2 && (argc != 4 || strcmp(argv[2], "--session") != 0))
-		errx(2, "usage: app LISTEN [--session STATE-BYTES]");
-	if (argc == 4) {
+	bool session = argc >= 4 && strcmp(argv[2], "--session") == 0;
+	bool end = argc == 6 && strcmp(argv[4], "--end") == 0;
+	if (argc != 2 && !(session && (argc == 4 || end)))
+		errx(2, "usage: app LISTEN [--session STATE-BYTES [--end UNIX-SECONDS]]");
+	if (end)
+		a.end = strtol(argv[5], NULL, 10);
+	if (session) {
 		a.state_bytes = strtoul(argv[3], NULL, 10);
 		if (a.state_bytes < STATE_MIN || a.state_bytes > STATE_MAX)
 			errx(2, "STATE-BYTES is from %d to %d", STATE_MIN, STATE_MAX);

@@ -1,7 +1,7 @@
 /* Fills weir with sessions: FastCGI clients straight at its listener, each request without a cookie, so that each
  * answer makes one session. Prints one line of JSON. Afterwards it comes back with every STEP-th cookie: a session that
- * is still there counts its second visit, and any other is lost.
- * usage: fill LISTENER SESSIONS [CLIENTS] */
+ * is still there counts its second visit, and any other is lost. With --jar it does not come back, but writes all
+ * cookies to a file, for bench/load. */
 #include "bench/record.h"
 #include "bench/socket.h"
 
@@ -11,7 +11,16 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-enum { EVENTS = 64, COOKIE_BYTES = 256, CLIENTS_MAX = 1000, CHECKED_MAX = 10000, REQUEST_BYTES = 1024 };
+static const char USAGE[] = "usage: fill [--clients N] [--path PATH] [--jar FILE] LISTENER SESSIONS";
+
+enum {
+	EVENTS = 64,
+	COOKIE_BYTES = 256,
+	CLIENTS_MAX = 1000,
+	CHECKED_MAX = 10000,
+	REQUEST_BYTES = 1024,
+	PATH_MAX_BYTES = 100
+};
 
 struct client {
 	int fd;
@@ -21,7 +30,15 @@ struct client {
 	size_t text_len;
 };
 
+struct options {
+	unsigned long clients, sessions;
+	const char *path, *jar; /* jar: NULL: none */
+	const char *where;
+};
+
 struct fill {
+	struct options opt;
+	FILE *jar; /* owned; NULL: none */
 	int epoll;
 	unsigned long wanted, started, done;
 	bool checking; /* the second round */
@@ -63,8 +80,8 @@ static void request_send(struct fill *f, struct client *c)
 	if (f->started == f->wanted)
 		return;
 	size_t len = pair_write(params, "REQUEST_METHOD", "GET");
-	len += pair_write(params + len, "REQUEST_URI", "/");
-	len += pair_write(params + len, "SCRIPT_NAME", "/");
+	len += pair_write(params + len, "REQUEST_URI", f->opt.path);
+	len += pair_write(params + len, "SCRIPT_NAME", f->opt.path);
 	len += pair_write(params + len, "SERVER_PROTOCOL", "HTTP/1.1");
 	if (f->checking)
 		len += pair_write(params + len, "HTTP_COOKIE", f->cookies[f->started]);
@@ -86,6 +103,10 @@ static void cookie_keep(struct fill *f, const char *value)
 	size_t len = strcspn(value, ";\r\n");
 	if (len >= COOKIE_BYTES)
 		errx(1, "a cookie of %zu bytes", len);
+	if (f->jar != NULL) {
+		fprintf(f->jar, "%.*s\n", (int)len, value);
+		return;
+	}
 	memcpy(f->cookies[f->cookie_count], value, len);
 	f->cookies[f->cookie_count++][len] = '\0';
 }
@@ -146,16 +167,17 @@ static void run(struct fill *f, struct client *clients, unsigned long count, uns
 	}
 }
 
-static struct client *clients_connect(const struct fill *f, const char *where, unsigned long count)
+static struct client *clients_connect(const struct fill *f)
 {
-	struct address weir = address_parse(where);
+	struct address weir = address_parse(f->opt.where);
+	unsigned long count = f->opt.clients;
 	struct client *clients = calloc(count, sizeof *clients);
 	if (clients == NULL)
 		err(1, "calloc");
 	for (unsigned long i = 0; i < count; i++) {
 		clients[i].fd = socket_connect(&weir);
 		if (clients[i].fd < 0)
-			err(1, "%s", where);
+			err(1, "%s", f->opt.where);
 		struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &clients[i]};
 		if (epoll_ctl(f->epoll, EPOLL_CTL_ADD, clients[i].fd, &ev) != 0)
 			err(1, "epoll_ctl");
@@ -163,22 +185,47 @@ static struct client *clients_connect(const struct fill *f, const char *where, u
 	return clients;
 }
 
+static struct options options_read(int argc, char **argv)
+{
+	struct options o = {.clients = 16, .path = "/"};
+	int i = 1;
+	for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
+		if (strcmp(argv[i], "--clients") == 0)
+			o.clients = strtoul(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--path") == 0)
+			o.path = argv[i + 1];
+		else if (strcmp(argv[i], "--jar") == 0)
+			o.jar = argv[i + 1];
+		else
+			errx(2, "%s", USAGE);
+	}
+	if (argc - i != 2 || o.clients == 0 || o.clients > CLIENTS_MAX || strlen(o.path) > PATH_MAX_BYTES)
+		errx(2, "%s", USAGE);
+	o.where = argv[i];
+	o.sessions = strtoul(argv[i + 1], NULL, 10);
+	if (o.sessions == 0)
+		errx(2, "%s", USAGE);
+	return o;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned long sessions = argc >= 3 ? strtoul(argv[2], NULL, 10) : 0;
-	unsigned long count = argc == 4 ? strtoul(argv[3], NULL, 10) : 16;
-	if (argc < 3 || argc > 4 || sessions == 0 || count == 0 || count > CLIENTS_MAX)
-		errx(2, "usage: fill LISTENER SESSIONS [CLIENTS]");
-	struct fill f = {.step = sessions / CHECKED_MAX + 1, .epoll = epoll_create1(EPOLL_CLOEXEC)};
+	struct fill f = {.opt = options_read(argc, argv), .epoll = epoll_create1(EPOLL_CLOEXEC)};
+	unsigned long sessions = f.opt.sessions;
+	f.step = f.opt.jar != NULL ? 1 : sessions / CHECKED_MAX + 1;
 	f.cookies = calloc(CHECKED_MAX, sizeof *f.cookies);
 	if (f.cookies == NULL)
 		err(1, "calloc");
-	struct client *clients = clients_connect(&f, argv[1], count);
+	if (f.opt.jar != NULL && (f.jar = fopen(f.opt.jar, "w")) == NULL)
+		err(1, "%s", f.opt.jar);
+	struct client *clients = clients_connect(&f);
 	double began = now_s();
-	run(&f, clients, count, sessions);
+	run(&f, clients, f.opt.clients, sessions);
 	double took = now_s() - began;
+	if (f.jar != NULL && fclose(f.jar) != 0)
+		err(1, "%s", f.opt.jar);
 	f.checking = true;
-	run(&f, clients, count, f.cookie_count);
+	run(&f, clients, f.opt.clients, f.cookie_count);
 	printf("{\"sessions\": %lu, \"seconds\": %.3f, \"rate\": %.1f, \"checked\": %zu, \"kept\": %lu, \"errors\": "
 	       "%lu}\n",
 	       f.made, took, (double)sessions / took, f.cookie_count, f.kept, f.errors);

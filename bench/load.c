@@ -3,10 +3,16 @@
  *
  * An answer counts when its status is 200 and its body has the length that is expected; with --visits also only when
  * its X-Visits header is one more than the client's last: then the session behind the client's cookie was truly kept
- * and truly written by each request. */
+ * and truly written by each request.
+ *
+ * With --jar each request comes with the next cookie of a file that bench/fill has written, so each in a session of its
+ * own, until the file is at its end; its second visit is expected then. With --log the file gets two numbers of 64 bits
+ * for each answer: when it was there, in microseconds of CLOCK_MONOTONIC, and how many it took. SIGTERM ends the load
+ * early, in order. */
 #include "bench/socket.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +24,7 @@ enum { EVENTS = 64, IN_BYTES = 65536, OUT_BYTES = 8192, COOKIE_BYTES = 4096, CLI
 
 static const char USAGE[] =
     "usage: load [--clients N] [--seconds S | --requests R] [--body BYTES] [--cookies] [--visits] "
-    "ADDRESS [PATH]";
+    "[--jar FILE] [--log FILE] ADDRESS [PATH]";
 
 struct options {
 	unsigned clients;
@@ -26,7 +32,13 @@ struct options {
 	unsigned long requests; /* 0: by time */
 	size_t body;            /* bytes expected */
 	bool cookies, visits;
+	const char *jar, *log; /* files; NULL: none */
 	const char *where, *path;
+};
+
+/* One good answer. */
+struct sample {
+	uint64_t at_us, took_us;
 };
 
 struct client {
@@ -49,11 +61,20 @@ struct load {
 	struct address server;
 	int epoll;
 	struct client *clients; /* owned */
-	uint32_t *latency_us;   /* owned */
+	struct sample *samples; /* owned */
 	size_t count, room;
+	FILE *jar; /* owned; NULL: none, or all its cookies are used */
 	unsigned long started, errors;
 	uint64_t end_ns;
 };
+
+static volatile sig_atomic_t told_to_end;
+
+static void on_term(int signal)
+{
+	(void)signal;
+	told_to_end = 1;
+}
 
 static uint64_t now_ns(void)
 {
@@ -81,6 +102,8 @@ static void request_build(const struct load *l, struct client *c)
 
 static bool wants_more(const struct load *l, uint64_t now)
 {
+	if (told_to_end || (l->opt.jar != NULL && l->jar == NULL))
+		return false;
 	return l->opt.requests > 0 ? l->started < l->opt.requests : now < l->end_ns;
 }
 
@@ -94,8 +117,23 @@ static void client_connect(struct load *l, struct client *c)
 		err(1, "epoll_ctl");
 }
 
+/* The next cookie of the jar, whose session has seen one visit. */
+static void jar_take(struct load *l, struct client *c)
+{
+	if (fgets(c->cookie, sizeof c->cookie, l->jar) == NULL) {
+		(void)fclose(l->jar);
+		l->jar = NULL;
+		return;
+	}
+	c->cookie[strcspn(c->cookie, "\n")] = '\0';
+	c->visits = 1;
+	request_build(l, c);
+}
+
 static void client_send(struct load *l, struct client *c)
 {
+	if (l->jar != NULL)
+		jar_take(l, c);
 	c->sent_ns = now_ns();
 	if (!wants_more(l, c->sent_ns))
 		return;
@@ -169,15 +207,16 @@ static void head_read(const struct load *l, struct client *c)
 	}
 }
 
-static void latency_add(struct load *l, uint64_t ns)
+static void sample_add(struct load *l, uint64_t sent_ns)
 {
 	if (l->count == l->room) {
 		l->room = l->room * 2 + 65536;
-		l->latency_us = realloc(l->latency_us, l->room * sizeof *l->latency_us);
-		if (l->latency_us == NULL)
+		l->samples = realloc(l->samples, l->room * sizeof *l->samples);
+		if (l->samples == NULL)
 			err(1, "realloc");
 	}
-	l->latency_us[l->count++] = (uint32_t)(ns / 1000);
+	uint64_t now = now_ns();
+	l->samples[l->count++] = (struct sample){.at_us = now / 1000, .took_us = (now - sent_ns) / 1000};
 }
 
 static void answer_end(struct load *l, struct client *c)
@@ -189,7 +228,7 @@ static void answer_end(struct load *l, struct client *c)
 	else if (c->visits_wrong)
 		complain(l, "an answer has not counted the visit");
 	else
-		latency_add(l, now_ns() - c->sent_ns);
+		sample_add(l, c->sent_ns);
 	if (c->close)
 		client_reconnect(l, c);
 	else
@@ -229,7 +268,7 @@ static void run(struct load *l)
 	}
 	while (l->count + l->errors < l->started || wants_more(l, now)) {
 		int n = epoll_wait(l->epoll, events, EVENTS, 5000);
-		if (n == 0)
+		if (n == 0 && l->count + l->errors < l->started)
 			errx(1, "no answer for 5 s");
 		for (int i = 0; i < n; i++)
 			client_read(l, events[i].data.ptr);
@@ -237,22 +276,29 @@ static void run(struct load *l)
 	}
 }
 
-static int by_number(const void *a, const void *b)
+static void log_write(const struct load *l)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-	return (x > y) - (x < y);
+	FILE *f = fopen(l->opt.log, "wb");
+	if (f == NULL || fwrite(l->samples, sizeof *l->samples, l->count, f) != l->count || fclose(f) != 0)
+		err(1, "%s", l->opt.log);
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct sample *x = a, *y = b;
+	return (x->took_us > y->took_us) - (x->took_us < y->took_us);
 }
 
 static void report(struct load *l, uint64_t took_ns)
 {
 	size_t n = l->count;
 	if (n > 0)
-		qsort(l->latency_us, n, sizeof *l->latency_us, by_number);
-	const uint32_t *us = l->latency_us;
-	printf("{\"requests\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"p50_us\": %u, \"p99_us\": %u, \"max_us\": %u, "
-	       "\"errors\": %lu}\n",
-	       n, (double)took_ns / 1e9, (double)n * 1e9 / (double)took_ns, n > 0 ? us[n / 2] : 0,
-	       n > 0 ? us[n * 99 / 100] : 0, n > 0 ? us[n - 1] : 0, l->errors);
+		qsort(l->samples, n, sizeof *l->samples, by_time);
+	const struct sample *s = l->samples;
+	printf("{\"requests\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"p50_us\": %lu, \"p99_us\": %lu, "
+	       "\"max_us\": %lu, \"errors\": %lu}\n",
+	       n, (double)took_ns / 1e9, (double)n * 1e9 / (double)took_ns, n > 0 ? s[n / 2].took_us : 0,
+	       n > 0 ? s[n * 99 / 100].took_us : 0, n > 0 ? s[n - 1].took_us : 0, l->errors);
 }
 
 /* --- options --- */
@@ -281,6 +327,10 @@ static struct options options_read(int argc, char **argv)
 			o.requests = strtoul(argv[i], NULL, 10);
 		else if (strcmp(name, "body") == 0)
 			o.body = strtoul(argv[i], NULL, 10);
+		else if (strcmp(name, "jar") == 0)
+			o.jar = argv[i];
+		else if (strcmp(name, "log") == 0)
+			o.log = argv[i];
 		else
 			errx(2, "%s", USAGE);
 	}
@@ -299,11 +349,18 @@ int main(int argc, char **argv)
 	l.clients = calloc(l.opt.clients, sizeof *l.clients);
 	if (l.clients == NULL || l.epoll < 0)
 		err(1, "start");
+	if (l.opt.jar != NULL && (l.jar = fopen(l.opt.jar, "r")) == NULL)
+		err(1, "%s", l.opt.jar);
+	if (signal(SIGTERM, on_term) == SIG_ERR)
+		err(1, "signal");
 	uint64_t began = now_ns();
 	run(&l);
-	report(&l, now_ns() - began);
+	uint64_t took = now_ns() - began;
+	if (l.opt.log != NULL)
+		log_write(&l);
+	report(&l, took);
 	bool failed = l.errors > 0;
-	free(l.latency_us);
+	free(l.samples);
 	free(l.clients);
 	return failed;
 }

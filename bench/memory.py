@@ -1,44 +1,16 @@
 """What weir holds in memory: for an idle connection of a web server, and for a session."""
 
-import struct
 import subprocess
 import json
 import time
 
+from client import read_answer, request
 from middle import start_weir
 from processes import Failed, connect, open_files, resident_bytes
 
 HEAD = ("what", "how many", "resident", "each", "goal")
 ACCEPT_S = 20
 STATE_BYTES = 1024
-
-
-def record(kind, content=b""):
-    return struct.pack(">BBHHBx", 1, kind, 1, len(content), 0) + content
-
-
-def pair(name, value):
-    return bytes([len(name), len(value)]) + name.encode() + value.encode()
-
-
-def request():
-    names = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/", "SCRIPT_NAME": "/", "SERVER_PROTOCOL": "HTTP/1.1"}
-    params = b"".join(pair(n, v) for n, v in names.items())
-    keep = b"\x00\x01\x01" + bytes(5)
-    return record(1, keep) + record(4, params) + record(4) + record(5)
-
-
-def read_answer(connection):
-    """One whole answer: records up to END_REQUEST."""
-    stream = connection.makefile("rb")
-    while True:
-        header = stream.read(8)
-        if len(header) < 8:
-            raise Failed("weir closed a connection instead of answering")
-        _, kind, _, length, padding = struct.unpack(">BBHHBx", header)
-        stream.read(length + padding)
-        if kind == 3:
-            return
 
 
 def wait_for_files(pid, count):
@@ -91,7 +63,7 @@ def sessions(bench, count):
         raise Failed("not all sessions were made and kept: %s" % (done.stdout.decode().strip() or "fill failed"))
     took = resident_bytes(weir.pid) - before
     rate = json.loads(done.stdout)["rate"]
-    bench.place.stop(weir)
+    bench.place.kill(weir)  # to end in order would be to move a million sessions to disk
     bench.place.stop(app)
     goal = "%.2f x the payload (goal: at most 1.25)" % (took / (count * STATE_BYTES))
     return [row("sessions of %d bytes, made at %.0f a second" % (STATE_BYTES, rate), count, took, goal)]

@@ -71,15 +71,18 @@ app "bench" {{
   backend "{app}" {{ protocol = fastcgi  connections = 64 }}
   session {{ {session} }}
 }}
-store {{ memory {{ max = 4G }} }}
+{store}
+{more}
 log {{ level = warn  to = "{log}" }}
 """
 
+# The store on disk is there, as it is by default, but nothing moves to it.
+STORE = "store { memory { max = 4G  evict = never } }"
 MANAGED = 'mode = managed  cookie = "WEIRSID"  ttl = 1h  lock = exclusive'
 
 
-def start_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch"):
-    """weir with one FastCGI listener at place.unix(name)."""
+def write_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch", store=STORE, more=""):
+    """The configuration; its path."""
     place = bench.place
     text = WEIR.format(
         workers=workers,
@@ -89,9 +92,17 @@ def start_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch")
         listen=place.unix(name),
         app=app,
         session=session,
+        store=store,
+        more=more,
         log=place.folder(name) + "/weir.log",
     )
-    return place.start(name, [bench.programs["weir"], "-c", place.write(name + ".conf", text)], place.unix(name))
+    return place.write(name + ".conf", text)
+
+
+def start_weir(bench, name, app, **options):
+    """weir with one FastCGI listener at place.unix(name)."""
+    argv = [bench.programs["weir"], "-c", write_weir(bench, name, app, **options)]
+    return bench.place.start(name, argv, bench.place.unix(name))
 
 
 class Weir(Middle):
@@ -104,7 +115,9 @@ class Weir(Middle):
 
     def start(self, bench):
         app, session = (bench.session_app, MANAGED) if self.session else (bench.app, "mode = none")
-        self.process = start_weir(bench, self.name, app, self.workers, session, self.scheduling)
+        self.process = start_weir(
+            bench, self.name, app, workers=self.workers, session=session, scheduling=self.scheduling
+        )
 
 
 HAPROXY = """
@@ -257,10 +270,10 @@ NGINX_SERVER = """
 """
 
 
-def start_nginx(bench, workers, middles):
+def start_nginx(bench, workers, middles, name="nginx"):
     """One nginx with a server for each of `middles` that does not speak HTTP itself."""
     place = bench.place
-    folder = place.folder("nginx")
+    folder = place.folder(name)
     behind = [m for m in middles if m.front == "nginx"]
     text = NGINX.format(
         workers=workers,
@@ -271,9 +284,9 @@ def start_nginx(bench, workers, middles):
             NGINX_SERVER.format(name=m.name, upstream=m.upstream(bench), listen=m.http, idle=IDLE) for m in behind
         ),
     )
-    config = place.write("nginx.conf", text)
+    config = place.write(name + ".conf", text)
     argv = [program("nginx"), "-e", folder + "/error.log", "-p", folder, "-c", config]
-    return place.start("nginx", argv, behind[0].http)
+    return place.start(name, argv, behind[0].http)
 
 
 def all_middles():

@@ -107,8 +107,14 @@ class Place:
                     raise Failed("%s did not start (%s)\n%s" % (name, error, self.log_tail(name)))
             time.sleep(0.02)
 
-    def stop(self, process):
+    def stop(self, process, wait_s=STOP_S):
         self.running.remove(process)
+        stop(process, wait_s)
+
+    def kill(self, process):
+        """As a crash does."""
+        self.running.remove(process)
+        process.kill()
         stop(process)
 
     def log_tail(self, name):
@@ -120,11 +126,11 @@ class Place:
         return "\n".join(lines)
 
 
-def stop(process):
+def stop(process, wait_s=STOP_S):
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(STOP_S)
+            process.wait(wait_s)
         except subprocess.TimeoutExpired:
             pass
     try:  # its process group: itself and what it left behind
