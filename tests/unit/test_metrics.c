@@ -50,6 +50,7 @@ static void a_status_that_is_none(void **unused)
 	assert_class("Status: OK\r\n\r\n", METRICS_STATUS_NONE);
 	assert_class("Status: 20\r\n\r\n", METRICS_STATUS_NONE);
 	assert_class("Status: 2000\r\n\r\n", METRICS_STATUS_NONE);
+	assert_class("Status: 0200\r\n\r\n", METRICS_STATUS_NONE);
 	assert_class("Status: 099\r\n\r\n", METRICS_STATUS_NONE);
 	assert_class("Status: 600\r\n\r\n", METRICS_STATUS_NONE);
 	assert_class("Status: -200\r\n\r\n", METRICS_STATUS_NONE);
