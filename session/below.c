@@ -15,7 +15,7 @@ enum {
 	QUIET_MS = 60000,     /* after so long without a failure the first one is no sign of more */
 	TEND_MS = 1000,       /* between two pieces of housekeeping, unless there is more to do */
 	EXPIRE_BATCH = 256,   /* sessions removed in one turn */
-	SETTLE_BATCH = 64,    /* the same of those that memory has outlived */
+	SETTLE_BATCH = 256,   /* the same of those that have ended */
 };
 
 /* --- it comes and goes --- */
@@ -117,12 +117,21 @@ static struct stack_forget *forget_of(struct list *link)
 	return CONTAINER_OF(CONTAINER_OF(link, struct mail, link), struct stack_forget, mail);
 }
 
-/* What was removed in a batch that came to nothing is removed when the store can be used again. */
-void below_bury(struct stack *s)
+/* The answer does not wait for a disk that may never come back. The session's tombstone stays until it does. */
+static void give_up(struct stack *s, struct stack_forget *f, int err)
 {
-	LIST_EACH (link, &s->forgotten)
-		tell(forget_of(link));
-	list_move_all(&s->graves, &s->forgotten);
+	log_event(LOG_ERROR, "session_end_not_stored", LOG_S("store", s->below->name),
+		  LOG_S("reason", error_text(err)));
+	tell(f);
+	free(f);
+}
+
+void below_lose_batch(struct stack *s, int err)
+{
+	struct list *link;
+
+	while ((link = list_pop(&s->forgotten)))
+		give_up(s, forget_of(link), err);
 }
 
 int below_result(struct stack *s, int err)
@@ -130,7 +139,7 @@ int below_result(struct stack *s, int err)
 	if (err != ERR_BROKEN)
 		return err;
 	stack_count(s, &s->stats.troubles, 1);
-	below_bury(s);
+	below_lose_batch(s, err);
 	if (s->store)
 		s->below->close(&s->store, false);
 	s->store = NULL;
@@ -144,90 +153,79 @@ int below_result(struct stack *s, int err)
 
 void below_forget(struct stack *s, struct stack_forget *f)
 {
-	/* A look-up between the end in memory and this mail's posting has its own mail before this one. */
-	sess_table_revoke(s->table, &f->id);
 	int err = s->store ? below_result(s, s->below->remove(s->store, &f->id)) : ERR_BROKEN;
 
-	if (!err) {
+	if (err)
+		give_up(s, f, err);
+	else
 		list_append(&s->forgotten, &f->mail.link);
-		return;
-	}
-	log_event(LOG_ERROR, "session_end_not_stored", LOG_S("store", s->below->name),
-		  LOG_S("reason", error_text(err)));
-	tell(f);
-	list_append(&s->graves, &f->mail.link);
 }
 
-/* The end of the batch that the removals have begun. */
 void below_commit_forgotten(struct stack *s)
 {
 	struct list *link;
 
 	if (list_empty(&s->forgotten))
 		return;
-	if (below_result(s, s->below->commit(s->store))) {
-		below_bury(s);
+	int err = below_result(s, s->below->commit(s->store));
+	if (err) {
+		below_lose_batch(s, err);
 		return;
 	}
 	while ((link = list_pop(&s->forgotten))) {
-		tell(forget_of(link));
-		free(forget_of(link));
+		struct stack_forget *f = forget_of(link);
+		sess_table_settle(s->table, &f->id);
+		tell(f);
+		free(f);
 	}
-}
-
-void below_dig_graves(struct stack *s)
-{
-	struct list graves;
-	struct list *link;
-	uint32_t n = 0;
-
-	list_init(&graves);
-	list_move_all(&graves, &s->graves);
-	while ((link = list_pop(&graves))) {
-		int err = s->store ? below_result(s, s->below->remove(s->store, &forget_of(link)->id)) : ERR_BROKEN;
-		list_append(err ? &s->graves : &s->forgotten, link);
-		if (++n % MOVER_BATCH == 0)
-			below_commit_forgotten(s);
-	}
-	below_commit_forgotten(s);
-}
-
-/* Few lie there while the store is open: each turn tries again. */
-bool below_is_buried(struct stack *s, const struct sess_id *id)
-{
-	LIST_EACH (link, &s->graves) {
-		if (sess_id_eq(&forget_of(link)->id, id))
-			return true;
-	}
-	return false;
 }
 
 int below_end(struct stack *s, const struct sess_id *id)
 {
-	struct stack_forget *f = malloc(sizeof *f);
-
-	if (!f)
-		return ERR_NO_MEMORY;
-	*f = (struct stack_forget){.stack = s, .id = *id};
-	list_init(&f->mail.link);
-	int err = sess_table_end(s->table, id);
-	if (s->below)
-		err = s->store ? below_result(s, s->below->remove(s->store, id)) : ERR_BROKEN;
-	if (s->below && !err)
+	if (!s->below)
+		return sess_table_end(s->table, id);
+	int err = sess_table_bury(s->table, id, clock_now());
+	if (err)
+		return err;
+	err = s->store ? below_result(s, s->below->remove(s->store, id)) : ERR_BROKEN;
+	if (!err)
 		err = below_result(s, s->below->commit(s->store));
-	if (s->below && err)
-		list_append(&s->graves, &f->mail.link);
-	else
-		free(f);
+	if (!err)
+		sess_table_settle(s->table, id);
 	return err;
 }
 
-void below_free_graves(struct stack *s)
+static uint32_t owed(struct stack *s, uint32_t max, struct sess_id *ids)
 {
-	struct list *link;
+	uint32_t n = 0;
 
-	while ((link = list_pop(&s->graves)))
-		free(forget_of(link));
+	for (uint32_t i = 0; i < sess_table_shards(s->table) && n < max; i++)
+		n += sess_table_owed(s->table, i, max - n, ids + n);
+	return n;
+}
+
+bool below_owes(struct stack *s)
+{
+	struct sess_id id;
+
+	return owed(s, 1, &id) > 0;
+}
+
+bool below_settle(struct stack *s)
+{
+	struct sess_id ids[SETTLE_BATCH];
+	uint32_t n = s->store ? owed(s, SETTLE_BATCH, ids) : 0;
+	int err = 0;
+
+	if (n == 0)
+		return false;
+	for (uint32_t i = 0; !err && i < n; i++)
+		err = below_result(s, s->below->remove(s->store, &ids[i]));
+	if (!err)
+		err = below_result(s, s->below->commit(s->store));
+	for (uint32_t i = 0; !err && i < n; i++)
+		sess_table_settle(s->table, &ids[i]);
+	return !err && n == SETTLE_BATCH;
 }
 
 /* --- what has expired --- */
@@ -254,34 +252,13 @@ static bool expire(struct stack *s)
 	return !err && n == EXPIRE_BATCH;
 }
 
-/* Removes what is below of sessions that have expired in memory with a shorter time to live than they have there. True:
- * there is more. */
-bool below_settle(struct stack *s)
-{
-	struct sess_id ids[SETTLE_BATCH];
-	uint32_t n = 0;
-	int err = 0;
-
-	for (uint32_t i = 0; s->store && i < sess_table_shards(s->table) && n < SETTLE_BATCH; i++)
-		n += sess_table_owed(s->table, i, SETTLE_BATCH - n, ids + n);
-	if (n == 0)
-		return false;
-	for (uint32_t i = 0; !err && i < n; i++)
-		err = below_result(s, s->below->remove(s->store, &ids[i]));
-	if (!err)
-		err = below_result(s, s->below->commit(s->store));
-	for (uint32_t i = 0; !err && i < n; i++)
-		sess_table_settle(s->table, &ids[i]);
-	return !err && n == SETTLE_BATCH;
-}
-
 /* --- the rest --- */
 
 int below_read(struct stack *s, const struct sess_id *id, struct sess_record *out)
 {
 	if (!s->store)
 		return s->below ? ERR_BROKEN : ERR_GONE;
-	if (below_is_buried(s, id))
+	if (sess_table_owes(s->table, id))
 		return ERR_GONE;
 	int err = below_result(s, s->below->get(s->store, id, &s->space, out));
 	if (!err && record_expires_s(out) <= sess_table_now_s(s->table, clock_now()))

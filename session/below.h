@@ -13,23 +13,22 @@ int below_result(struct stack *s, int err);
 /* Reads one session into s->space. As `get` of the store, and ERR_GONE for what has ended or expired. */
 int below_read(struct stack *s, const struct sess_id *id, struct sess_record *out);
 
-/* What has ended: the mail of a request; the end of a batch that has removals; and what could not be removed so far. */
+/* What has ended: the mail of a request, and the end of a batch that has removals. */
 void below_forget(struct stack *s, struct stack_forget *f); /* f is taken */
 void below_commit_forgotten(struct stack *s);
-void below_bury(struct stack *s); /* the batch has come to nothing */
-void below_dig_graves(struct stack *s);
-bool below_is_buried(struct stack *s, const struct sess_id *id);
-void below_free_graves(struct stack *s);
+void below_lose_batch(struct stack *s, int err); /* it has come to nothing */
 
 /* Ends one session in memory and below, and commits. ERR_NO_MEMORY: nothing has changed; ERR_BROKEN and others: what is
  * below is removed when the store can be used again. */
 int below_end(struct stack *s, const struct sess_id *id);
 
+/* A piece of what has ended in memory and is still below: sess_table_owed(). True: there is more. */
+bool below_settle(struct stack *s);
+bool below_owes(struct stack *s);
+
 /* A piece of housekeeping, now and then: what has expired, and what the store has to do for itself. True: there is
  * more.
  */
 bool below_tend(struct stack *s);
-/* A piece of what has expired in memory and would live on below: sess_table_owed(). True: there is more. */
-bool below_settle(struct stack *s);
 
 #endif

@@ -100,7 +100,7 @@ static int store_batch(struct stack *s, uint32_t n)
 	}
 	int failed = below_result(s, s->below->commit(s->store));
 	if (failed) {
-		below_bury(s);
+		below_lose_batch(s, failed);
 		revoke_batch(s, n, SESS_MAYBE_STORED);
 	}
 	if (s->store && err == ERR_FULL)
@@ -270,8 +270,11 @@ static void say_unreadable(struct stack *s, const struct sess_id *id, int err)
 
 	sess_id_name(&s->keys, id, name);
 	stack_count(s, &s->stats.unreadable, 1);
-	log_event(LOG_ERROR, err == ERR_VERSION ? "session_too_new" : "session_damaged", LOG_S("store", s->below->name),
-		  LOG_V("session", view_of(name, sizeof name)));
+	struct log_field store = LOG_S("store", s->below->name), session = LOG_V("session", view_of(name, sizeof name));
+	if (err == ERR_VERSION)
+		log_event(LOG_ERROR, "session_too_new", store, session);
+	else
+		log_event(LOG_ERROR, "session_damaged", store, session);
 }
 
 /* Those who wait for it are told, whatever has become of it. */

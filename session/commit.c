@@ -68,6 +68,8 @@ static void renew(struct sess_table *t, struct sess_hold *h, struct session *fre
 	sess_core_renew(old, fresh, h->locked, &after->woken);
 	shard_uncount(from, old);
 	from->renewed++;
+	if (old->below)
+		shard_owe(from, old);
 	wheel_start(&from->wheel, &old->timer, (uint64_t)table_now_up_s(t, now) + t->tombstone_s);
 	h->session = fresh;
 }

@@ -193,8 +193,8 @@ void sess_core_check(const struct session *s)
 
 	INVARIANT(s->refs > 0);
 	INVARIANT(!live || !sess_core_in_use(s) || s->held || list_empty(&s->queue));
-	INVARIANT(!ended || s->outlived || list_empty(&s->queue));
-	INVARIANT(!ended || !s->outlived || (s->tombstone && list_linked(&s->queue)));
+	INVARIANT(!ended || list_linked(&s->queue) == s->owing);
+	INVARIANT(!s->owing || (s->tombstone && s->in_table));
 	INVARIANT(live || !s->held);
 	INVARIANT(live || !s->state);
 	INVARIANT(!s->leaving || live);
@@ -202,7 +202,7 @@ void sess_core_check(const struct session *s)
 	INVARIANT(!ended || s->tombstone || !s->in_table);
 	INVARIANT(s->in_table || !wheel_running(&s->timer));
 	/* What nobody uses must be found by the wheel, or it would stay for ever. */
-	INVARIANT(!s->in_table || sess_core_in_use(s) || s->phase == SESS_FETCHING || (ended && s->outlived) ||
+	INVARIANT(!s->in_table || sess_core_in_use(s) || s->phase == SESS_FETCHING || s->owing ||
 		  wheel_running(&s->timer));
 	/* What nobody uses must be found by the evicter. */
 	INVARIANT(!live || sess_core_in_use(s) || s->pinned || s->leaving || list_linked(&s->queue));

@@ -4,10 +4,11 @@
  *   FETCHING - arrive -> LIVE       it came from the store below; who waited is served
  *   FETCHING - fail ---> ENDED      it is not there, or nobody can say: who waited is told so
  *   LIVE ---- end -----> ENDED      holders finish; what they commit is dropped; nobody new gets in
- *   LIVE ---- expire --> ENDED      only when nobody holds it or waits for it; a tombstone where what is below of it
- *                                   would live on, until that is gone
+ *   LIVE ---- expire --> ENDED      only when nobody holds it or waits for it
  *   LIVE ---- leave ---> ENDED      the same; it is in the store below
  *   LIVE ---- renew ---> ENDED      a new session has its state; this one is a tombstone for a while
+ *
+ * Where a version that must not come back is in the store below, what has ended is a tombstone until that is removed.
  *
  * Lock: `exclusive` has at most one holder; others wait, first come first served. A reader (a read-only path, or an
  * app whose lock is `shared`) holds no lock and never waits, except for a session that is being fetched. */
@@ -25,8 +26,8 @@ struct session {
 	struct sess_id id;
 	struct wheel_node timer;  /* in the shard's wheel, or stopped while the session is in use */
 	struct sess_state *state; /* counted; NULL: no bytes, or not LIVE */
-	/* In use: those who wait, struct sess_waiter, borrowed. Not in use: its place in the shard's list of the idle,
-	 * or of the outlived. */
+	/* In use: those who wait, struct sess_waiter, borrowed. Not in use: its place in the shard's list of the idle.
+	 * Owing: in that of the owed. */
 	struct list queue;
 	uint64_t version;           /* grows with each commit of a state */
 	uint32_t created_s, used_s; /* calendar, rounded up: nothing expires early */
@@ -42,8 +43,9 @@ struct session {
 	bool leaving : 1;   /* is being stored below, to leave memory if nobody asks for it meanwhile */
 	bool below : 1;     /* this version or an older one is in the store below */
 	bool fresh : 1;     /* created and not yet brought back by a request: SESSION_STATE=new */
-	bool outlived : 1;  /* what is below may expire later than this: it must go first */
-	bool tombstone : 1; /* ended by renewal: the memory that this id was replaced; or expired and outlived */
+	bool outlived : 1;  /* what is below may expire later than this */
+	bool tombstone : 1; /* ENDED and still in the table: renewed, or owing */
+	bool owing : 1;     /* what is below must go first: until then nobody may look there */
 };
 
 /* A live session with one reference, which is the table's. */

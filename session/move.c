@@ -145,7 +145,7 @@ bool sess_table_left(struct sess_table *t, struct sess_leaver *l, const struct s
 		s->leaving = false;
 		left = l->stored == SESS_STORED && unchanged(s, l) && (!s->pinned || why->pinned_too);
 		if (left) {
-			shard_end(sh, s, &after);
+			shard_leave(sh, s, &after);
 		} else {
 			note_below(sh, s, l);
 			if (!sess_core_in_use(s))
@@ -173,8 +173,9 @@ int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct ins
 	sess_core_init_fetching(s, id, 0, table_now_up_s(t, now));
 	s->hash = hash;
 	pthread_mutex_lock(&sh->lock);
-	if (shard_find(sh, id, hash)) {
-		err = ERR_BUSY;
+	struct session *there = shard_find(sh, id, hash);
+	if (there) {
+		err = there->tombstone ? ERR_GONE : ERR_BUSY;
 	} else {
 		table_bytes_add_placeholder(t);
 		shard_insert(sh, s);
@@ -258,7 +259,7 @@ static int put(struct sess_table *t, struct shard *sh, struct session *old, stru
 	if (!table_bytes_change(t, sizeof *fresh + sess_state_cost(fresh->state), old_bytes))
 		return ERR_FULL;
 	if (old) {
-		shard_end(sh, old, after);
+		shard_leave(sh, old, after);
 		after->freed_bytes = 0; /* they are off the sum already */
 	}
 	shard_insert(sh, fresh);
@@ -331,8 +332,8 @@ void sess_table_settle(struct sess_table *t, const struct sess_id *id)
 	shard_after_init(&after);
 	pthread_mutex_lock(&sh->lock);
 	struct session *s = shard_find(sh, id, hash);
-	if (s && s->phase == SESS_ENDED && s->outlived)
-		shard_forget(sh, s, &after);
+	if (s && s->owing)
+		shard_settle(sh, s, &after);
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
 }
@@ -357,7 +358,7 @@ int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned)
 	return found ? 0 : ERR_GONE;
 }
 
-static bool end(struct sess_table *t, const struct sess_id *id, bool counts)
+int sess_table_end(struct sess_table *t, const struct sess_id *id)
 {
 	uint32_t hash = table_hash(t, id);
 	struct shard *sh = shard_of(t, hash);
@@ -369,21 +370,64 @@ static bool end(struct sess_table *t, const struct sess_id *id, bool counts)
 	bool found = s && s->phase == SESS_LIVE;
 	if (found) {
 		shard_end(sh, s, &after);
-		sh->ended += counts;
+		sh->ended++;
 	}
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
-	return found;
+	return found ? 0 : ERR_GONE;
 }
 
-int sess_table_end(struct sess_table *t, const struct sess_id *id)
+/* Under the lock. *spare is used where nothing is known of the id. */
+static void bury(struct sess_table *t, struct shard *sh, struct session *s, struct session **spare,
+		 struct shard_after *after)
 {
-	return end(t, id, true) ? 0 : ERR_GONE;
+	if (!s) {
+		s = *spare;
+		*spare = NULL;
+		table_bytes_add_placeholder(t);
+		shard_insert(sh, s);
+	}
+	if (s->phase == SESS_LIVE) {
+		shard_set_below(sh, s, true);
+		shard_end(sh, s, after);
+		sh->ended++;
+	} else if (s->phase == SESS_FETCHING) {
+		sess_core_fail(s, SESS_ABSENT, &after->woken);
+		shard_owe(sh, s);
+		sh->ended++;
+	}
 }
 
-void sess_table_revoke(struct sess_table *t, const struct sess_id *id)
+int sess_table_bury(struct sess_table *t, const struct sess_id *id, struct instant now)
 {
-	(void)end(t, id, false);
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	struct session *spare = malloc(sizeof *spare);
+	struct shard_after after;
+
+	if (!spare)
+		return ERR_NO_MEMORY;
+	sess_core_init_fetching(spare, id, 0, table_now_up_s(t, now));
+	spare->hash = hash;
+	shard_after_init(&after);
+	pthread_mutex_lock(&sh->lock);
+	bury(t, sh, shard_find(sh, id, hash), &spare, &after);
+	pthread_mutex_unlock(&sh->lock);
+	shard_after_run(t, &after);
+	free(spare);
+	return 0;
+}
+
+bool sess_table_owes(struct sess_table *t, const struct sess_id *id)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	bool owes = s && s->owing;
+	pthread_mutex_unlock(&sh->lock);
+	return owes;
 }
 
 static uint32_t count_waiters(const struct session *s)

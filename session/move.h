@@ -48,7 +48,8 @@ MUST_USE int sess_table_collect_one(struct sess_table *t, const struct sess_id *
 /* It was stored below or not; drops the leaver's state. True: it has left memory. */
 bool sess_table_left(struct sess_table *t, struct sess_leaver *l, const struct sess_reason *why);
 
-/* A session that is not in memory is to come. ERR_BUSY: it is in memory, or expected already; ERR_NO_MEMORY. */
+/* A session that is not in memory is to come. ERR_BUSY: it is in memory, or expected already; ERR_GONE: it has ended,
+ * or its id was replaced; ERR_NO_MEMORY. */
 MUST_USE int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct instant now);
 /* It comes. ERR_GONE: nobody expects it; ERR_FULL, ERR_NO_MEMORY: it is still expected. */
 MUST_USE int sess_table_arrive(struct sess_table *t, uint16_t app, const struct sess_record *r);
@@ -62,18 +63,19 @@ MUST_USE int sess_table_put(struct sess_table *t, uint16_t app, const struct ses
 /* The store below has it no more. */
 void sess_table_not_below(struct sess_table *t, const struct sess_id *id);
 
-/* Up to `max` sessions of the shard that have expired although what is below of them would live on. They are absent,
- * and hold their place until that is removed and sess_table_settle() says so. */
+/* Up to `max` sessions of the shard that have ended and of which something may be below. They are absent, and hold
+ * their place, so that nobody looks there, until it is removed and sess_table_settle() says so. */
 uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out);
 void sess_table_settle(struct sess_table *t, const struct sess_id *id);
+bool sess_table_owes(struct sess_table *t, const struct sess_id *id);
 
 /* ERR_GONE: not in memory. */
 MUST_USE int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned);
 
 /* Ends it, whoever holds it. ERR_GONE: not in memory. */
 MUST_USE int sess_table_end(struct sess_table *t, const struct sess_id *id);
-/* The same for one that came up from below although it had ended: that was counted when it did. */
-void sess_table_revoke(struct sess_table *t, const struct sess_id *id);
+/* The same for one that is below, or is in memory too: it is owed from now on. ERR_NO_MEMORY. */
+MUST_USE int sess_table_bury(struct sess_table *t, const struct sess_id *id, struct instant now);
 
 /* What can be told of a session in memory. */
 struct sess_view {

@@ -93,8 +93,6 @@ static uint64_t turn(struct stack *s)
 {
 	take_settings(s);
 	below_open(s);
-	if (s->store && !list_empty(&s->graves))
-		below_dig_graves(s);
 	mailbox_deliver(&s->inbox);
 	below_commit_forgotten(s);
 	atomic_store(&s->nudged, false);
@@ -156,10 +154,8 @@ static void demote_for_good(struct stack *s)
 static void last_chance(struct stack *s)
 {
 	s->retry_at.ms = 0;
-	if (s->stop_demote || !list_empty(&s->graves))
+	if (s->stop_demote || below_owes(s))
 		below_open(s);
-	if (s->store)
-		below_dig_graves(s);
 }
 
 void *mover_run(void *arg)
@@ -181,7 +177,6 @@ void *mover_run(void *arg)
 		;
 	if (s->store)
 		s->below->close(&s->store, true);
-	below_free_graves(s);
 	s->stopped(s->stopped_arg);
 	return NULL;
 }

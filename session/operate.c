@@ -233,7 +233,7 @@ static bool list_record(void *arg, const struct sess_record *r, int err)
 		return false;
 	}
 	bool more = pass(p, r);
-	if (is_in_memory(p->stack, &r->id) || below_is_buried(p->stack, &r->id))
+	if (is_in_memory(p->stack, &r->id) || sess_table_owes(p->stack->table, &r->id))
 		return more;
 	if (err && j->any_app && !j->older_s && !j->younger_s)
 		j->at[j->count++] = info_of_unreadable(p->stack, &r->id, err);

@@ -117,13 +117,51 @@ void shard_uncount(struct shard *sh, struct session *s)
 	s->pinned = s->leaving = s->outlived = false;
 }
 
-void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
+/* To be freed after the lock; or under it, where several end at once, which is rare but for expiry. */
+static void drop_state(struct shard_after *after, struct sess_state *state)
 {
-	INVARIANT(after->state == NULL);
-	after->state = sess_core_end(s, &after->woken);
-	after->freed_bytes += sess_state_cost(after->state);
+	after->freed_bytes += sess_state_cost(state);
+	if (after->state)
+		sess_state_unref(state);
+	else
+		after->state = state;
+}
+
+void shard_leave(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	drop_state(after, sess_core_end(s, &after->woken));
 	shard_uncount(sh, s);
 	take_out(sh, s, after);
+}
+
+void shard_owe(struct shard *sh, struct session *s)
+{
+	INVARIANT(s->phase == SESS_ENDED);
+	s->tombstone = s->owing = true;
+	list_remove(&s->queue);
+	list_append(&sh->owed, &s->queue);
+}
+
+void shard_settle(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	INVARIANT(s->owing);
+	list_remove(&s->queue);
+	s->owing = s->below = false;
+	/* One that was renewed is remembered for its time. */
+	if (!wheel_running(&s->timer))
+		shard_forget(sh, s, after);
+}
+
+void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
+{
+	if (!s->below && !s->leaving) {
+		shard_leave(sh, s, after);
+		return;
+	}
+	drop_state(after, sess_core_end(s, &after->woken));
+	shard_uncount(sh, s);
+	wheel_stop(&sh->wheel, &s->timer);
+	shard_owe(sh, s);
 }
 
 void shard_drop(struct shard *sh, struct session *s, struct shard_after *after)
@@ -131,33 +169,20 @@ void shard_drop(struct shard *sh, struct session *s, struct shard_after *after)
 	take_out(sh, s, after);
 }
 
-/* Without it a look-up would go to what is below, which would live on. */
-static void leave_tombstone(struct shard *sh, struct session *s, struct shard_after *after)
-{
-	struct sess_state *state = sess_core_end(s, &after->woken);
-
-	after->freed_bytes += sess_state_cost(state);
-	sess_state_unref(state); /* under the lock, for once: few come this way */
-	shard_uncount(sh, s);
-	s->tombstone = s->outlived = true;
-	s->farewell = SESS_ABSENT;
-	list_remove(&s->queue);
-	list_append(&sh->owed, &s->queue);
-	wheel_stop(&sh->wheel, &s->timer);
-}
-
 void shard_expire(struct shard *sh, struct session *s, struct shard_after *after)
 {
 	INVARIANT(!sess_core_in_use(s));
 	sh->expired++;
 	if (s->outlived) {
-		leave_tombstone(sh, s, after);
+		shard_end(sh, s, after);
 		return;
 	}
-	shard_end(sh, s, after);
+	struct sess_state *state = sess_core_end(s, &after->woken);
+	after->freed_bytes += sess_state_cost(state);
+	shard_uncount(sh, s);
 	/* Back to the struct, which nobody else has: they are freed together. */
-	s->state = after->state;
-	after->state = NULL;
+	s->state = state;
+	take_out(sh, s, after);
 }
 
 void shard_forget(struct shard *sh, struct session *s, struct shard_after *after)
@@ -249,7 +274,9 @@ bool table_bytes_change(struct sess_table *t, uint64_t add, uint64_t sub)
 /* The wheel's timer is only a hint: touching does not move it. */
 static void fired(struct shard *sh, struct session *s, uint64_t now_s, struct shard_after *after)
 {
-	if (s->tombstone) {
+	if (s->tombstone && s->owing) {
+		return; /* until it is settled */
+	} else if (s->tombstone) {
 		shard_forget(sh, s, after);
 	} else if (sess_core_expired(s, now_s)) {
 		shard_expire(sh, s, after);

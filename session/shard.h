@@ -20,7 +20,7 @@ struct shard {
 	uint32_t mask;            /* number of buckets - 1; a power of two */
 	uint32_t count;           /* sessions and tombstones in the buckets */
 	struct list idle;         /* of sessions that nobody uses and that may leave, least recently used first */
-	struct list owed;         /* of tombstones: expired, and what is below of them has still to go */
+	struct list owed;         /* of tombstones: what is below of them has still to go */
 	uint64_t live, waiters, pinned;
 	uint64_t both;                             /* live ones of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */
@@ -62,11 +62,18 @@ struct session *shard_find(const struct shard *sh, const struct sess_id *id, uin
  */
 void shard_insert(struct shard *sh, struct session *s);
 
-/* Ends a live session and takes it out. */
+/* Takes a live session out: what is below of it, if anything, is as good. */
+void shard_leave(struct shard *sh, struct session *s, struct shard_after *after);
+
+/* Ends a live session. It is out then, or a tombstone where something of it may be below. */
 void shard_end(struct shard *sh, struct session *s, struct shard_after *after);
 
-/* The same for one whose time is over. */
+/* The same for one whose time is over: what is below is over too, unless it has outlived this one. */
 void shard_expire(struct shard *sh, struct session *s, struct shard_after *after);
+
+/* What has ended holds its place, as a tombstone, until shard_settle(): what is below of it has still to go. */
+void shard_owe(struct shard *sh, struct session *s);
+void shard_settle(struct shard *sh, struct session *s, struct shard_after *after);
 
 /* Takes a tombstone out. */
 void shard_forget(struct shard *sh, struct session *s, struct shard_after *after);
@@ -85,7 +92,7 @@ void shard_set_below(struct shard *sh, struct session *s, bool below);
 /* A live session is about to end: it counts no more as what it is. */
 void shard_uncount(struct shard *sh, struct session *s);
 
-/* Takes out a session that has ended otherwise than by shard_end(): the state is the caller's. */
+/* Takes out what was to come, and does not. */
 void shard_drop(struct shard *sh, struct session *s, struct shard_after *after);
 
 void shard_after_init(struct shard_after *after);

@@ -66,7 +66,6 @@ struct stack *stack_new(const struct stack_options *o, const struct sess_keys *k
 	mailbox_init(&s->inbox, wake_thread, s);
 	list_init(&s->room);
 	list_init(&s->forgotten);
-	list_init(&s->graves);
 	list_init(&s->jobs);
 	buf_init(&s->space, 0);
 	s->stats.below = o->below ? STACK_BELOW_OPENING : STACK_BELOW_NONE;

@@ -78,7 +78,6 @@ struct stack {
 	uint64_t full_bytes;   /* what it held then */
 	char trouble[160];     /* as last logged */
 	struct list forgotten; /* of struct stack_forget: removed in the batch that is under way */
-	struct list graves;    /* the same: still to be removed, when the store can be used again */
 	struct list jobs;      /* of struct stack_job: under way, borrowed */
 	bool stopping, tight, expiring;
 	uint32_t next_shard;

@@ -60,7 +60,7 @@ static enum sess_open look_up(struct sess_table *t, struct shard *sh, const stru
 	if (s->app != h->app && s->phase != SESS_FETCHING)
 		return SESS_ABSENT;
 	if (s->tombstone)
-		return now_s < s->timer.due ? (enum sess_open)s->farewell : SESS_ABSENT;
+		return s->farewell == SESS_RENEWED && now_s < s->timer.due ? SESS_RENEWED : SESS_ABSENT;
 	if (sess_core_expired(s, now_s)) {
 		shard_expire(sh, s, after);
 		return SESS_ABSENT;

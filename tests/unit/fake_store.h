@@ -96,6 +96,23 @@ static inline void fake_work(enum fake_op op)
 	fake_fail(op, 0, 0);
 }
 
+/* What reading the session says; 0: it can be read. */
+static inline void fake_damage(uint32_t n, int err)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.row_err[n] = (int8_t)err;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+/* put() refuses new sessions from so many on, and states of more bytes; 0: it does not. */
+static inline void fake_bound(uint32_t sessions, uint64_t bytes)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.full_at = sessions;
+	fake.full_bytes = bytes;
+	pthread_mutex_unlock(&fake.lock);
+}
+
 static inline void fake_wait(struct timespec *until)
 {
 	fake_want(pthread_cond_timedwait(&fake.changed, &fake.lock, until) == 0, "nothing comes");

@@ -260,7 +260,7 @@ static void what_is_damaged_counts_as_lost(void **unused)
 {
 	(void)unused;
 	create_below(1, "a");
-	fake.row_err[1] = ERR_MALFORMED;
+	fake_damage(1, ERR_MALFORMED);
 	expect_open(1, SESS_ABSENT);
 	turn();
 	assert_int_equal(stats().unreadable, 1);
@@ -276,13 +276,13 @@ static void what_is_of_a_newer_format_is_unavailable(void **unused)
 {
 	(void)unused;
 	create_below(1, "a");
-	fake.row_err[1] = ERR_VERSION;
+	fake_damage(1, ERR_VERSION);
 	expect_open(1, SESS_UNAVAILABLE);
 	turn();
 	assert_int_equal(stats().unreadable, 1);
 	assert_int_equal(logged("event=session_too_new"), 1);
 	assert_int_equal(stats().missed, 0);
-	fake.row_err[1] = 0;
+	fake_damage(1, 0);
 	expect_session(1, "a");
 }
 

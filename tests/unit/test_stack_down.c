@@ -246,17 +246,16 @@ static void who_reads_it_first_in_the_middle_is_the_first(void **unused)
 
 static void what_ends_in_the_middle_has_ended_below_too(void **unused)
 {
-	struct request r, late;
+	struct request r;
 
 	(void)unused;
 	begin_demotion("a");
 	assert_int_equal(open_one(&r, 1), SESS_OPENED);
 	assert_int_equal(commit(&r, END, 0, NULL), STACK_WAITS);
 	close_one(&r);
-	assert_int_equal(open_for(&late, app, 1, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	expect_open(1, SESS_ABSENT);
 	assert_int_equal(r.dones, 0);
 	end_demotion();
-	assert_int_equal(granted(&late), SESS_ABSENT);
 	AWAIT(r.dones == 1);
 	assert_false(fake_has(1));
 	assert_int_equal(stats().sessions, 0);
@@ -370,7 +369,7 @@ static void what_is_to_be_pinned_in_the_middle_comes_back_pinned(void **unused)
 static void what_finds_no_room_below_stays(void **unused)
 {
 	(void)unused;
-	fake.full_at = 2;
+	fake_bound(2, 0);
 	for (uint32_t n = 0; n < 5; n++)
 		create(n, "a");
 	pass_s(IDLE_S + 1);
@@ -393,7 +392,7 @@ static void what_finds_no_room_below_stays(void **unused)
 	}
 	assert_int_equal(logged("event=store_full"), 1);
 	assert_int_equal(logged("event=store_has_room"), 0);
-	fake.full_at = 0;
+	fake_bound(0, 0);
 	pass_s(1);
 	AWAIT(stats().sessions == 0);
 	turn();
@@ -479,7 +478,7 @@ static void one_that_is_too_large_keeps_no_other_back(void **unused)
 	memset(large, 'x', sizeof large - 1);
 	for (uint32_t n = 0; n < 20; n++)
 		create(n, n % 7 == 0 ? large : "a");
-	fake.full_bytes = 100;
+	fake_bound(0, 100);
 	stop_stack(true);
 	for (uint32_t n = 0; n < 20; n++)
 		assert_int_equal(fake_has(n), n % 7 != 0);

@@ -7,7 +7,7 @@ static const struct sess_commit END = {.end = true};
 
 static void the_end_stores_all(void **unused)
 {
-	struct sess_record r;
+	struct sess_record r = {.version = 0};
 
 	(void)unused;
 	for (uint32_t n = 0; n < 1500; n++)
@@ -68,7 +68,7 @@ static void who_is_in_a_hurry_gives_up_the_rest(void **unused)
 static void the_end_says_what_it_could_not_store(void **unused)
 {
 	(void)unused;
-	fake.full_at = 2;
+	fake_bound(2, 0);
 	for (uint32_t n = 0; n < 5; n++)
 		create(n, "state");
 	stop_stack(true);
@@ -98,6 +98,25 @@ static void the_end_tries_the_store_once_more(void **unused)
 	assert_true(fake_has(2));
 	assert_string_equal(fake_state(3, NULL), "c");
 	assert_int_equal(logged("event=sessions_lost"), 0);
+}
+
+/* Also where it is in a hurry: an end that was answered is more than a demotion. */
+static void the_end_removes_what_has_ended(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_below(1, "a");
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
+	fake_fail(FAKE_REMOVE, ERR_BROKEN, 1);
+	assert_int_equal(commit(&r, END, 0, NULL), STACK_WAITS);
+	close_one(&r);
+	AWAIT(r.dones == 1);
+	turn();
+	fake_work(FAKE_OPEN);
+	stop_stack(false);
+	assert_false(fake_has(1));
 }
 
 static void the_end_comes_also_without_a_beginning(void **unused)
@@ -268,7 +287,7 @@ static void a_full_store_is_not_full_for_ever(void **unused)
 	(void)unused;
 	create_below(1, "a");
 	create_below(2, "b");
-	fake.full_at = 2;
+	fake_bound(2, 0);
 	create(3, "c");
 	assert_int_equal(ask_for(STACK_DEMOTE, 3), ERR_FULL);
 	turn();
@@ -289,6 +308,7 @@ int main(void)
 	    TEST(who_is_in_a_hurry_gives_up_the_rest),
 	    TEST(the_end_says_what_it_could_not_store),
 	    TEST(the_end_tries_the_store_once_more),
+	    TEST(the_end_removes_what_has_ended),
 	    TEST(the_end_comes_also_without_a_beginning),
 	    TEST(who_asks_at_the_end_is_answered),
 	    TEST(a_shorter_patience_moves_more),
