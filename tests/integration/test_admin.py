@@ -538,7 +538,7 @@ class TestClients(Case):
         while time.monotonic() - began < 4:
             got += slow.socket.recv(65536)
             time.sleep(0.15)
-        slow._in = got
+        slow._in += got
         self.assertEqual(slow.reply().json["state"], "x" * 2000000)
         self.assertEqual(self.site.weir.lines("event=admin_dropped"), [])
 
@@ -1233,6 +1233,14 @@ class TestWeirctl(Case):
         self.assertRegex(admin.weirctl("-v")[1], r"^weirctl \d+\.\d+")
         self.assertRegex(admin.weirctl("help", "sessions")[1], r"^usage: sessions \[--app APP\]")
         json.loads(admin.weirctl("help", "--json")[1])
+
+    def test_the_manual_has_all(self):
+        with open(os.path.join(case.TREE, "doc", "weirctl.8")) as f:
+            manual = f.read()
+        for command in json.loads(admin.weirctl("help", "--json")[1]):
+            self.assertRegex(manual, r"(?m)^\.It Ic %s( |$)" % command["command"])
+            for option in command["options"]:
+                self.assertRegex(manual, r"(?m)^\.It (Ic .* )?(Op )?Fl %s( |$)" % option[1:])
 
     def where(self, pid=None):
         if pid is not None:

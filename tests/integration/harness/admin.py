@@ -48,7 +48,7 @@ class Client:
 
     def __init__(self, path, timeout=wait.BOUND):
         self.socket = address.connect("unix:" + path, timeout)
-        self._in = b""
+        self._in = bytearray()
 
     def send(self, data):
         self.socket.sendall(data if isinstance(data, bytes) else data.encode())
@@ -65,7 +65,8 @@ class Client:
                 if self._in:
                     raise AssertionError("closed within a head: %r" % self._in)
                 return None
-        head, _, self._in = self._in.partition(b"\n")
+        head = bytes(self._in[:self._in.index(b"\n")])
+        del self._in[:len(head) + 1]
         match = re.fullmatch(rb"(?:ok|error [a-z-]+) ([0-9]+)(?: next=\S+)?", head)
         if not match:
             raise AssertionError("not a head: %r" % head)
@@ -73,7 +74,8 @@ class Client:
         while len(self._in) < length:
             if not self._more():
                 raise AssertionError("closed within a body: %r" % self._in[-200:])
-        body, self._in = self._in[:length], self._in[length:]
+        body = bytes(self._in[:length])
+        del self._in[:length]
         return Reply(head.decode(), body)
 
     def ask(self, line):
