@@ -475,6 +475,21 @@ int sess_table_look(struct sess_table *t, const struct sess_id *id, struct sess_
 	return found ? 0 : ERR_GONE;
 }
 
+static uint32_t reverse_bits(uint32_t v)
+{
+	v = (v >> 1 & 0x55555555u) | (v & 0x55555555u) << 1;
+	v = (v >> 2 & 0x33333333u) | (v & 0x33333333u) << 2;
+	v = (v >> 4 & 0x0f0f0f0fu) | (v & 0x0f0f0f0fu) << 4;
+	return __builtin_bswap32(v);
+}
+
+/* Buckets in the order of their reversed numbers: the two that a bucket is parted into when the table grows follow each
+ * other, so that a walk that goes on in the larger table meets each session once. 0: it has come round. */
+static uint32_t next_bucket(uint32_t bucket, uint32_t mask)
+{
+	return reverse_bits(reverse_bits(bucket | ~mask) + 1);
+}
+
 bool sess_table_walk(struct sess_table *t, uint32_t shard, uint32_t *bucket, uint32_t max,
 		     void (*visit)(void *, const struct sess_view *), void *arg)
 {
@@ -483,18 +498,16 @@ bool sess_table_walk(struct sess_table *t, uint32_t shard, uint32_t *bucket, uin
 
 	INVARIANT(shard < t->shard_count);
 	pthread_mutex_lock(&sh->lock);
-	uint64_t i = *bucket;
-	for (; i <= sh->mask && calls < max; i++) {
-		for (const struct session *s = sh->buckets[i]; s; s = s->next) {
+	do {
+		for (const struct session *s = sh->buckets[*bucket & sh->mask]; s; s = s->next) {
 			if (s->phase != SESS_LIVE)
 				continue;
 			struct sess_view v = view_session(s);
 			visit(arg, &v);
 			calls++;
 		}
-	}
-	bool more = i <= sh->mask;
-	*bucket = (uint32_t)i;
+		*bucket = next_bucket(*bucket, sh->mask);
+	} while (*bucket != 0 && calls < max);
 	pthread_mutex_unlock(&sh->lock);
-	return more;
+	return *bucket != 0;
 }

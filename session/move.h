@@ -91,9 +91,9 @@ struct sess_view {
 /* ERR_GONE: not in memory. out->state is counted here. */
 MUST_USE int sess_table_look(struct sess_table *t, const struct sess_id *id, struct sess_view *out);
 
-/* Calls `visit` for every live session of bucket after bucket of the shard, under its lock, from the bucket *bucket on,
- * until it has made at least `max` calls at the end of a bucket; *bucket is where to go on. False: the shard is done.
- */
+/* Calls `visit` for every live session of bucket after bucket of the shard, under its lock, until it has made at least
+ * `max` calls at the end of a bucket. *bucket is where to go on, 0 at first. False: the shard is done. A session that
+ * is there all the time is met exactly once, also when the table grows between two calls. */
 bool sess_table_walk(struct sess_table *t, uint32_t shard, uint32_t *bucket, uint32_t max,
 		     void (*visit)(void *arg, const struct sess_view *v), void *arg);
 

@@ -125,7 +125,6 @@ static void walk_memory(struct stack *s, struct stack_job *j, uint32_t max,
 
 	if (sess_table_walk(s->table, p->shard, &p->bucket, max, visit, j))
 		return;
-	p->bucket = 0;
 	p->shard++;
 	p->below = p->shard == sess_table_shards(s->table);
 }
