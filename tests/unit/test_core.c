@@ -257,6 +257,110 @@ static void renewal_without_the_lock_takes_none_along(void **unused)
 	assert_true(sess_core_acquire(&fresh, SESS_LOCK_EXCLUSIVE, NULL));
 }
 
+/* --- on its way up --- */
+
+static struct session *fetching(struct session *s)
+{
+	sess_core_init_fetching(s, &some_id, 3, 100);
+	return s;
+}
+
+static void what_is_fetched_makes_everybody_wait(void **unused)
+{
+	struct session s;
+	struct sess_waiter w[2] = {0};
+
+	(void)unused;
+	fetching(&s);
+	assert_int_equal(s.phase, SESS_FETCHING);
+	assert_false(sess_core_expired(&s, UINT64_MAX));
+	assert_false(sess_core_acquire(&s, SESS_LOCK_NONE, &w[0]));
+	assert_false(sess_core_acquire(&s, SESS_LOCK_EXCLUSIVE, &w[1]));
+	assert_false(s.held);
+	assert_int_equal(s.refs, 3);
+	sess_core_check(&s);
+	assert_true(sess_core_cancel(&w[0]));
+	drop(&s);
+	assert_true(sess_core_cancel(&w[1]));
+	drop(&s);
+	assert_false(sess_core_in_use(&s));
+	sess_core_check(&s);
+}
+
+/* Readers all at once, of those for the lock the first. */
+static void its_arrival_serves_who_can_be_served(void **unused)
+{
+	struct session s;
+	struct sess_waiter w[5] = {0};
+	static const enum sess_lock locks[] = {SESS_LOCK_NONE, SESS_LOCK_EXCLUSIVE, SESS_LOCK_NONE, SESS_LOCK_EXCLUSIVE,
+					       SESS_LOCK_NONE};
+	static const int served[] = {0, 1, 2, 4};
+	struct list woken;
+
+	(void)unused;
+	fetching(&s);
+	list_init(&woken);
+	for (int i = 0; i < 5; i++)
+		assert_false(sess_core_acquire(&s, locks[i], &w[i]));
+	sess_core_arrive(&s, &woken);
+	assert_int_equal(s.phase, SESS_LIVE);
+	assert_true(s.held);
+	sess_core_check(&s);
+	for (int i = 0; i < 4; i++) {
+		assert_ptr_equal(list_pop(&woken), &w[served[i]].link);
+		assert_true(sess_core_granted(&s, &w[served[i]]));
+	}
+	assert_true(list_empty(&woken));
+	assert_int_equal(w[3].state, SESS_WAITER_QUEUED);
+	assert_ptr_equal(sess_core_release(&s), &w[3]);
+	assert_true(sess_core_granted(&s, &w[3]));
+	assert_null(sess_core_release(&s));
+}
+
+static void it_arrives_for_readers_alone_or_for_nobody(void **unused)
+{
+	struct session s;
+	struct sess_waiter w = {0};
+	struct list woken;
+
+	(void)unused;
+	fetching(&s);
+	list_init(&woken);
+	assert_false(sess_core_acquire(&s, SESS_LOCK_NONE, &w));
+	sess_core_arrive(&s, &woken);
+	assert_false(s.held);
+	assert_ptr_equal(list_pop(&woken), &w.link);
+	assert_true(sess_core_granted(&s, &w));
+	assert_true(sess_core_acquire(&s, SESS_LOCK_EXCLUSIVE, NULL));
+	fetching(&s);
+	sess_core_arrive(&s, &woken);
+	assert_true(list_empty(&woken));
+	assert_false(s.held);
+	assert_false(sess_core_in_use(&s));
+}
+
+static void it_fails_with_a_word_for_those_who_wait(void **unused)
+{
+	struct session s;
+	struct sess_waiter w[2] = {0};
+	struct list woken;
+
+	(void)unused;
+	fetching(&s);
+	list_init(&woken);
+	assert_false(sess_core_acquire(&s, SESS_LOCK_EXCLUSIVE, &w[0]));
+	assert_false(sess_core_acquire(&s, SESS_LOCK_NONE, &w[1]));
+	sess_core_fail(&s, SESS_UNAVAILABLE, &woken);
+	assert_int_equal(s.phase, SESS_ENDED);
+	assert_int_equal(s.farewell, SESS_UNAVAILABLE);
+	for (int i = 0; i < 2; i++) {
+		assert_ptr_equal(list_pop(&woken), &w[i].link);
+		assert_false(sess_core_cancel(&w[i]));
+		assert_false(sess_core_granted(&s, &w[i]));
+	}
+	assert_true(list_empty(&woken));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +377,10 @@ int main(void)
 	    cmocka_unit_test(a_store_raises_the_version),
 	    cmocka_unit_test(renewal_moves_everything_to_the_new_id),
 	    cmocka_unit_test(renewal_without_the_lock_takes_none_along),
+	    cmocka_unit_test(what_is_fetched_makes_everybody_wait),
+	    cmocka_unit_test(its_arrival_serves_who_can_be_served),
+	    cmocka_unit_test(it_arrives_for_readers_alone_or_for_nobody),
+	    cmocka_unit_test(it_fails_with_a_word_for_those_who_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
