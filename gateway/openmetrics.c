@@ -67,11 +67,12 @@ static void put_value(struct buf *out, const char *text)
 	render_text(&clean, view_str(text));
 	if (buf_error(&clean))
 		out->err = buf_error(&clean);
-	struct view v = buf_view(&clean);
-	for (size_t i = 0; i < v.len; i++) {
-		if (v.at[i] == '\\' || v.at[i] == '"')
+	struct view rest = buf_view(&clean);
+	while (rest.len > 0) {
+		struct view byte = view_take(&rest, 1);
+		if (view_eq(byte, VIEW("\\")) || view_eq(byte, VIEW("\"")))
 			buf_put_u8(out, '\\');
-		buf_put_u8(out, v.at[i]);
+		buf_put(out, byte);
 	}
 	buf_fini(&clean);
 }
@@ -111,15 +112,16 @@ static void put_one(struct put *p, const struct family *f, uint64_t value)
 static void put_seconds(struct buf *out, uint64_t us)
 {
 	uint64_t rest = us % 1000000;
+	char digits[6];
+	size_t len = sizeof digits;
 
+	for (size_t i = sizeof digits; i > 0; rest /= 10)
+		digits[--i] = (char)('0' + rest % 10);
+	while (len > 1 && digits[len - 1] == '0')
+		len--;
 	buf_put_u64(out, us / 1000000);
 	buf_put_str(out, ".");
-	for (uint64_t digit = 100000; digit > 0; digit /= 10) {
-		buf_put_u8(out, (uint8_t)('0' + rest / digit));
-		rest %= digit;
-		if (rest == 0)
-			break;
-	}
+	buf_put(out, view_of(digits, len));
 }
 
 static void put_one_us(struct put *p, const struct family *f, uint64_t us)
