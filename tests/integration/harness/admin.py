@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 
-from . import address, wait, weir
+from . import address, case, cgi, site, wait, weir
 
 
 class Reply:
@@ -149,3 +149,35 @@ def weirctl(*args, bound=wait.BOUND, user=None, cwd=None):
         if report in err:
             raise AssertionError("a sanitizer complains:\n" + err[-8000:])
     return done.returncode, out, err
+
+
+def new_session(front, query="set=one", **kwargs):
+    """(jar, public name, value of the cookie)"""
+    jar = cgi.Jar()
+    answer = front.ask(query, jar=jar, **kwargs)
+    if answer.status != 200:
+        raise AssertionError("no session: %r" % answer)
+    name = front.seen(jar=jar)["SESSION_ID"]
+    return jar, name, jar.values["WEIRSID"]
+
+
+class Shared(case.Case):
+    """One gateway for the class, whose socket is always there."""
+
+    tail = "admin { open = always }\n"
+    session = "max-size = 4M"
+
+    @classmethod
+    def start_shared(cls, scope):
+        cls.site = site.Site(scope, cls.session, tail=cls.tail, listen="max-params = 8M")
+
+    def client(self):
+        c = client(self.site.weir)
+        self.addCleanup(c.close)
+        return c
+
+    def ask(self, line):
+        return ask(self.site.weir, line)
+
+    def new(self, query="set=one", **kwargs):
+        return new_session(self.site, query, **kwargs)

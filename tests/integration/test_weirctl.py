@@ -1,0 +1,351 @@
+"""weirctl: what a person types, what a script goes by, and what bash offers."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from harness import address, admin, case, process, wait, weir
+from harness.case import Case
+from harness.site import Site
+
+ROOT = os.geteuid() == 0
+
+
+class TestWeirctl(Case):
+    """What a person types."""
+
+    def start(self, options="", **kwargs):
+        self.site = Site(self.scope, "", tail="admin { %s }\n" % options, **kwargs)
+        self.path = admin.path_of(self.site.weir)
+        self.site.weir.wait_line("event=started")
+
+    def ctl(self, *args, **kwargs):
+        return admin.weirctl("-c", self.site.weir.config, *args, **kwargs)
+
+    def test_it_opens_the_socket_by_itself(self):
+        self.start()
+        self.assertFalse(os.path.exists(self.path))
+        code, out, err = self.ctl("status")
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"(?m)^state {2,}running$")
+        self.assertTrue(os.path.exists(self.path))
+        self.assertEqual(self.ctl("status")[0], 0)
+        self.assertEqual(len(self.site.weir.lines("event=admin_opened")), 1)
+
+    def test_by_the_names_of_files(self):
+        self.start()
+        pid_file = self.scope.path("run/weir.pid")
+        code, out, err = admin.weirctl("-s", self.path, "-p", pid_file, "--json", "status")
+        self.assertEqual((code, err), (0, ""))
+        self.assertEqual(json.loads(out)["pid"], self.site.weir.pid)
+
+    def test_each_command(self):
+        self.start()
+        _, name, _ = admin.new_session(self.site)
+        wait.until(lambda: json.loads(self.ctl("--json", "status")[1])["disk"]["state"] == "ready", "the disk store")
+        backend = self.site.backend.where
+        for words in (["status"], ["apps"], ["backends"], ["sessions"], ["session", "show", name],
+                      ["session", "show", name, "--state"], ["session", "pin", name], ["session", "unpin", name],
+                      ["session", "demote", name], ["session", "promote", name], ["log-level"], ["log-level", "info"],
+                      ["metrics"], ["backend", "drain", backend], ["backend", "ready", "main", backend],
+                      ["app", "stop", "main"], ["app", "start", "main"], ["reload"], ["session", "end", name], ["help"],
+                      ["help", "session", "show"]):
+            with self.subTest(words):
+                code, out, err = self.ctl(*words)
+                self.assertEqual((code, err), (0, ""))
+                self.assertTrue(out.endswith("\n"))
+                if words[:2] != ["session", "end"] and words[0] != "help":
+                    code, out, err = self.ctl("--json", *words)
+                    self.assertEqual((code, err), (0, ""))
+                    json.loads(out)
+        json.loads(self.ctl("help", "--json")[1])
+        code, out, _ = self.ctl("drain")
+        self.assertEqual((code, out), (0, "state  draining\n"))
+        self.assertEqual(self.site.weir.wait_exit(), 0)
+
+    def test_exit_codes(self):
+        self.start()
+        for words, code, text in (
+                (["status"], 0, ""),
+                (["session", "show", "0123456789abcdef"], 4, "weirctl: there is no such session\n"),
+                (["app", "stop", "nonsense"], 4, "weirctl: there is no app of this name\n"),
+                (["backend", "drain", "nonsense"], 4, "weirctl: there is no such backend\n"),
+                (["help", "nonsense"], 4, "weirctl: there is no such command\n"),
+                (["session", "show", "x"], 2, "weirctl: a session is named by 16 hexadecimal digits, or by the value "
+                                              "of its cookie\n"),
+                (["log-level", "loud"], 2, "weirctl: a level is error, warn, info or debug\n"),
+                (["nonsense"], 2, 'weirctl: unknown command "nonsense"; help shows the commands\n'),
+                (["session", "show"], 2, 'weirctl: session show: "ID" is missing\nusage: session show ID [--state] '
+                                         '[--json]\n'),
+                (["status", "--state"], 2, 'weirctl: status: "--state" is no option of it\nusage: status [--json]\n'),
+                (["app", "stop", "a\nb"], 2, "weirctl: this cannot be sent: a control character\n"),
+                (["app", "stop", "x" * 5000], 2,
+                 "weirctl: this cannot be sent: too long, at most 4096 bytes are good\n"),
+                (["app", "stop", "x" * 4085], 2, "weirctl: this is too long, or has a control character\n")):
+            with self.subTest(words):
+                got, out, err = self.ctl(*words)
+                self.assertEqual((got, err), (code, text))
+                self.assertEqual(out == "", code != 0)
+        jar, name, _ = admin.new_session(self.site)
+        self.ctl("session", "pin", name)
+        self.assertEqual(self.ctl("session", "demote", name)[0], 1)
+
+    def test_an_error_in_json(self):
+        self.start()
+        code, out, err = self.ctl("--json", "session", "show", "0123456789abcdef")
+        self.assertEqual((code, json.loads(out)["error"], err), (4, "not-found", ""))
+
+    def test_a_reload_that_is_refused(self):
+        """weirctl finds weir although the file is bad by now."""
+        self.start()
+        self.assertEqual(self.ctl("reload"), (0, "reloaded\n", ""))
+        with open(self.site.weir.config, "a") as f:
+            f.write("nonsense = 1\n")
+        code, out, err = admin.weirctl("-s", self.path, "-p", self.scope.path("run/weir.pid"), "reload")
+        self.assertEqual((code, out), (1, ""))
+        self.assertRegex(err, r"^weirctl: \S+weir\.conf:\d+: .*nonsense")
+
+    def test_a_config_that_cannot_be_used(self):
+        self.start()
+        with open(self.site.weir.config, "a") as f:
+            f.write("nonsense = 1\n")
+        code, _, err = self.ctl("-s", self.path, "status")
+        self.assertEqual(code, 3)
+        self.assertIn("weirctl: %s cannot be used" % self.site.weir.config, err)
+        code, _, err = admin.weirctl("-c", "/nonexistent", "-s", self.path, "status")
+        self.assertEqual(code, 3)
+        self.assertIn("/nonexistent cannot be used", err)
+
+    def test_wrong_options(self):
+        for args in (["-Z"], ["-t", "soon", "status"], ["--nonsense", "status"], [], ["-c"]):
+            with self.subTest(args):
+                code, out, err = admin.weirctl(*args)
+                self.assertEqual((code, out), (2, ""))
+                self.assertTrue(err)
+
+    def test_help_needs_no_weir(self):
+        for args in (["help"], ["-h"], ["--help"]):
+            code, out, err = admin.weirctl(*args)
+            self.assertEqual((code, err), (0, ""))
+            self.assertIn("\nsession show ID ", out)
+        self.assertRegex(admin.weirctl("-v")[1], r"^weirctl \d+\.\d+")
+        self.assertRegex(admin.weirctl("help", "sessions")[1], r"^usage: sessions \[--app APP\]")
+        json.loads(admin.weirctl("help", "--json")[1])
+
+    def test_the_manual_has_all(self):
+        with open(os.path.join(case.TREE, "doc", "weirctl.8")) as f:
+            manual = f.read()
+        for command in json.loads(admin.weirctl("help", "--json")[1]):
+            self.assertRegex(manual, r"(?m)^\.It Ic %s( |$)" % command["command"])
+            for option in command["options"]:
+                self.assertRegex(manual, r"(?m)^\.It (Ic .* )?(Op )?Fl %s( |$)" % option[1:])
+
+    def where(self, pid=None):
+        if pid is not None:
+            self.scope.write("weir.pid", pid)
+        return ["-s", self.scope.path("absent.sock"), "-p", self.scope.path("weir.pid"), "status"]
+
+    def test_weir_does_not_run(self):
+        code, _, err = admin.weirctl(*self.where())
+        self.assertEqual((code, err), (3, "weirctl: weir does not run: there is no %s\n" % self.scope.path("weir.pid")))
+
+    def test_a_pid_file_that_names_something_else(self):
+        """Nobody else gets the signal, which would kill it."""
+        bystander = process.Process("sleep", ["/bin/sleep", "60"], self.scope.fresh("log"))
+        self.scope.at_end(bystander.stop)
+        code, _, err = admin.weirctl(*self.where("%d\n" % bystander.pid))
+        self.assertEqual(code, 3)
+        self.assertIn("names process %d, which is not weir" % bystander.pid, err)
+        self.assertIsNone(bystander.poll())
+        dead = subprocess.Popen(["/bin/true"])
+        dead.wait()
+        code, _, err = admin.weirctl(*self.where("%d\n" % dead.pid))
+        self.assertEqual(code, 3)
+        self.assertIn("which is not weir", err)
+
+    def test_a_pid_file_with_nonsense(self):
+        for text in ("", "x\n", "-1\n", "0\n", "1\n", "12 34\n", "99999999999\n", "1" * 100):
+            with self.subTest(text):
+                code, _, err = admin.weirctl(*self.where(text))
+                self.assertEqual(code, 3)
+                self.assertEqual(err, "weirctl: %s does not hold the number of a process\n" %
+                                 self.scope.path("weir.pid"))
+
+    def test_never(self):
+        self.start("open = never")
+        began = time.monotonic()
+        code, _, err = self.ctl("status")
+        self.assertEqual(code, 3)
+        self.assertEqual(err, "weirctl: weir (process %d) has not opened %s in 5 s; its log says why\n" %
+                         (self.site.weir.pid, self.path))
+        self.assertGreater(time.monotonic() - began, 4.5)
+
+    def test_after_a_kill(self):
+        self.start("open = always")
+        self.assertEqual(self.ctl("status")[0], 0)
+        self.site.weir.check = False
+        self.site.weir.process.send(signal.SIGKILL)
+        self.site.weir.process.wait()
+        code, _, err = self.ctl("status")
+        self.assertEqual(code, 3)
+        self.assertIn("weirctl: weir does not run: ", err)
+
+    def test_weir_does_not_answer(self):
+        """Also where so many wait already that the kernel takes no more."""
+        self.start("open = always")
+        self.site.weir.process.send(signal.SIGSTOP)
+        waiting = []
+        try:
+            self.assertEqual(self.ctl("-t", "300ms", "status"), (3, "", "weirctl: weir does not answer\n"))
+            with self.assertRaises(OSError):
+                while len(waiting) < 5000:
+                    waiting.append(address.connect("unix:" + self.path, 0.2))
+            self.assertEqual(self.ctl("-t", "300ms", "status"), (3, "", "weirctl: weir does not answer\n"))
+        finally:
+            self.site.weir.process.send(signal.SIGCONT)
+            for sock in waiting:
+                sock.close()
+
+    def test_who_answers_is_not_weir(self):
+        path = self.scope.path("other.sock")
+        with address.listen("unix:" + path) as listener:
+            listener.settimeout(wait.BOUND)
+            for answer, text in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", "who answers there is not weir"),
+                                 (b"x" * 100000, "who answers there is not weir"),
+                                 (b"", "weir has closed the connection without a whole answer"),
+                                 (b"ok 10\nshort", "weir has closed the connection without a whole answer"),
+                                 (b"ok 10", "weir has closed the connection without a whole answer")):
+                with self.subTest(answer[:20]):
+                    done = case.Parallel()
+                    done.start(admin.weirctl, "-s", path, "-p", "/nonexistent", "status")
+                    peer, _ = listener.accept()
+                    peer.recv(1000)
+                    try:
+                        peer.sendall(answer)
+                    except OSError:
+                        pass  # it has seen enough
+                    peer.close()
+                    code, _, err = done.join()[0]
+                    self.assertEqual((code, err), (3, "weirctl: %s\n" % text))
+
+    def test_too_many(self):
+        self.start("open = always")
+        clients = [admin.client(self.site.weir) for _ in range(16)]
+        code, _, err = self.ctl("status")
+        self.assertEqual((code, err), (1, "weirctl: 16 clients are connected already\n"))
+        for c in clients:
+            c.close()
+
+    def test_another_user(self):
+        if not ROOT:
+            self.skipTest("only root can be somebody else")
+        self.start()
+        # The build may lie where others cannot look.
+        program = self.scope.path("weirctl")
+        with open(admin.weirctl_binary(), "rb") as source, open(program, "wb") as copy:
+            copy.write(source.read())
+        os.chmod(program, 0o755)
+
+        def as_nobody():
+            done = subprocess.run([program, "-s", self.path, "-p", self.scope.path("run/weir.pid"), "status"],
+                                  user="nobody", extra_groups=[], cwd="/", stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE)
+            return done.returncode, done.stderr.decode()
+        code, err = as_nobody()
+        self.assertEqual((code, err), (3, "weirctl: may not signal process %d: only root and the user that weir runs "
+                                          "as are let in\n" % self.site.weir.pid))
+        self.assertEqual(self.ctl("status")[0], 0)
+        code, err = as_nobody()
+        self.assertEqual((code, err), (3, "weirctl: %s: only root and the user that weir runs as are let in\n" %
+                                       self.path))
+
+    def test_output_that_cannot_be_written(self):
+        self.start("open = always")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([admin.weirctl_binary(), "-c", self.site.weir.config, "status"], stdout=full,
+                                  stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"weirctl: standard output: No space left on device", done.stderr)
+
+    def test_it_names_what_begins_with_dashes(self):
+        self.start("open = always")
+        code, _, err = self.ctl("session", "show", "--", "--aaaaaaaaaaaaaa")
+        self.assertEqual((code, err), (2, "weirctl: a session is named by 16 hexadecimal digits, or by the value of "
+                                          "its cookie\n"))
+
+
+class TestCompletion(Case):
+    """ctl/weirctl.bash, in a bash that does what readline would do."""
+
+    SCRIPT = os.path.join(case.TREE, "ctl", "weirctl.bash")
+
+    def complete(self, line, more="", point=None):
+        """What is offered for the word under the cursor."""
+        script = r'''
+source "$1"
+COMP_LINE=$2 COMP_POINT=${3:-${#2}} COMP_TYPE=9 COMP_KEY=9
+read -ra COMP_WORDS <<<"$COMP_LINE"
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_weirctl weirctl "" ""
+printf '%s\n' "${COMPREPLY[@]}"
+'''
+        done = subprocess.run([process.find("bash"), "--norc", "-c", more + script, "bash", self.SCRIPT, line,
+                               "" if point is None else str(point)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=wait.BOUND,
+                              env={**os.environ, "PATH": os.path.dirname(admin.weirctl_binary()) + ":" + process.PATH})
+        self.assertEqual(done.stderr, b"")
+        return sorted(done.stdout.decode().split("\n")[:-1]) if done.stdout != b"\n" else []
+
+    def test_all_commands_and_options(self):
+        """What the script knows by heart is what weirctl says."""
+        commands = json.loads(admin.weirctl("help", "--json")[1])
+        first = sorted({c["command"].split()[0] for c in commands})
+        self.assertEqual(self.complete("weirctl "), first)
+        self.assertEqual(self.complete("weirctl help "), first)
+        for group in ("session", "app", "backend"):
+            verbs = sorted(c["command"].split()[1] for c in commands if c["command"].startswith(group + " "))
+            self.assertEqual(self.complete("weirctl %s " % group), verbs)
+        for c in commands:
+            with self.subTest(c["command"]):
+                self.assertEqual(self.complete("weirctl %s --" % c["command"]), sorted(c["options"]))
+
+    def test_prefixes(self):
+        self.assertEqual(self.complete("weirctl se"), ["session", "sessions"])
+        self.assertEqual(self.complete("weirctl session p"), ["pin", "promote"])
+        self.assertEqual(self.complete("weirctl log-level "), ["debug", "error", "info", "warn"])
+        self.assertEqual(self.complete("weirctl sessions --in "), ["disk", "memory"])
+        self.assertEqual(self.complete("weirctl sessions --l"), ["--limit"])
+        self.assertEqual(self.complete("weirctl nonsense "), [])
+        self.assertEqual(self.complete("weirctl -"), ["--json", "-c", "-h", "-p", "-s", "-t", "-v"])
+        self.assertEqual(self.complete("weirctl -c /x -t 5s --json sta"), ["status"])
+        self.assertEqual(self.complete("weirctl sta more words", point=11), ["status"])
+
+    def test_it_asks_weir(self):
+        spawn = "spawn:%s a" % process.find("cat")
+        other = weir.app("other", ['backend "%s" { }' % spawn, 'backend "127.0.0.1:9" { }'], session=None,
+                         match=["path:/other"])
+        site = Site(self.scope, "", apps=[other])
+        c = "weirctl -c %s " % site.weir.config
+        self.assertEqual(self.complete(c + "app stop "), ["main", "other"])
+        self.assertEqual(self.complete(c + "app start m"), ["main"])
+        self.assertEqual(self.complete(c + "app start main "), [])
+        self.assertEqual(self.complete(c + "sessions --app "), ["main", "other"])
+        self.assertEqual(self.complete(c + "backend drain 127"), ["127.0.0.1:9"])
+        # Readline sees words that end at a colon, and puts in what comes behind it.
+        self.assertEqual(self.complete(c + "backend drain 127.0.0.1:"), ["9"])
+        self.assertEqual(self.complete(c + "backend drain unix:"), [site.backend.where[5:]])
+        self.assertEqual(self.complete(c + "backend drain unix:", "COMP_WORDBREAKS=' '\n"), [site.backend.where])
+        self.assertEqual(self.complete(c + "backend drain spawn"), [spawn.replace(" ", "\\ ")])
+        self.assertIn("other", self.complete(c + "backend ready "))
+        self.assertEqual(self.complete(c + "backend ready other 1"), ["127.0.0.1:9"])
+
+    def test_without_weir_it_is_quiet(self):
+        c = "weirctl -s %s -p %s " % (self.scope.path("absent"), self.scope.path("absent.pid"))
+        self.assertEqual(self.complete(c + "app stop "), [])
+        self.assertEqual(self.complete(c + "backend drain "), [])
+
+    def test_it_is_what_bash_calls(self):
+        done = subprocess.run([process.find("bash"), "--norc", "-c", 'source "$1"; complete -p weirctl', "bash",
+                               self.SCRIPT], stdout=subprocess.PIPE)
+        self.assertEqual(done.stdout, b"complete -F _weirctl weirctl\n")
