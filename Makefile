@@ -104,7 +104,7 @@ check:
 	@$(AGAIN) BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
-	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py
+	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py
 	@$(AGAIN) integration
 
 .PHONY: unit-programs
