@@ -2,6 +2,8 @@
  * (db_page.h of its source); a file of it never changes them within a format version. */
 #include "session/disk_page.h"
 
+#include "session/disk_hash.h"
+
 enum {
 	/* Any page. */
 	AT_LSN = 0,
@@ -31,7 +33,7 @@ enum {
 	ITEM_CHAIN_BYTES = 12,
 };
 
-enum page_type { TYPE_LEAF = 5, TYPE_OVERFLOW = 7, TYPE_META_FIRST = 8, TYPE_META_LAST = 10 };
+enum page_type { TYPE_LEAF = 5, TYPE_OVERFLOW = 7, TYPE_META_FIRST = 8, TYPE_META_LAST = 10, TYPE_META_HEAP = 14 };
 
 /* Bit 7 of an item's type is set once it is deleted. */
 enum item_type { ITEM_HERE = 1, ITEM_CHAIN = 3 };
@@ -54,23 +56,22 @@ static uint32_t u32_at(struct view page, size_t at)
 	return n;
 }
 
-/* h * 33 + byte, over all bytes, those of the checksum itself taken as zeros. */
+/* Over all bytes, those of the checksum itself taken as zeros. */
 static uint32_t checksum(struct view bytes, size_t at_checksum)
 {
-	uint32_t h = 0;
+	static const uint8_t zeros[CHECKSUM_BYTES];
+	size_t behind = at_checksum + CHECKSUM_BYTES;
+	uint32_t h = disk_hash(0, view_of(bytes.at, at_checksum));
 
-	for (size_t i = 0; i < at_checksum; i++)
-		h = h * 33 + bytes.at[i];
-	for (size_t i = 0; i < CHECKSUM_BYTES; i++)
-		h *= 33;
-	for (size_t i = at_checksum + CHECKSUM_BYTES; i < bytes.len; i++)
-		h = h * 33 + bytes.at[i];
-	return h;
+	h = disk_hash(h, view_of(zeros, CHECKSUM_BYTES));
+	return disk_hash(h, view_of(bytes.at + behind, bytes.len - behind));
 }
 
 static bool is_meta(struct view page)
 {
-	return page.at[AT_TYPE] >= TYPE_META_FIRST && page.at[AT_TYPE] <= TYPE_META_LAST;
+	uint8_t type = page.at[AT_TYPE];
+
+	return (type >= TYPE_META_FIRST && type <= TYPE_META_LAST) || type == TYPE_META_HEAP;
 }
 
 uint32_t page_size(struct view first)
