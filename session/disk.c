@@ -10,8 +10,7 @@
 #include <stdlib.h>
 
 enum {
-	ROOM_STEP_BYTES = 4 << 20,  /* that are written between two looks at the free space */
-	READ_FIRST_BYTES = 4 << 10, /* room for a record before its size is known */
+	ROOM_STEP_BYTES = 4 << 20, /* that are written between two looks at the free space */
 };
 
 /* --- keys --- */
@@ -27,22 +26,56 @@ static DBT dbt_id(const struct sess_id *id)
 	return dbt_in(id->bytes, SESS_ID_BYTES);
 }
 
-/* Expiry first and big endian: the order of the keys is the order in which sessions expire. */
-void disk_index_key(const struct record_head *h, uint8_t out[DISK_INDEX_BYTES])
+static uint8_t *put_number(uint8_t *at, uint64_t n, unsigned bytes)
 {
-	for (unsigned i = 0; i < 8; i++)
-		out[i] = (uint8_t)(h->expires_s >> (56 - 8 * i));
-	memcpy(out + 8, h->id.bytes, SESS_ID_BYTES);
+	for (unsigned i = 0; i < bytes; i++)
+		at[i] = (uint8_t)(n >> (8 * (bytes - 1 - i)));
+	return at + bytes;
 }
 
-static struct record_head index_head(const uint8_t key[DISK_INDEX_BYTES])
+static uint64_t number_at(const uint8_t *at, unsigned bytes)
 {
-	struct record_head h = {0};
+	uint64_t n = 0;
 
-	for (unsigned i = 0; i < 8; i++)
-		h.expires_s = h.expires_s << 8 | key[i];
-	memcpy(h.id.bytes, key + 8, SESS_ID_BYTES);
-	return h;
+	for (unsigned i = 0; i < bytes; i++)
+		n = n << 8 | at[i];
+	return n;
+}
+
+/* Expiry first and big endian: the order of the keys is the order in which sessions expire. */
+void disk_key(const struct sess_id *id, uint64_t expires_s, uint8_t out[DISK_KEY_BYTES])
+{
+	memcpy(put_number(out, expires_s, 8), id->bytes, SESS_ID_BYTES);
+}
+
+static void key_read(const uint8_t key[DISK_KEY_BYTES], struct sess_id *id, uint64_t *expires_s)
+{
+	*expires_s = number_at(key, 8);
+	memcpy(id->bytes, key + 8, SESS_ID_BYTES);
+}
+
+/* 0, DB_NOTFOUND, ERR_MALFORMED, or what Berkeley DB says. */
+int disk_place_get(struct store *s, const struct sess_id *id, struct disk_place *out)
+{
+	uint8_t bytes[DISK_PLACE_BYTES];
+	DBT key = dbt_id(id), data = {.data = bytes, .ulen = sizeof(bytes), .flags = DB_DBT_USERMEM};
+	int ret = s->ids->get(s->ids, s->batch, &key, &data, 0);
+
+	if (ret)
+		return ret == DB_BUFFER_SMALL ? ERR_MALFORMED : ret;
+	if (data.size != sizeof(bytes))
+		return ERR_MALFORMED;
+	*out = (struct disk_place){.expires_s = number_at(bytes, 8), .bytes = (uint32_t)number_at(bytes + 8, 4)};
+	return 0;
+}
+
+static int place_put(struct store *s, const struct sess_id *id, const struct disk_place *p, uint32_t flags)
+{
+	uint8_t bytes[DISK_PLACE_BYTES];
+	DBT key = dbt_id(id), data = dbt_in(bytes, sizeof(bytes));
+
+	put_number(put_number(bytes, p->expires_s, 8), p->bytes, 4);
+	return s->ids->put(s->ids, s->batch, &key, &data, flags);
 }
 
 bool disk_record_is_sound(struct view bytes, struct record_head *out)
@@ -104,59 +137,6 @@ int disk_commit(struct store *s)
 	return 0;
 }
 
-/* --- what is there already --- */
-
-struct old {
-	struct record_head head;
-	bool has_head; /* false: its bytes are damaged, and its place in the index is not known */
-	uint64_t bytes;
-};
-
-/* The record under the cursor's key. 0, DB_NOTFOUND, or what Berkeley DB says. A long one is not read as a whole. */
-static int find_old(struct store *s, DBC *c, const struct sess_id *id, struct old *out)
-{
-	DBT key = dbt_id(id);
-	DBT data = {.data = s->old, .ulen = sizeof(s->old), .flags = DB_DBT_USERMEM};
-
-	int ret = c->get(c, &key, &data, DB_SET);
-	out->bytes = data.size;
-	if (ret == DB_BUFFER_SMALL) {
-		data.flags |= DB_DBT_PARTIAL;
-		data.dlen = RECORD_HEAD_BYTES;
-		ret = c->get(c, &key, &data, DB_SET);
-	}
-	out->has_head =
-	    ret == 0 && record_peek(view_of(s->old, data.size), &out->head) == 0 && sess_id_eq(&out->head.id, id);
-	return ret;
-}
-
-static void forget(struct store *s, uint64_t bytes)
-{
-	/* Never below zero: a damaged record may be shorter than it was. */
-	s->now.sessions -= s->now.sessions > 0;
-	s->now.bytes -= bytes < s->now.bytes ? bytes : s->now.bytes;
-}
-
-/* An entry that is not there is no failure: damage, which removing heals. */
-static int index_del(struct store *s, const struct record_head *h)
-{
-	uint8_t bytes[DISK_INDEX_BYTES];
-	disk_index_key(h, bytes);
-	DBT key = dbt_in(bytes, sizeof(bytes));
-	int ret = s->expiry->del(s->expiry, s->batch, &key, 0);
-
-	return ret == DB_NOTFOUND ? 0 : ret;
-}
-
-static int index_put(struct store *s, const struct record_head *h)
-{
-	uint8_t bytes[DISK_INDEX_BYTES];
-	disk_index_key(h, bytes);
-	DBT key = dbt_in(bytes, sizeof(bytes)), nothing = dbt_in(NULL, 0);
-
-	return s->expiry->put(s->expiry, s->batch, &key, &nothing, 0);
-}
-
 /* --- put --- */
 
 static bool has_room(struct store *s, uint64_t bytes)
@@ -170,77 +150,76 @@ static bool has_room(struct store *s, uint64_t bytes)
 	return s->room_bytes >= bytes;
 }
 
-static int put_new(struct store *s, const struct record_head *h, DBT *key, DBT *data)
+/* Never below zero, whatever a damaged store says of itself. */
+static uint64_t less(uint64_t n, uint64_t by)
 {
-	int ret = s->sessions->put(s->sessions, s->batch, key, data, DB_NOOVERWRITE);
-
-	if (ret)
-		return ret;
-	s->now.sessions++;
-	s->now.bytes += data->size;
-	return index_put(s, h);
+	return n > by ? n - by : 0;
 }
 
-static int put_over(struct store *s, DBC *c, const struct old *old, const struct record_head *h, DBT *data)
+static void forget(struct store *s, uint64_t bytes)
 {
-	DBT key = dbt_id(&h->id);
-	bool moves = !old->has_head || old->head.expires_s != h->expires_s;
-	int ret = c->put(c, &key, data, DB_CURRENT);
-
-	if (ret == 0 && moves && old->has_head)
-		ret = index_del(s, &old->head);
-	if (ret == 0 && moves)
-		ret = index_put(s, h);
-	if (ret == 0) {
-		forget(s, old->bytes);
-		s->now.sessions++;
-		s->now.bytes += data->size;
-	}
-	return ret;
+	s->now.sessions = less(s->now.sessions, 1);
+	s->now.bytes = less(s->now.bytes, bytes);
 }
 
-/* What is there is replaced, if the sum stays below the bound. */
-static int replace(struct store *s, const struct record_head *h, DBT *data, int *err)
+static int record_put(struct store *s, const struct sess_id *id, uint64_t expires_s, struct view bytes)
 {
-	struct old old;
-	DBC *c = NULL;
-	int ret = s->sessions->cursor(s->sessions, s->batch, &c, 0);
+	uint8_t at[DISK_KEY_BYTES];
+	DBT key = dbt_in(at, sizeof(at)), data = dbt_in(bytes.at, bytes.len);
 
+	disk_key(id, expires_s, at);
+	return s->sessions->put(s->sessions, s->batch, &key, &data, 0);
+}
+
+/* One that is not there is no failure: damage, which removing heals. */
+static int record_del(struct store *s, const struct sess_id *id, uint64_t expires_s)
+{
+	uint8_t at[DISK_KEY_BYTES];
+	DBT key = dbt_in(at, sizeof(at));
+
+	disk_key(id, expires_s, at);
+	int ret = s->sessions->del(s->sessions, s->batch, &key, 0);
+	return ret == DB_NOTFOUND ? 0 : ret;
+}
+
+/* The place of the session that the bytes replace; zeros for a new one. */
+static int find_old(struct store *s, const struct sess_id *id, struct disk_place *old, bool *there)
+{
+	int ret = disk_place_get(s, id, old);
+
+	*there = ret == 0 || ret == ERR_MALFORMED;
 	if (ret)
-		return ret;
-	ret = find_old(s, c, &h->id, &old);
-	if (ret == 0 && s->now.bytes + data->size > s->max_bytes + old.bytes)
-		*err = ERR_FULL;
-	else if (ret == 0)
-		ret = put_over(s, c, &old, h, data);
-	int closed = c->close(c);
-	return ret ? ret : closed;
+		*old = (struct disk_place){0};
+	return *there || ret == DB_NOTFOUND ? 0 : ret;
 }
 
 int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes)
 {
-	DBT key = dbt_id(&head->id), data = dbt_in(bytes.at, bytes.len);
-	int err = 0, ret = DB_KEYEXIST;
+	struct disk_place place = {.expires_s = head->expires_s, .bytes = (uint32_t)bytes.len}, old;
+	bool there;
 
 	if (!has_room(s, bytes.len))
 		return ERR_FULL;
-	err = begin(s);
+	int err = begin(s);
 	if (err)
 		return err;
-	bool fits = bytes.len <= s->max_bytes && s->now.bytes <= s->max_bytes - bytes.len;
-	if (fits)
-		ret = put_new(s, head, &key, &data);
-	if (ret == DB_KEYEXIST)
-		ret = replace(s, head, &data, &err);
-	if (ret == DB_NOTFOUND) /* there is nothing to replace, and no room for more */
+	int ret = find_old(s, &head->id, &old, &there);
+	uint64_t rest = less(s->now.bytes, old.bytes);
+	if (ret == 0 && (bytes.len > s->max_bytes || rest > s->max_bytes - bytes.len))
 		return ERR_FULL;
+	if (ret == 0 && there && old.expires_s != place.expires_s)
+		ret = record_del(s, &head->id, old.expires_s);
+	if (ret == 0)
+		ret = place_put(s, &head->id, &place, 0);
+	if (ret == 0)
+		ret = record_put(s, &head->id, place.expires_s, bytes);
 	if (ret)
 		return disk_fail(s, ret, "put");
-	if (err == 0) {
-		s->room_bytes -= bytes.len;
-		s->changed = true;
-	}
-	return err;
+	s->now.bytes = rest + bytes.len;
+	s->now.sessions += !there;
+	s->room_bytes -= bytes.len;
+	s->changed = true;
+	return 0;
 }
 
 static int disk_put(struct store *s, const struct sess_record *r)
@@ -258,92 +237,93 @@ static int disk_put(struct store *s, const struct sess_record *r)
 
 /* --- remove, expire --- */
 
-/* The record under the cursor, and its entry in the index. */
-static int take_out(struct store *s, DBC *c, const struct old *old)
+static int id_del(struct store *s, const struct sess_id *id)
 {
-	int ret = c->del(c, 0);
+	DBT key = dbt_id(id);
+	int ret = s->ids->del(s->ids, s->batch, &key, 0);
 
-	if (ret == 0 && old->has_head)
-		ret = index_del(s, &old->head);
-	if (ret == 0) {
-		forget(s, old->bytes);
-		s->changed = true;
-	}
-	return ret;
+	return ret == DB_NOTFOUND ? 0 : ret;
 }
 
 static int disk_remove(struct store *s, const struct sess_id *id)
 {
-	struct old old;
-	DBC *c = NULL;
+	struct disk_place old;
+	bool there;
 
 	if (!enter(s))
 		return ERR_BROKEN;
 	int err = begin(s);
 	if (err)
 		return err;
-	int ret = s->sessions->cursor(s->sessions, s->batch, &c, 0);
+	int ret = find_old(s, id, &old, &there);
+	if (ret == 0 && !there)
+		return 0;
+	if (ret == 0)
+		ret = record_del(s, id, old.expires_s);
+	if (ret == 0)
+		ret = id_del(s, id);
 	if (ret)
 		return disk_fail(s, ret, "remove");
-	ret = find_old(s, c, id, &old);
-	if (ret == 0)
-		ret = take_out(s, c, &old);
-	int closed = c->close(c);
-	ret = ret == 0 || ret == DB_NOTFOUND ? closed : ret;
-	return ret ? disk_fail(s, ret, "remove") : 0;
+	forget(s, old.bytes);
+	s->changed = true;
+	return 0;
 }
 
-/* A walk along the index from the entry that is due first. */
+/* A walk along the records from the one that is due first. */
 struct reaping {
 	uint32_t now_s, max, count;
 	void (*gone)(void *arg, const struct sess_id *id);
 	void *arg;
-	DBC *index, *records;
+	DBC *c;
 };
 
-/* The entry that the index's cursor stands on is due. The record may be missing, or know another time: then only the
- * entry is wrong, and goes (and the right one comes). A record without a head cannot say, and goes. */
-static int reap(struct store *s, struct reaping *r, const struct record_head *due)
+/* The record under the cursor is due. One that the ids do not know at this place is nobody's, and goes untold. */
+static int reap(struct store *s, struct reaping *r, const struct sess_id *id, uint64_t expires_s)
 {
-	struct old old;
-	int ret = find_old(s, r->records, &due->id, &old);
-	bool there = ret == 0;
+	struct disk_place place;
+	bool there;
+	int ret = find_old(s, id, &place, &there);
 
-	if (ret != 0 && ret != DB_NOTFOUND)
-		return ret;
-	ret = r->index->del(r->index, 0);
-	s->changed = true;
-	if (ret || !there)
-		return ret;
-	if (old.has_head && old.head.expires_s != due->expires_s)
-		return index_put(s, &old.head);
-	old.has_head = false; /* its entry is gone already */
-	ret = take_out(s, r->records, &old);
+	if (ret == 0)
+		ret = r->c->del(r->c, 0);
 	if (ret)
 		return ret;
+	s->changed = true;
+	if (!there || place.expires_s != expires_s)
+		return 0;
+	ret = id_del(s, id);
+	if (ret)
+		return ret;
+	forget(s, place.bytes);
 	r->count++;
 	if (r->gone)
-		r->gone(r->arg, &due->id);
+		r->gone(r->arg, id);
 	return 0;
 }
 
-/* An entry of another length is none of ours, and leads nowhere. */
+/* A key of another length is none of ours. */
 static int reap_all(struct store *s, struct reaping *r)
 {
-	uint8_t bytes[DISK_INDEX_BYTES];
+	uint8_t bytes[DISK_KEY_BYTES];
 	DBT key = {.data = bytes, .ulen = sizeof(bytes), .flags = DB_DBT_USERMEM};
 	DBT none = {.flags = DB_DBT_PARTIAL};
 
 	while (r->count < r->max) {
-		int ret = r->index->get(r->index, &key, &none, DB_NEXT);
+		struct sess_id id;
+		uint64_t expires_s;
+		int ret = r->c->get(r->c, &key, &none, DB_NEXT);
 		if (ret == DB_NOTFOUND)
 			return 0;
 		if (ret)
 			return ret;
-		struct record_head due = index_head(bytes);
-		if (key.size == sizeof(bytes) && due.expires_s > r->now_s)
-			return 0;
-		ret = key.size == sizeof(bytes) ? reap(s, r, &due) : r->index->del(r->index, 0);
+		if (key.size != sizeof(bytes)) {
+			ret = r->c->del(r->c, 0);
+		} else {
+			key_read(bytes, &id, &expires_s);
+			if (expires_s > r->now_s)
+				return 0;
+			ret = reap(s, r, &id, expires_s);
+		}
 		if (ret)
 			return ret;
 	}
@@ -361,14 +341,11 @@ static int disk_expire(struct store *s, uint32_t now_s, uint32_t max, void (*gon
 	int err = begin(s);
 	if (err)
 		return err;
-	int ret = s->expiry->cursor(s->expiry, s->batch, &r.index, 0);
-	if (ret == 0)
-		ret = s->sessions->cursor(s->sessions, s->batch, &r.records, 0);
-	if (ret == 0)
-		ret = reap_all(s, &r);
-	int closed = r.records ? r.records->close(r.records) : 0;
-	ret = ret ? ret : closed;
-	closed = r.index ? r.index->close(r.index) : 0;
+	int ret = s->sessions->cursor(s->sessions, s->batch, &r.c, 0);
+	if (ret)
+		return disk_fail(s, ret, "expire");
+	ret = reap_all(s, &r);
+	int closed = r.c->close(r.c);
 	ret = ret ? ret : closed;
 	*count = r.count;
 	return ret ? disk_fail(s, ret, "expire") : 0;
@@ -379,17 +356,18 @@ static int disk_expire(struct store *s, uint32_t now_s, uint32_t max, void (*gon
 /* A failure to read. Want of memory is not the store's fault, and what is under way can go on. */
 static int fail_read(struct store *s, int ret, const char *doing)
 {
-	return ret == ENOMEM ? ERR_NO_MEMORY : disk_fail(s, ret, doing);
+	return ret == ENOMEM || ret == ERR_NO_MEMORY ? ERR_NO_MEMORY : disk_fail(s, ret, doing);
 }
 
-static int disk_get(struct store *s, const struct sess_id *id, struct buf *space, struct sess_record *out)
+/* The record at its place, into `space`. 0, DB_NOTFOUND, ERR_NO_MEMORY, or what Berkeley DB says. */
+static int record_get(struct store *s, const struct sess_id *id, const struct disk_place *place, struct buf *space)
 {
-	DBT key = dbt_id(id), data = {.size = READ_FIRST_BYTES, .flags = DB_DBT_USERMEM};
+	uint8_t at[DISK_KEY_BYTES];
+	DBT key = dbt_in(at, sizeof(at)), data = {.size = place->bytes, .flags = DB_DBT_USERMEM};
 	int ret;
 
+	disk_key(id, place->expires_s, at);
 	buf_clear(space);
-	if (!enter(s))
-		return ERR_BROKEN;
 	do {
 		data.data = buf_reserve(space, data.size);
 		if (!data.data)
@@ -397,55 +375,88 @@ static int disk_get(struct store *s, const struct sess_id *id, struct buf *space
 		data.ulen = data.size;
 		ret = s->sessions->get(s->sessions, s->batch, &key, &data, 0);
 	} while (ret == DB_BUFFER_SMALL);
+	if (ret == 0)
+		buf_commit(space, data.size);
+	return ret;
+}
+
+static int disk_get(struct store *s, const struct sess_id *id, struct buf *space, struct sess_record *out)
+{
+	struct disk_place place;
+
+	buf_clear(space);
+	if (!enter(s))
+		return ERR_BROKEN;
+	int ret = disk_place_get(s, id, &place);
 	if (ret == DB_NOTFOUND)
 		return ERR_GONE;
-	if (ret)
-		return fail_read(s, ret, "get");
-	buf_commit(space, data.size);
-	return record_decode(buf_view(space), id, out);
+	if (ret == 0)
+		ret = record_get(s, id, &place, space);
+	if (ret == 0)
+		return record_decode(buf_view(space), id, out);
+	if (ret == DB_NOTFOUND || ret == ERR_MALFORMED)
+		return ERR_MALFORMED;
+	return fail_read(s, ret, "get");
 }
 
-static bool show(DBT *key, DBT *data, store_visit *visit, void *arg)
-{
-	struct sess_record r = {0};
+struct showing {
+	store_visit *visit;
+	void *arg;
+	struct buf space;
+	bool ended;
+};
 
-	if (key->size != SESS_ID_BYTES)
-		return true;
-	memcpy(r.id.bytes, key->data, SESS_ID_BYTES);
-	int err = record_decode(view_of(data->data, data->size), &r.id, &r);
-	return visit(arg, &r, err);
+static int show(struct store *s, struct showing *w, const struct sess_id *id)
+{
+	struct sess_record r = {.id = *id};
+	struct disk_place place;
+	int ret = disk_place_get(s, id, &place);
+
+	if (ret == 0)
+		ret = record_get(s, id, &place, &w->space);
+	if (ret != 0 && ret != DB_NOTFOUND && ret != ERR_MALFORMED)
+		return ret;
+	int err = ret == 0 ? record_decode(buf_view(&w->space), id, &r) : ERR_MALFORMED;
+	w->ended = !w->visit(w->arg, &r, err);
+	return 0;
 }
 
-static int walk(DBC *c, const struct sess_id *after, store_visit *visit, void *arg)
+/* In the order of the ids. A key of another length is none of ours. */
+static int walk(struct store *s, DBC *c, const struct sess_id *after, struct showing *w)
 {
-	DBT key = {0}, data = {0};
-	int ret;
+	uint8_t bytes[SESS_ID_BYTES] = {0};
+	DBT key = {.data = bytes, .size = sizeof(bytes), .ulen = sizeof(bytes), .flags = DB_DBT_USERMEM};
+	DBT none = {.flags = DB_DBT_PARTIAL};
 
-	if (after) {
-		key = dbt_id(after);
-		ret = c->get(c, &key, &data, DB_SET_RANGE);
-		if (ret == 0 && key.size == SESS_ID_BYTES && memcmp(key.data, after->bytes, SESS_ID_BYTES) == 0)
-			ret = c->get(c, &key, &data, DB_NEXT);
-	} else {
-		ret = c->get(c, &key, &data, DB_FIRST);
+	if (after)
+		memcpy(bytes, after->bytes, sizeof(bytes));
+	int ret = c->get(c, &key, &none, DB_SET_RANGE);
+	if (ret == 0 && after && memcmp(bytes, after->bytes, sizeof(bytes)) == 0)
+		ret = c->get(c, &key, &none, DB_NEXT);
+	while (ret == 0 && !w->ended) {
+		struct sess_id id;
+		memcpy(id.bytes, bytes, sizeof(bytes));
+		ret = key.size == sizeof(bytes) ? show(s, w, &id) : 0;
+		if (ret == 0 && !w->ended)
+			ret = c->get(c, &key, &none, DB_NEXT);
 	}
-	while (ret == 0 && show(&key, &data, visit, arg))
-		ret = c->get(c, &key, &data, DB_NEXT);
 	return ret == DB_NOTFOUND ? 0 : ret;
 }
 
 static int disk_scan(struct store *s, const struct sess_id *after, store_visit *visit, void *arg)
 {
+	struct showing w = {.visit = visit, .arg = arg};
 	DBC *c = NULL;
 
 	if (!enter(s))
 		return ERR_BROKEN;
-	int ret = s->sessions->cursor(s->sessions, s->batch, &c, 0);
+	int ret = s->ids->cursor(s->ids, s->batch, &c, 0);
 	if (ret)
 		return fail_read(s, ret, "scan");
-	ret = walk(c, after, visit, arg);
+	ret = walk(s, c, after, &w);
 	int closed = c->close(c);
 	ret = ret ? ret : closed;
+	buf_fini(&w.space);
 	return ret ? fail_read(s, ret, "scan") : 0;
 }
 

@@ -1,7 +1,7 @@
 /* The disk store's own parts (doc/disk-format.md): private to session/disk*.c. One store is one folder:
  *
  *   DIR/lock              the process that has the store
- *   DIR/sessions.db       the databases "sessions", "expiry" and "meta"
+ *   DIR/sessions.db       the databases "sessions", "ids" and "meta"
  *   DIR/log.NNNNNNNNNN    Berkeley DB's log
  *   DIR/damaged           this store met damage: the next open salvages
  *   DIR/damaged-DATE...   what a salvage moved aside
@@ -32,9 +32,9 @@ enum {
 	DISK_FORMAT = 1, /* of databases and keys; the record has its own */
 	DISK_FILE_MODE = 0600,
 	DISK_PAGE_BYTES = 8 << 10, /* of new files */
-	DISK_INDEX_BYTES = 8 + SESS_ID_BYTES,
+	DISK_KEY_BYTES = 8 + SESS_ID_BYTES,
+	DISK_PLACE_BYTES = 8 + 4,
 	DISK_META_BYTES = 32,
-	DISK_OLD_BYTES = 4 << 10,
 };
 
 /* Which file sessions.db is. */
@@ -45,12 +45,12 @@ struct disk_file {
 };
 
 struct store {
-	char *dir;                    /* owned */
-	int lock_fd;                  /* owned; -1: none */
-	DB_ENV *env;                  /* owned; NULL: none */
-	DB *sessions, *expiry, *meta; /* owned; NULL: not open */
-	struct disk_file file;        /* sessions.db, for the guard */
-	DB_TXN *batch;                /* owned; NULL: none is under way */
+	char *dir;                 /* owned */
+	int lock_fd;               /* owned; -1: none */
+	DB_ENV *env;               /* owned; NULL: none */
+	DB *sessions, *ids, *meta; /* owned; NULL: not open */
+	struct disk_file file;     /* sessions.db, for the guard */
+	DB_TXN *batch;             /* owned; NULL: none is under way */
 	uint64_t max_bytes, cache_bytes;
 	enum store_sync sync;
 
@@ -59,7 +59,6 @@ struct store {
 	_Atomic uint64_t told_sessions, told_bytes; /* `kept`, for any thread */
 
 	struct buf bytes;             /* a record on its way to the disk */
-	uint8_t old[DISK_OLD_BYTES];  /* the front of one that is there */
 	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
 	struct instant checkpoint_at; /* when the last one was made */
 
@@ -110,11 +109,18 @@ MUST_USE int disk_sync_folder(const char *dir);
 
 /* --- disk.c --- */
 
-/* The key in the index. */
-void disk_index_key(const struct record_head *h, uint8_t out[DISK_INDEX_BYTES]);
+/* Where a session's record is: its key begins with the expiry. */
+struct disk_place {
+	uint64_t expires_s;
+	uint32_t bytes; /* of the record */
+};
+
+void disk_key(const struct sess_id *id, uint64_t expires_s, uint8_t out[DISK_KEY_BYTES]);
+/* 0, DB_NOTFOUND, ERR_MALFORMED, or what Berkeley DB says. */
+MUST_USE int disk_place_get(struct store *s, const struct sess_id *id, struct disk_place *out);
 /* Whether the bytes are a record of any format whose checksum holds. */
 bool disk_record_is_sound(struct view bytes, struct record_head *out);
-/* A record's bytes into the batch, indexed by `head`. 0, ERR_FULL or ERR_BROKEN. */
+/* A record's bytes into the batch. 0, ERR_FULL or ERR_BROKEN. */
 MUST_USE int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes);
 MUST_USE int disk_commit(struct store *s);
 

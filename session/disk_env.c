@@ -262,7 +262,7 @@ int disk_env_open(struct store *s, uint32_t recover)
 	if (ret == 0)
 		ret = open_database(s, &s->sessions, "sessions");
 	if (ret == 0)
-		ret = open_database(s, &s->expiry, "expiry");
+		ret = open_database(s, &s->ids, "ids");
 	if (ret == 0)
 		ret = meta_read(s);
 	if (ret == 0 && !s->file.known)
@@ -286,7 +286,7 @@ void disk_env_close(struct store *s)
 	/* After a panic Berkeley DB refuses to close anything, and what it holds would leak. */
 	if (s->env && s->panic)
 		(void)s->env->set_flags(s->env, DB_NOPANIC, 1);
-	close_database(&s->expiry);
+	close_database(&s->ids);
 	close_database(&s->sessions);
 	close_database(&s->meta);
 	if (s->env)

@@ -92,19 +92,17 @@ struct rescue {
 	off_t at;
 };
 
-/* A record on a bad page counts if the index still knows it: one that was removed or replaced since does not come
+/* A record on a bad page counts if its id still leads to it: one that was removed or replaced since does not come
  * back. */
 static int rescue_item(void *arg, struct view item)
 {
 	struct rescue *to = arg;
 	struct record_head head;
-	uint8_t bytes[DISK_INDEX_BYTES], len[4];
-	DBT key = {.data = bytes, .size = sizeof(bytes)}, nothing = {0};
+	struct disk_place place;
+	uint8_t len[4];
 
-	if (!disk_record_is_sound(item, &head))
-		return 0;
-	disk_index_key(&head, bytes);
-	if (to->s->expiry->get(to->s->expiry, NULL, &key, &nothing, 0) != 0)
+	if (!disk_record_is_sound(item, &head) || disk_place_get(to->s, &head.id, &place) != 0 ||
+	    place.expires_s != head.expires_s || place.bytes != item.len)
 		return 0;
 	for (unsigned i = 0; i < 4; i++)
 		len[i] = (uint8_t)(item.len >> (24 - 8 * i));

@@ -201,14 +201,19 @@ static int put_aside(struct salvage *g)
 
 /* --- records --- */
 
+/* Than the one that was found already, if any. */
 static bool is_newer(struct store *s, const struct record_head *head)
 {
-	uint8_t bytes[RECORD_HEAD_BYTES];
+	uint8_t bytes[RECORD_HEAD_BYTES], at[DISK_KEY_BYTES];
 	struct record_head there;
-	DBT key = {.data = (void *)(uintptr_t)head->id.bytes, .size = SESS_ID_BYTES};
+	struct disk_place place;
+	DBT key = {.data = at, .size = sizeof(at)};
 	DBT data = {
 	    .data = bytes, .ulen = sizeof(bytes), .dlen = sizeof(bytes), .flags = DB_DBT_USERMEM | DB_DBT_PARTIAL};
 
+	if (disk_place_get(s, &head->id, &place) != 0)
+		return true;
+	disk_key(&head->id, place.expires_s, at);
 	return s->sessions->get(s->sessions, s->batch, &key, &data, 0) != 0 ||
 	       record_peek(view_of(bytes, data.size), &there) != 0 || head->version > there.version;
 }

@@ -40,33 +40,35 @@ static inline void remove_tree(const char *path)
 		fail_msg("%s", line);
 }
 
-/* Every record has its entry in the index and the reverse, and the counters are their sums. */
+/* Every id leads to its record and the reverse, and the counters are their sums. */
 static inline void expect_in_step(void)
 {
 	struct store_count sum = {0};
-	uint64_t entries = 0;
+	uint64_t ids = 0;
 	DBT key = {0}, data = {0};
 	DBC *c = NULL;
 
 	assert_int_equal(store->sessions->cursor(store->sessions, NULL, &c, 0), 0);
 	while (c->get(c, &key, &data, DB_NEXT) == 0) {
 		struct record_head head;
-		uint8_t bytes[DISK_INDEX_BYTES];
+		struct disk_place place;
+		uint8_t bytes[DISK_KEY_BYTES];
 		assert_int_equal(record_peek(view_of(data.data, data.size), &head), 0);
-		for (unsigned i = 0; i < 8; i++)
-			bytes[i] = (uint8_t)(head.expires_s >> (56 - 8 * i));
-		memcpy(bytes + 8, head.id.bytes, SESS_ID_BYTES);
-		DBT entry = {.data = bytes, .size = sizeof(bytes)}, nothing = {0};
-		assert_int_equal(store->expiry->get(store->expiry, NULL, &entry, &nothing, 0), 0);
+		disk_key(&head.id, head.expires_s, bytes);
+		assert_int_equal(key.size, sizeof(bytes));
+		assert_memory_equal(key.data, bytes, sizeof(bytes));
+		assert_int_equal(disk_place_get(store, &head.id, &place), 0);
+		assert_true(place.expires_s == head.expires_s);
+		assert_int_equal(place.bytes, data.size);
 		sum.sessions++;
 		sum.bytes += data.size;
 	}
 	c->close(c);
-	assert_int_equal(store->expiry->cursor(store->expiry, NULL, &c, 0), 0);
+	assert_int_equal(store->ids->cursor(store->ids, NULL, &c, 0), 0);
 	while (c->get(c, &key, &data, DB_NEXT) == 0)
-		entries++;
+		ids++;
 	c->close(c);
-	assert_int_equal(entries, sum.sessions);
+	assert_int_equal(ids, sum.sessions);
 	assert_int_equal(count_of().sessions, sum.sessions);
 	assert_int_equal(count_of().bytes, sum.bytes);
 }

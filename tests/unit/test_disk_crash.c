@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SESSIONS = 400, OPS = 40, ROUNDS = 25, KILL_WITHIN_MS = 120, MARK = 999 };
+enum { SESSIONS = 400, OPS = 40, ROUNDS = 25, KILL_WITHIN_BATCHES = 20, KILL_WITHIN_US = 10000, MARK = 999 };
 
 struct model {
 	uint64_t version[SESSIONS]; /* 0: is not there */
@@ -78,7 +78,8 @@ static void work(uint64_t done, int pipe_fd)
 	}
 }
 
-static uint64_t run_and_kill(uint64_t done, uint32_t after_us)
+/* Some batches and a moment later. */
+static uint64_t run_and_kill(uint64_t done, uint32_t after_batches, uint32_t after_us)
 {
 	struct timespec wait = {.tv_nsec = (long)after_us * 1000};
 	uint64_t told = done, batch;
@@ -92,6 +93,8 @@ static uint64_t run_and_kill(uint64_t done, uint32_t after_us)
 		work(done, ends[1]);
 	}
 	close(ends[1]);
+	while (told < done + after_batches && read(ends[0], &batch, sizeof(batch)) == sizeof(batch))
+		told = batch;
 	nanosleep(&wait, NULL);
 	kill(child, SIGKILL);
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -143,7 +146,8 @@ static void crash(enum store_sync sync)
 	print_message("SEED=%u\n", seed);
 	contract.options.sync = sync;
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		uint64_t told = run_and_kill(m.batches, mix(seed, round) % (KILL_WITHIN_MS * 1000));
+		uint64_t told =
+		    run_and_kill(m.batches, mix(seed, round) % KILL_WITHIN_BATCHES, mix(round, seed) % KILL_WITHIN_US);
 		open_store();
 		uint64_t there = batches_there();
 		if (sync != STORE_SYNC_NONE)
