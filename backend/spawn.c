@@ -120,7 +120,7 @@ static _Noreturn void become(const struct spawn *s, pid_t parent)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody is left who could do more than ask */
 	if (getppid() != parent)
 		_exit(126); /* weir died in between */
 	if (dup2(s->o.listen_fd, 0) < 0 || dup2(s->outlet_write, 1) < 0 || dup2(s->outlet_write, 2) < 0)

@@ -128,6 +128,9 @@ MUST_USE int conf_load_text(const char *name, struct view text, struct conf **ou
 
 void conf_free(struct conf **c);
 
+/* The word of store.memory.evict: the name of an evicter. */
+const char *conf_memory_evict(const struct conf *c);
+
 /* All sections and options, one a line: what is allowed, the default, the meaning. */
 void conf_help(struct buf *out);
 

@@ -196,6 +196,14 @@ const struct conf_option *conf_option_find(const char *section, struct view name
 	return NULL;
 }
 
+const char *conf_memory_evict(const struct conf *c)
+{
+	const struct conf_option *o = conf_option_find("store.memory", VIEW("evict"));
+
+	INVARIANT(o != NULL);
+	return o->words[c->memory.evict];
+}
+
 bool conf_option_has_value(const struct conf_option *o)
 {
 	return o->type < CONF_TYPE_SECTION;

@@ -45,7 +45,14 @@ static int write_secret(const char *dir, const char *path, const uint8_t *secret
 	return rc == 0 ? 0 : ERR_SYSTEM;
 }
 
-int secret_load(const char *state_dir, uint8_t secret[SESS_SECRET_BYTES])
+static bool has_sessions(const char *state_dir)
+{
+	char path[PATH_MAX];
+
+	return snprintf(path, sizeof path, "%s/sessions", state_dir) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
+int secret_load(const char *state_dir, uint8_t secret[SESS_SECRET_BYTES], bool *kept)
 {
 	char path[PATH_MAX];
 
@@ -53,15 +60,20 @@ int secret_load(const char *state_dir, uint8_t secret[SESS_SECRET_BYTES])
 		errno = ENAMETOOLONG;
 		return ERR_SYSTEM;
 	}
+	*kept = true;
 	int err = read_secret(path, secret);
 	if (!err || err == ERR_MALFORMED || errno != ENOENT)
 		return err;
 	if (random_fill(secret, SESS_SECRET_BYTES) != 0)
 		return ERR_SYSTEM;
-	if (access(state_dir, F_OK) != 0) {
-		log_event(LOG_INFO, "secret_not_kept", LOG_S("reason", "state-dir does not exist"));
+	*kept = access(state_dir, F_OK) == 0;
+	if (!*kept) {
+		log_event(LOG_WARN, "secret_not_kept", LOG_S("reason", "state-dir does not exist"));
 		return 0;
 	}
+	if (has_sessions(state_dir))
+		log_event(LOG_ERROR, "secret_missing",
+			  LOG_S("reason", "a new one is made: sessions on disk are of the old one"));
 	err = write_secret(state_dir, path, secret);
 	return err && errno == EEXIST ? read_secret(path, secret) : err;
 }

@@ -19,12 +19,6 @@ static int store_dir(const struct conf *c, char *out, size_t len)
 
 static struct stack_options options_of(const struct conf *c, const char *dir)
 {
-	static const char *const evicters[] = {
-	    [CONF_EVICT_NEVER] = "never",
-	    [CONF_EVICT_IDLE] = "idle",
-	    [CONF_EVICT_LRU] = "lru",
-	    [CONF_EVICT_TTL] = "ttl",
-	};
 	static const enum store_sync syncs[] = {
 	    [CONF_SYNC_NONE] = STORE_SYNC_NONE,
 	    [CONF_SYNC_WRITE] = STORE_SYNC_WRITE,
@@ -32,9 +26,9 @@ static struct stack_options options_of(const struct conf *c, const char *dir)
 	};
 	struct stack_options o = {
 	    .memory_max = c->memory.max,
-	    .evict = evict_find(evicters[c->memory.evict]),
+	    .evict = evict_find(conf_memory_evict(c)),
 	    .evict_limits = {.after_s = (uint32_t)(c->memory.after_ms / 1000)},
-	    .below = c->disk.max > 0 ? &store_disk : NULL,
+	    .below = c->disk.max > 0 ? store_find("disk") : NULL,
 	    .store = {.dir = dir, .max_bytes = c->disk.max, .cache_bytes = c->disk.cache, .sync = syncs[c->disk.sync]},
 	    .wall = clock_wall(),
 	};
@@ -43,10 +37,10 @@ static struct stack_options options_of(const struct conf *c, const char *dir)
 	return o;
 }
 
-static int make_keys(struct gateway *g, const struct conf *c, char *why, size_t why_len)
+static int make_keys(struct gateway *g, const struct conf *c, bool *kept, char *why, size_t why_len)
 {
 	uint8_t secret[SESS_SECRET_BYTES];
-	int err = secret_load(c->state_dir, secret);
+	int err = secret_load(c->state_dir, secret, kept);
 
 	if (err) {
 		snprintf(why, why_len, "%s/secret: %s", c->state_dir,
@@ -66,10 +60,15 @@ int sessions_new(struct gateway *g, const struct conf *c, char *why, size_t why_
 		snprintf(why, why_len, "node.state-dir: \"%s\": too long", c->state_dir);
 		return ERR_CONFIG;
 	}
-	int err = make_keys(g, c, why, why_len);
+	bool kept = true;
+	int err = make_keys(g, c, &kept, why, why_len);
 	if (err)
 		return err;
 	struct stack_options o = options_of(c, dir);
+	/* Whoever mounts the folder later must not find sessions in it that were made under a secret of this process.
+	 */
+	if (!kept)
+		o.below = NULL;
 	g->stack = stack_new(&o, &g->keys, clock_now());
 	return g->stack ? 0 : ERR_NO_MEMORY;
 }

@@ -78,4 +78,7 @@ extern const struct store_kind store_memory, store_disk;
 /* All kinds, from top to bottom; NULL at the end (session/stores.c). */
 extern const struct store_kind *const store_kinds[];
 
+/* The one of this name, which must be there. */
+const struct store_kind *store_find(const char *name);
+
 #endif

@@ -16,6 +16,8 @@
 
 enum { THREADS = 8, ROUNDS = 50 };
 
+static _Thread_local bool kept;
+
 static int set_up(void **unused)
 {
 	(void)unused;
@@ -44,8 +46,10 @@ static void it_is_made_once(void **unused)
 	static const uint8_t zeros[SESS_SECRET_BYTES];
 
 	(void)unused;
-	assert_int_equal(secret_load(folder, a), 0);
-	assert_int_equal(secret_load(folder, b), 0);
+	assert_int_equal(secret_load(folder, a, &kept), 0);
+	assert_true(kept);
+	assert_int_equal(secret_load(folder, b, &kept), 0);
+	assert_true(kept);
 	assert_memory_equal(a, b, sizeof a);
 	assert_memory_not_equal(a, zeros, sizeof a);
 	assert_int_equal(folder_count(0), 1);
@@ -56,7 +60,7 @@ static void only_its_owner_can_read_it(void **unused)
 	uint8_t secret[SESS_SECRET_BYTES];
 	struct stat st;
 	mode_t mask = umask(0);
-	int err = secret_load(folder, secret);
+	int err = secret_load(folder, secret, &kept);
 
 	(void)unused;
 	umask(mask);
@@ -75,7 +79,7 @@ static void what_is_there_is_read(void **unused)
 	for (size_t i = 0; i < sizeof want; i++)
 		want[i] = (uint8_t)(i * 7);
 	write_file(want, sizeof want);
-	assert_int_equal(secret_load(folder, got), 0);
+	assert_int_equal(secret_load(folder, got, &kept), 0);
 	assert_memory_equal(got, want, sizeof want);
 }
 
@@ -90,7 +94,7 @@ static void a_wrong_length_is_refused(void **unused)
 	(void)unused;
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
 		write_file(zeros, lengths[i]);
-		assert_int_equal(secret_load(folder, got), ERR_MALFORMED);
+		assert_int_equal(secret_load(folder, got, &kept), ERR_MALFORMED);
 		assert_int_equal(stat(in_folder("secret"), &st), 0);
 		assert_int_equal(st.st_size, lengths[i]);
 	}
@@ -103,8 +107,9 @@ static void without_a_folder_it_is_new_each_time(void **unused)
 
 	(void)unused;
 	assert_int_equal(log_open(LOG_INFO, in_folder("log")), 0);
-	assert_int_equal(secret_load(in_folder("none"), a), 0);
-	assert_int_equal(secret_load(in_folder("none"), b), 0);
+	assert_int_equal(secret_load(in_folder("none"), a, &kept), 0);
+	assert_false(kept);
+	assert_int_equal(secret_load(in_folder("none"), b, &kept), 0);
 	log_close();
 	assert_memory_not_equal(a, b, sizeof a);
 	assert_int_equal(folder_count(0), 1); /* the log */
@@ -122,11 +127,11 @@ static void what_cannot_be_read_is_an_error(void **unused)
 
 	(void)unused;
 	assert_int_equal(symlink("secret", in_folder("secret")), 0);
-	assert_int_equal(secret_load(folder, secret), ERR_SYSTEM);
+	assert_int_equal(secret_load(folder, secret, &kept), ERR_SYSTEM);
 	assert_int_equal(errno, ELOOP);
 	assert_int_equal(unlink(in_folder("secret")), 0);
 	write_file("", 0);
-	assert_int_equal(secret_load(in_folder("secret"), secret), ERR_SYSTEM);
+	assert_int_equal(secret_load(in_folder("secret"), secret, &kept), ERR_SYSTEM);
 	assert_int_equal(errno, ENOTDIR);
 }
 
@@ -137,7 +142,7 @@ static void a_path_too_long_is_an_error(void **unused)
 
 	(void)unused;
 	memset(path, 'x', sizeof path - 1);
-	assert_int_equal(secret_load(path, secret), ERR_SYSTEM);
+	assert_int_equal(secret_load(path, secret, &kept), ERR_SYSTEM);
 	assert_int_equal(errno, ENAMETOOLONG);
 }
 
@@ -152,7 +157,7 @@ static void *load(void *arg)
 	struct loader *l = arg;
 
 	pthread_barrier_wait(l->together);
-	l->err = secret_load(folder, l->secret);
+	l->err = secret_load(folder, l->secret, &kept);
 	return NULL;
 }
 

@@ -453,7 +453,7 @@ static void nobody_survives_weir(void **unused)
 	assert_int_equal(waitpid(weir, NULL, 0), weir);
 	RUN_UNTIL(waitpid(app, &status, WNOHANG) == app);
 	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGTERM);
+	assert_int_equal(WTERMSIG(status), SIGKILL);
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
