@@ -465,13 +465,11 @@ static int run_one(struct stack *s, struct stack_job *j)
 static int demote_app(struct stack *s, struct stack_job *j)
 {
 	struct sess_reason why = {.one_app = true, .app = j->app, .used_until_s = j->place.now_s + 1};
-	uint64_t left;
+	uint64_t left = 0;
 	int err = s->below ? carry_down_some(s, &why, &left) : ERR_REFUSED;
 
-	if (err)
-		return err;
 	j->count += left;
-	return left > 0 ? AGAIN : 0;
+	return !err && left > 0 ? AGAIN : err;
 }
 
 /* --- jobs --- */

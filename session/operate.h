@@ -7,7 +7,7 @@
 #include "session/stack.h"
 
 enum stack_op {
-	STACK_LIST, /* a page of sessions */
+	STACK_LIST, /* a page of sessions; one that comes up from below between two pages may be missing */
 	STACK_SHOW, /* one */
 	STACK_END,  /* at once, also while a request holds it: what that commits is dropped */
 	STACK_PIN,  /* promote it, and keep it in memory until it is unpinned, expires or ends */

@@ -175,7 +175,7 @@ static inline struct buf *fake_kept_row(uint32_t n)
 /* What is there for good, of a session: its state's text, or NULL. Good until the next call. */
 static inline const char *fake_state(uint32_t n, struct sess_record *out)
 {
-	static char text[1 << 16];
+	static char text[1 << 18];
 	struct sess_record r;
 	struct sess_id id = id_of(n);
 

@@ -185,12 +185,17 @@ static inline uint32_t wall_s(void)
 
 struct ask {
 	struct stack_job job;
+	unsigned place; /* among those that are done */
 	_Atomic bool done;
 };
 
 static inline void on_job(struct stack_job *j)
 {
-	CONTAINER_OF(j, struct ask, job)->done = true;
+	static _Atomic unsigned done;
+	struct ask *a = CONTAINER_OF(j, struct ask, job);
+
+	a->place = ++done;
+	a->done = true;
 }
 
 static inline void submit(struct ask *a)
