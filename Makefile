@@ -104,7 +104,8 @@ check:
 	@$(AGAIN) BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
-	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py
+	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py \
+		test_status.TestNumbers test_status.TestAnswer test_status.TestLife
 	@$(AGAIN) integration
 
 .PHONY: unit-programs

@@ -1,4 +1,5 @@
-"""A real browser without a window, driven over the pipe of the DevTools protocol: messages of JSON, a NUL behind each."""
+"""A real browser without a window, driven over the pipe of the DevTools protocol: messages of JSON, each ended by a
+NUL."""
 import base64
 import json
 import os
@@ -8,8 +9,9 @@ import time
 
 from . import process, wait
 
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
-           "--disable-background-networking", "--disable-component-update", "--disable-extensions")
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+           "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
+           "--disable-extensions")
 
 
 class Chromium:
