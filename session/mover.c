@@ -10,11 +10,14 @@
 #include "session/stack_state.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
-	TURN_MS = 1000,     /* between two turns without a reason */
-	TURN_ROOM_MS = 50,  /* while requests wait for room */
+	TURN_MS = 1000,    /* between two turns without a reason */
+	TURN_ROOM_MS = 50, /* while requests wait for room */
+	STORE_NICE = 5,
 	HIGH_PERCENT = 90,  /* of memory's bound: above it memory is tight */
 	CROWD_PERCENT = 10, /* so much is freed at once for those who wait for room */
 };
@@ -158,12 +161,20 @@ static void last_chance(struct stack *s)
 		below_open(s);
 }
 
+/* Where processors are scarce the workers come first: what this thread does is mostly for later. Not last of all, for
+ * some requests wait for it. A priority is a thread's own on Linux; where it cannot be lowered nothing is lost. */
+static void step_back(void)
+{
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), STORE_NICE);
+}
+
 void *mover_run(void *arg)
 {
 	struct stack *s = arg;
 	uint64_t wait_ms = 0;
 
 	pthread_setname_np(pthread_self(), "weir-store");
+	step_back();
 	while (!s->stopping) {
 		if (wait_ms > 0)
 			rest(s, wait_ms);
