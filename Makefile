@@ -87,7 +87,9 @@ unit: $(UNIT)
 # --- everything that must hold before a change lands ---
 
 # Threads are tested where there are some.
-THREADED := $(filter %/test_mailbox %/test_table_threads %/test_pool %/test_pool_generations %/test_loop %/test_stream %/test_secret,$(UNIT))
+THREADED := mailbox table_threads pool pool_generations loop stream secret \
+	stack stack_end stack_down stack_room stack_stop stack_threads operate operate_list
+THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
 threads: $(THREADED)
