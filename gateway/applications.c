@@ -221,15 +221,14 @@ static bool path_is_taken(const struct applications *as, const char *path)
 	return false;
 }
 
-static int open_socket(struct application *p, const struct generation *gen, size_t index, struct buf *report)
+static int open_socket(struct application *p, const char *run_dir, size_t index, struct buf *report)
 {
 	struct net_unix_access access = {.mode = 0600, .uid = p->set->uid, .gid = p->set->gid};
-	const char *run_dir = gen->conf->run_dir;
 	char path[512], why[640] = "";
 
 	snprintf(path, sizeof path, "%s/%s-%zu.sock", run_dir, p->app, index);
-	if (path_is_taken(p->set, path)) /* no name of an app has a '+' */
-		snprintf(path, sizeof path, "%s/%s-%zu+%ju.sock", run_dir, p->app, index, (uintmax_t)gen->number);
+	for (unsigned k = 1; path_is_taken(p->set, path); k++) /* no name of an app has a '+' */
+		snprintf(path, sizeof path, "%s/%s-%zu+%u.sock", run_dir, p->app, index, k);
 	int err = net_address_unix(&p->address, path) ? 0 : ERR_CONFIG;
 	if (err) {
 		snprintf(why, sizeof why, "node.run-dir: \"%s\": too long for a socket's path\n", path);
@@ -253,7 +252,7 @@ static int find_or_make(struct applications *as, struct generation *gen, const s
 		p = make(as, app->name, &app->backends[i]);
 		if (!p)
 			return ERR_NO_MEMORY;
-		err = open_socket(p, gen, i, report);
+		err = open_socket(p, gen->conf->run_dir, i, report);
 	}
 	p->users++;
 	gen->applications[gen->application_count++] = p;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "gateway/daemon_state.h"
+#include "gateway/report.h"
 #include "gateway/sessions.h"
 #include "gateway/watch.h"
 
@@ -368,15 +369,13 @@ static struct daemon *daemon_new(struct conf *c, const char *path)
 	return NULL;
 }
 
-/* Each line of the report, to whoever has started it. */
-static void complain(struct view report)
+/* To whoever has started it. */
+static void complain(const struct buf *report)
 {
-	while (report.len > 0) {
-		const uint8_t *end = memchr(report.at, '\n', report.len);
-		struct view line = view_take(&report, end ? (size_t)(end - report.at) : report.len);
+	struct view rest = buf_view(report), line;
+
+	while (report_next(&rest, &line))
 		fprintf(stderr, "weir: %.*s\n", (int)line.len, (const char *)line.at);
-		(void)view_take(&report, 1);
-	}
 }
 
 int daemon_run(struct conf *c, const char *path)
@@ -393,7 +392,7 @@ int daemon_run(struct conf *c, const char *path)
 	/* First of all: a TERM that comes while the sockets are made is heard when the loop runs. */
 	signals_start(d);
 	int err = daemon_up(d, &report);
-	complain(buf_view(&report));
+	complain(&report);
 	buf_fini(&report);
 	net_loop_run(&d->loop);
 	if (!err)

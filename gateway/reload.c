@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "gateway/listener.h"
+#include "gateway/report.h"
 #include "gateway/restart.h"
 #include "gateway/sessions.h"
 #include "gateway/share.h"
@@ -279,27 +280,12 @@ static int prepare(struct daemon *d, struct generation *gen, struct buf *report)
 	return err;
 }
 
-/* Each line of `lines` after the name of the file. */
-static void put_lines(struct buf *report, const char *path, struct view lines)
+static void log_refusal(const struct buf *report)
 {
-	while (lines.len > 0) {
-		const uint8_t *end = memchr(lines.at, '\n', lines.len);
-		size_t len = end ? (size_t)(end - lines.at) + 1 : lines.len;
-		buf_put_str(report, path);
-		buf_put_str(report, ": ");
-		buf_put(report, view_take(&lines, len));
-	}
-}
+	struct view rest = buf_view(report), line;
 
-static void log_refusal(struct view lines)
-{
-	while (lines.len > 0) {
-		const uint8_t *end = memchr(lines.at, '\n', lines.len);
-		size_t len = end ? (size_t)(end - lines.at) : lines.len;
-		struct view line = view_take(&lines, len);
+	while (report_next(&rest, &line))
 		log_event(LOG_ERROR, "reload_refused", LOG_V("reason", line));
-		(void)view_take(&lines, 1); /* the line's end */
-	}
 }
 
 static void tell_restarts(const struct daemon *d, const struct notes *notes, struct buf *report)
@@ -326,7 +312,7 @@ static int make(struct daemon *d, struct conf *c, struct notes *notes, struct ge
 		err = too_many(d, &trouble);
 	if (!err)
 		err = prepare(d, *gen, &trouble);
-	put_lines(report, d->path, buf_view(&trouble));
+	report_put(report, d->path, buf_view(&trouble));
 	buf_fini(&trouble);
 	if (err)
 		generation_free(gen);
@@ -347,9 +333,11 @@ static int reload(struct daemon *d, struct buf *report)
 		commit(d, gen);
 		return 0;
 	}
-	if (buf_len(report) == 0)
+	if (buf_len(report) == 0) {
 		buf_put_str(report, error_text(err));
-	log_refusal(buf_view(report));
+		buf_put_str(report, "\n");
+	}
+	log_refusal(report);
 	d->reloads_failed++;
 	return err;
 }
@@ -358,7 +346,7 @@ static int reload_now(struct daemon *d, struct buf *report)
 {
 	if (d->state != DAEMON_RUNNING || d->reload != RELOAD_NONE) {
 		buf_put_str(report, d->state != DAEMON_RUNNING ? "weir is ending\n" : "a reload is under way\n");
-		log_refusal(buf_view(report));
+		log_refusal(report);
 		return ERR_BUSY;
 	}
 	notify_reloading(&d->notify);
