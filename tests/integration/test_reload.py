@@ -278,6 +278,17 @@ class TestUnderLoad(ReloadCase):
         gateway.reload(apps=[self.app([second])])
         wait.until(lambda: self.who() == "second", "the last file to be in force")
 
+    def test_the_last_file_counts(self):
+        """A signal that comes while a reload is done is not forgotten."""
+        gateway = self.launch()
+        a, b = self.backend("a"), self.backend("b")
+        for i in range(60):
+            gateway.write(apps=[self.app([a], "queue = %d" % (10 + i))])
+            gateway.hup()
+            gateway.write(apps=[self.app([b], "queue = %d" % (10 + i))])
+            gateway.hup()
+            wait.until(lambda: self.who() == "b", "the last file to be in force", pause=0.002)
+
     def test_through_nginx(self):
         listen = address.tcp()
         gateway = self.launch([(listen, "fastcgi", "")])
@@ -396,16 +407,21 @@ class TestGenerations(ReloadCase):
         self.assertEqual(self.ask(jar=jar).body, b"4")
 
     def test_kept_connections_are_closed_at_the_switch(self):
-        gateway = self.launch_gated()
+        """Not only when the last request of the old generation is done."""
+        gateway = self.launch_gated(workers=1)
+        long = self.start()
+        self.old.wait_requests(1)
         self.who()
-        self.old.wait_open(1)
+        self.old.wait_open(2)
         gateway.reload(apps=[self.app([self.new])])
-        self.old.wait_open(0)
+        self.old.wait_open(1)
         self.who()
         gateway.reload()
         self.new.wait_open(0)  # also where the backend stays
         self.who()
         self.assertEqual(len(self.new.connections), 2)
+        self.gate.open()
+        self.assertEqual(long.response().body, b"old")
 
     def test_the_bound_of_connections_is_one_over_generations(self):
         gateway = self.launch_gated()
@@ -555,6 +571,10 @@ class TestGenerations(ReloadCase):
                           listens=[(self.scope.unix("n"), "fastcgi", ""), (self.scope.unix("m"), "fastcgi", "")])
             gateway.hup()
             gateway.process.send(number)
+            if number == signal.SIGTERM:
+                gateway.wait_line("event=draining")
+                for where, _, _ in gateway.parts["listens"]:
+                    wait.until(lambda: address.refuses(where), "new listeners to be closed as well")
             self.gate.open()
             for client in load:
                 client.response()
@@ -629,19 +649,25 @@ class TestListeners(ReloadCase):
         load.stop()
 
     def test_whose_connection_was_complete_is_served(self):
-        """In the backlog when the listener goes."""
+        """More of them in the backlog than are accepted before the listener goes: weir is halted meanwhile."""
         gateway = self.launch(workers=1)
         other = self.scope.unix("x")
         both = [(self.where, "fastcgi", ""), (other, "fastcgi", "")]
         gateway.reload(listens=both)
-        for _ in range(20):
-            clients = [fcgi.Client(other) for _ in range(5)]
+        for _ in range(3):
+            gateway.process.send(signal.SIGSTOP)
+            clients = [fcgi.Client(other) for _ in range(300)]
             for client in clients:
                 client.start(cgi.params(), flags=0)
-            gateway.reload(listens=both[:1])
+            before = gateway.count("reloaded")
+            gateway.write(listens=both[:1])
+            gateway.hup()
+            gateway.process.send(signal.SIGCONT)
             for client in clients:
                 self.assertEqual(client.response().status, 200)
                 client.close()
+            gateway.wait_line("event=reloaded", before + 1)
+            self.assertTrue(address.refuses(other))
             gateway.reload(listens=both)
 
     def test_removed_and_added_again(self):
@@ -1071,6 +1097,24 @@ class TestStop(ReloadCase):
             gateway.admin("app stop nobody")
         self.assertEqual(caught.exception.args[0], "not-found")
 
+    def test_nothing_ends_before_the_last_request(self):
+        """Another app, stopped later, is through with it."""
+        gate = Gate()
+        self.scope.at_end(gate.open)
+        slow = self.backend("slow", gate)
+        gateway = self.launch(tail=ADMIN, apps_=[self.app([slow], session="", match=["path:/"]),
+                                                 self.app([slow], session="", name="other", match=["path:/other"])])
+        client = self.client()
+        client.start(cgi.params(query="gate"))
+        slow.wait_requests(1)
+        gateway.admin("app stop main")
+        gateway.admin("app stop other")
+        gateway.wait_line("event=app_demoted app=other")
+        self.assertEqual(gateway.lines("event=app_demoted app=main"), [])
+        gate.open()
+        self.assertEqual(client.response().status, 200)
+        gateway.wait_line("event=app_demoted app=main")
+
     def test_it_outlives_reloads(self):
         gateway = self.launch_gated()
         gateway.admin("app stop main")
@@ -1109,6 +1153,7 @@ class TestStop(ReloadCase):
         backend.wait_requests(2)
         clients[1].start(self.front().params(jar=jar))
         gateway.admin("app stop main")
+        self.assertEqual(self.ask(jar=jar).status, 503)  # at once: it does not wait for the lock first
         gate.open()
         self.assertEqual([c.response().status for c in clients], [200, 503])
         gateway.wait_line("event=app_demoted app=main sessions=1")

@@ -163,16 +163,15 @@ static void idle_ones_of_the_new_go_to_who_waits_in_the_old(void **unused)
 	AWAIT(c->state == HELD);
 	request_finish(c);
 	assert_int_equal(stats(0).idle, 1);
-	/* Again of the old one: a repetition. */
+	/* Again of the old one: a repetition. Both slots are the new one's, one of them for nothing. */
 	struct request *again = request_new(0);
-	ask_of(again, nothing);
 	request_finish(waits);
 	pool_ticket_init(&again->ticket, old_pools[0], 0, on_ready);
-	struct request *d = request_hold(1);
-	struct request *e = request_hold(1);
-	ask_of(again, take);
-	assert_int_equal(again->state, WAITING);
+	struct request *d = request_hold(1), *e = request_hold(1);
 	request_finish(d);
+	assert_int_equal(stats(0).open, 2);
+	assert_int_equal(stats(0).idle, 1);
+	ask_of(again, take);
 	AWAIT(again->state == HELD);
 	request_finish(again);
 	request_finish(e);
@@ -284,6 +283,26 @@ static void a_drained_backend_gets_nothing(void **unused)
 	assert_true(stats(0).active > 0);
 	for (int i = 0; i < 5; i++)
 		request_finish(held[i]);
+}
+
+/* What becomes free at it is not for those who wait for another one as well. */
+static void a_slot_of_a_drained_one_is_for_nobody(void **unused)
+{
+	(void)unused;
+	bed_make(1, 2);
+	struct request *held[2], *waits;
+	held[0] = request_hold(0);
+	held[1] = request_hold(0);
+	waits = request_take(0);
+	size_t drained = held[0]->conn->backend;
+	assert_int_equal(pool_backend_drain(shared, 0, drained, true), 0);
+	request_finish(held[0]);
+	NEVER(waits->state != WAITING, 50);
+	assert_int_equal(stats(drained).open, 0);
+	request_finish(held[1]);
+	AWAIT(waits->state == HELD);
+	assert_true(waits->conn->backend != drained);
+	request_finish(waits);
 }
 
 static void who_waits_for_a_drained_one_alone_is_refused(void **unused)
@@ -428,6 +447,7 @@ int main(void)
 	    TEST(health_goes_over),
 	    TEST(a_backend_is_known_by_its_address),
 	    TEST(a_drained_backend_gets_nothing),
+	    TEST(a_slot_of_a_drained_one_is_for_nobody),
 	    TEST(who_waits_for_a_drained_one_alone_is_refused),
 	    TEST(tried_and_drained_is_refused),
 	    TEST(a_stopped_app_refuses),
