@@ -99,7 +99,7 @@ MUST_USE int disk_tend(struct store *s);
 /* Makes the folder where it is missing and takes its lock: 0, ERR_BUSY, ERR_SYSTEM, with a line in `why`. */
 MUST_USE int disk_folder_take(struct store *s, char *why, size_t why_len);
 void disk_folder_release(struct store *s);
-/* Free bytes above the reserve. 0 when it cannot be told. */
+/* Bytes that may be put: free ones above the reserve, or in what the file has to spare. 0 when it cannot be told. */
 uint64_t disk_folder_room(const struct store *s);
 
 /* DIR/NAME; false where it is too long. */

@@ -34,10 +34,10 @@ struct disk_repair {
 	struct store_count before; /* what was there; known where it recovered */
 };
 
-/* Recovers a store with bad pages as far as its log goes, so that only what was on those pages can be missing. The bad
- * pages are kept in `aside`, and what could be read of them is in its file DISK_RESCUED. 0 also where it does not
- * recover; ERR_SYSTEM, ERR_NO_MEMORY. */
-MUST_USE int disk_repair(struct store *s, const char *aside, struct disk_repair *out);
+/* Recovers the store in the folder `aside` as far as its log goes, around its bad pages, so that only what was on those
+ * can be missing. They are kept in files of their own, and what could be read of them is in DISK_RESCUED. 0 also where
+ * it does not recover; another error: it is to be tried again. */
+MUST_USE int disk_repair(struct store *s, char *aside, struct disk_repair *out);
 /* The items of the bad pages in `aside`. ERR_SYSTEM, or what `found` returned. */
 MUST_USE int disk_kept_pages(struct disk_reader *r, const char *aside, disk_found *found, void *arg);
 

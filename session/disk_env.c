@@ -49,6 +49,7 @@ bool disk_is_damage(const struct store *s, int ret)
 	case ENOSPC:
 	case EDQUOT:
 	case EFBIG:
+	case EIO: /* of writing: what cannot be read comes as a page that is wrong (disk_guard.c) */
 	case ENOMEM:
 	case EMFILE:
 	case ENFILE:
@@ -211,7 +212,7 @@ static int open_environment(struct store *s, uint32_t recover)
 		ret = s->env->set_lg_bsize(s->env, LOG_BUFFER_BYTES);
 	if (ret == 0)
 		ret = s->env->set_lg_max(s->env, LOG_FILE_BYTES);
-	if (ret == 0)
+	if (ret == 0 && recover != DB_RECOVER_FATAL) /* which is for files that are to be kept */
 		ret = s->env->log_set_config(s->env, DB_LOG_AUTO_REMOVE, 1);
 	return ret ? ret : s->env->open(s->env, s->dir, flags, DISK_FILE_MODE);
 }

@@ -27,15 +27,22 @@ static bool is_watched(int fd)
 	return fstat(fd, &st) == 0 && st.st_dev == watched.device && st.st_ino == watched.inode;
 }
 
+/* A sector that cannot be read as well: to Berkeley DB an I/O error might also be one of writing. */
+static bool is_strange(const void *bytes, size_t len, ssize_t n)
+{
+	if (n < 0)
+		return errno == EIO;
+	struct view page = view_of(bytes, (size_t)n);
+	if (page_is_false_meta(page))
+		return true;
+	return !watched.recovering && (page.len < len || page_is_unwritten(page));
+}
+
 static ssize_t guarded_pread(int fd, void *bytes, size_t len, off_t at)
 {
 	ssize_t n = pread(fd, bytes, len, at);
 
-	if (n < 0 || !watched.known)
-		return n;
-	struct view page = view_of(bytes, (size_t)n);
-	bool strange = page_is_false_meta(page) || (!watched.recovering && (page.len < len || page_is_unwritten(page)));
-	if (!strange || !is_watched(fd))
+	if (!watched.known || !is_strange(bytes, len, n) || !is_watched(fd))
 		return n;
 	memset(bytes, 0xff, len);
 	return (ssize_t)len;

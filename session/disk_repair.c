@@ -153,42 +153,55 @@ static int rescue_all(struct store *s, struct disk_reader *r, const char *aside)
 
 /* --- the course of it --- */
 
-/* Long items are read from the file, so what the recovery did must be in it first. */
-static int recover(struct store *s, struct disk_reader *r, const char *aside, struct disk_repair *out)
+/* Long items are read from the file, so what the recovery did must be in it first. A recovery that fails for want of
+ * space or the like is to be tried again. */
+static int recover(struct store *s, struct disk_reader *r, struct disk_repair *out)
 {
-	if (disk_env_open(s, DB_RECOVER_FATAL) != 0)
-		return 0;
-	int err = 0;
-	if (s->env->memp_sync(s->env, NULL) == 0) {
+	int ret = disk_env_open(s, DB_RECOVER_FATAL);
+
+	if (ret)
+		return disk_is_damage(s, ret) ? 0 : disk_error(s, ret);
+	ret = s->env->memp_sync(s->env, NULL);
+	int err = disk_error(s, ret);
+	if (!err) {
 		out->recovered = true;
 		out->before = s->kept;
-		err = rescue_all(s, r, aside);
+		err = rescue_all(s, r, s->dir);
 	}
 	disk_env_close(s);
 	return err;
 }
 
-int disk_repair(struct store *s, const char *aside, struct disk_repair *out)
+/* `s` is one whose folder is `aside`. */
+static int repair(struct store *s, struct disk_reader *r, struct disk_repair *out)
 {
 	struct bad_pages bad = {0};
+	int err = r->has_head ? find_bad_pages(r, &bad) : 0;
+
+	out->bad_pages = bad.count;
+	if (!err && r->has_head && !bad.too_many) {
+		err = patch(r, s->dir, &bad);
+		if (!err)
+			err = recover(s, r, out);
+	}
+	free(bad.number);
+	return err;
+}
+
+int disk_repair(struct store *s, char *aside, struct disk_repair *out)
+{
+	char *dir = s->dir, path[PATH_MAX];
 	struct disk_reader r;
-	char path[PATH_MAX];
 
 	*out = (struct disk_repair){0};
-	if (!disk_path(s->dir, DISK_FILE, path))
+	if (!disk_path(aside, DISK_FILE, path))
 		return ERR_SYSTEM;
 	int err = disk_reader_open(&r, path, O_RDWR);
 	if (err)
 		return err == ERR_SYSTEM ? 0 : err; /* there is none: nothing to repair */
-	if (r.has_head)
-		err = find_bad_pages(&r, &bad);
-	out->bad_pages = bad.count;
-	if (!err && r.has_head && !bad.too_many) {
-		err = patch(&r, aside, &bad);
-		if (!err)
-			err = recover(s, &r, aside, out);
-	}
-	free(bad.number);
+	s->dir = aside;
+	err = repair(s, &r, out);
+	s->dir = dir;
 	disk_reader_close(&r);
 	return err;
 }

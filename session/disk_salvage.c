@@ -1,8 +1,9 @@
 /* What becomes of a damaged disk store (doc/disk-format.md, "Damage"): it is recovered as far as that goes, moved
  * aside, and what can be read of it comes into a new one.
  *
- * A salvage may be cut short by a crash. The marker is there from its begin to its end, and names the folder with the
- * damaged files once there is one; sessions.db is moved into it last. So what it has to go on with can be told. */
+ * A salvage may be cut short by a crash or by a full disk. The marker is there from its begin to its end, and names the
+ * folder with the damaged files once there is one; sessions.db is moved into it last, and DISK_RESCUED comes to it when
+ * they are recovered. So what it has to go on with can be told. */
 #include "session/disk_damage.h"
 
 #include "base/error.h"
@@ -173,14 +174,14 @@ static int discard_half(const struct store *s)
 	return err ? err : each_log(s->dir, remove_file, NULL);
 }
 
-static bool is_moved(const struct salvage *g)
+static bool is_aside(const struct salvage *g, const char *name)
 {
 	char path[PATH_MAX];
 
-	return disk_path(g->aside, DISK_FILE, path) && access(path, F_OK) == 0;
+	return disk_path(g->aside, name, path) && access(path, F_OK) == 0;
 }
 
-/* The damaged files in the folder aside, and none of them in the store's. */
+/* The damaged files in the folder aside, recovered, and none of them in the store's. */
 static int put_aside(struct salvage *g)
 {
 	struct store *s = g->s;
@@ -189,14 +190,13 @@ static int put_aside(struct salvage *g)
 
 	if (!err && !resumed)
 		err = marker_put(s, g->name, g->reason);
-	if (err)
-		return err;
-	if (is_moved(g))
-		return discard_half(s);
-	err = disk_repair(s, g->aside, &g->repair);
+	if (!err)
+		err = is_aside(g, DISK_FILE) ? discard_half(s) : move_aside(g);
+	if (!err && !is_aside(g, DISK_RESCUED))
+		err = disk_repair(s, g->aside, &g->repair);
 	g->before_known = g->repair.recovered;
 	g->before = g->repair.before;
-	return err ? err : move_aside(g);
+	return err;
 }
 
 /* --- records --- */

@@ -43,14 +43,16 @@ static inline uint32_t number_of(const struct sess_id *id)
 	return n;
 }
 
-/* Bytes that only this session in this version has. Good until the next call. */
+/* Bytes that only this session in this version has. Good until the next call but seven. */
 static inline struct view state_of(uint32_t n, uint64_t version, size_t len)
 {
-	static uint8_t *bytes;
+	static uint8_t *slots[8];
+	static unsigned turn;
 	uint32_t mixed = n * 40503U + (uint32_t)version;
+	uint8_t *bytes = realloc(slots[++turn % 8], len + 1);
 
-	bytes = realloc(bytes, len + 1);
 	assert_non_null(bytes);
+	slots[turn % 8] = bytes;
 	for (size_t i = 0; i < len; i++) {
 		mixed = mixed * 1664525 + 1013904223;
 		bytes[i] = (uint8_t)(mixed >> 24);

@@ -1,7 +1,9 @@
 /* The disk store and files that cannot be opened: torn in a crash, cut, removed, of noise or never ours. What could be
  * read is there afterwards, and the damaged files are kept. */
 #include "tests/unit/damage_fixture.h"
+#include "tests/unit/failing_disk.h"
 
+#include <signal.h>
 #include <time.h>
 
 /* Berkeley DB forgets memory of its own when a recovery fails: up to its log's buffer, once each time. That the store
@@ -239,6 +241,67 @@ static void file_removed(void **state)
 	expect_there(1, 1, 100);
 }
 
+/* --- a salvage that is cut short --- */
+
+/* What is only in the log must not be lost because the first try to open found no space. */
+static void no_space_for_the_recovery(void **state)
+{
+	static const int errors[] = {ENOSPC, EIO};
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++) {
+		in_child(fill_in_halves);
+		if (i >= 2)
+			flip_in_page(page_with_records(1));
+		assert_int_equal(take_over_writes(), 0);
+		refuse_writes_after(1 + i * 10, errors[i % 2]);
+		assert_true(open_err() != 0);
+		assert_true(strlen(why) > strlen(store_dir));
+		give_back_writes();
+		use_all();
+		open_store();
+		assert_in_range(missing(0, SESSIONS, 1), 0, i >= 2 ? 8 : 0);
+		expect_in_step();
+		close_store(true);
+		remove_tree(store_dir);
+	}
+}
+
+static void killed_in_a_salvage(void **state)
+{
+	uint32_t seed = getenv("SEED") ? (uint32_t)strtoul(getenv("SEED"), NULL, 10) : (uint32_t)time(NULL);
+	char aside[PATH_MAX];
+
+	(void)state;
+	print_message("SEED=%u\n", seed);
+	srandom(seed);
+	for (unsigned round = 0; round < 4; round++) {
+		in_child(fill_in_halves);
+		flip_in_page(page_with_records(2));
+		for (unsigned kills = 0; kills < 6; kills++) {
+			struct timespec wait = {.tv_nsec = random() % 60 * 1000000};
+			int status = 0;
+			pid_t child = fork();
+			assert_true(child >= 0);
+			if (child == 0) {
+				open_store();
+				read_until_broken();
+				_exit(0);
+			}
+			nanosleep(&wait, NULL);
+			kill(child, SIGKILL);
+			assert_int_equal(waitpid(child, &status, 0), child);
+		}
+		use_all();
+		open_store();
+		assert_in_range(missing(0, SESSIONS, 1), 0, 1);
+		expect_in_step();
+		assert_in_range(asides(aside), 1, 1);
+		close_store(true);
+		remove_tree(store_dir);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +317,8 @@ int main(void)
 	    CONTRACT_TEST(log_cut_short, setup, teardown),
 	    CONTRACT_TEST(log_of_noise, setup, teardown),
 	    CONTRACT_TEST(file_removed, setup, teardown),
+	    CONTRACT_TEST(no_space_for_the_recovery, setup, teardown),
+	    CONTRACT_TEST(killed_in_a_salvage, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
