@@ -24,7 +24,8 @@ static void publish(struct stack *s, enum stack_below below, const char *trouble
 {
 	struct store_count count = {0};
 
-	if (s->store)
+	INVARIANT(s->below || !s->store);
+	if (s->below && s->store)
 		s->below->count(s->store, &count);
 	atomic_store(&s->usable, below == STACK_BELOW_READY || below == STACK_BELOW_OPENING);
 	pthread_mutex_lock(&s->lock);
