@@ -568,22 +568,36 @@ class TestGenerations(ReloadCase):
                 self.gate.open()
 
     def test_the_end_in_the_middle_of_a_reload(self):
-        for number in (signal.SIGTERM, signal.SIGINT) * 5:
-            gateway = self.launch_gated()
-            load = [self.start() for _ in range(3)]
-            self.old.wait_requests(3)
-            gateway.write(apps=[self.app([self.new])],
-                          listens=[(self.scope.unix("n"), "fastcgi", ""), (self.scope.unix("m"), "fastcgi", "")])
+        """The new listeners are there, and the workers have so much to do that they do not hear of the new generation
+        before the end comes."""
+        work = b"".join(fcgi.request(cgi.params("/nothing"), request_id=i) for i in range(1, 41))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gateway = self.launch_gated(workers=1)
+            gateway.reload(apps=[self.app([self.old], match=["path:/x"])])
+            long = self.client()
+            long.start(cgi.params("/x", query="gate"))
+            self.old.wait_requests(1)
+            busy = [self.client() for _ in range(100)]
+            for client in busy:
+                self.assertEqual(status(client.ask(cgi.params("/nothing"))), 404)
+            new = [self.scope.unix("n"), self.scope.unix("m")]
+            gateway.process.send(signal.SIGSTOP)
+            for client in busy:
+                client.send(work)
+            gateway.write(apps=[self.app([self.new])], listens=[(where, "fastcgi", "") for where in new])
             gateway.hup()
+            gateway.process.send(signal.SIGCONT)
+            wait.until(lambda: os.path.exists(new[1][5:]), "new listeners", pause=0.001)
             gateway.process.send(number)
             if number == signal.SIGTERM:
                 gateway.wait_line("event=draining")
-                for where, _, _ in gateway.parts["listens"]:
-                    wait.until(lambda: address.refuses(where), "new listeners to be closed as well")
-            self.gate.open()
-            for client in load:
-                client.response()
+                for where in new:
+                    wait.until(lambda: address.refuses(where), "new listeners to be closed as well", 5)
+                self.gate.open()
+                self.assertEqual(long.response().body, b"old")
             self.assertEqual(gateway.wait_exit(), 0)
+            self.assertFalse(os.path.exists(new[0][5:]) or os.path.exists(new[1][5:]))
+            self.gate.open()
 
     def test_hup_while_it_ends(self):
         gateway = self.launch_gated()
