@@ -61,6 +61,7 @@ struct store {
 	struct buf bytes;             /* a record on its way to the disk */
 	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
 	struct instant checkpoint_at; /* when the last one was made */
+	uint64_t ahead_bytes;         /* of log since, when the kernel was last told to write */
 
 	int panic;    /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
 	bool changed; /* the batch holds something */

@@ -252,6 +252,7 @@ int disk_env_open(struct store *s, uint32_t recover)
 	s->panic = 0;
 	s->broken = false;
 	s->checkpoint_at = clock_now();
+	s->ahead_bytes = 0;
 	disk_guard_install();
 	int ret = recover_environment(s, recover);
 	if (ret == 0)
