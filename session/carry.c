@@ -255,8 +255,8 @@ static int read_up(struct stack *s, const struct sess_id *id)
 	int err = ERR_FULL;
 
 	for (int i = 0; i < ROOM_TRIES && err == ERR_FULL; i++) {
-		if (i > 0)
-			(void)carry_down_evicted(s, r.state.len + STATE_HEAD_BYTES);
+		if (i > 0 && carry_down_evicted(s, r.state.len + STATE_HEAD_BYTES) == 0)
+			break;
 		err = below_read(s, id, &r);
 		if (!err)
 			err = arrive(s, &r);

@@ -341,7 +341,9 @@ static void a_promotion_needs_room(void **unused)
 	turn();
 	while (try_create(n, text) == 0)
 		n++;
+	fake_forget_journal();
 	assert_int_equal(ask_for(STACK_PROMOTE, 1), ERR_FULL);
+	assert_int_equal(fake_saw("get 1"), 1); /* nothing moves: it is not read again in vain */
 	assert_int_equal(ask_for(STACK_PIN, 1), ERR_FULL);
 	stack_check(stack);
 	assert_true(fake_has(1));
