@@ -53,21 +53,22 @@ static uint64_t wanted_room(struct stack *s)
 	return bytes;
 }
 
-/* Those who wait for room try again when memory holds less than when they last tried, or when no room will come: to
- * hear that. True: some still wait. */
+/* Those who wait for room try again when memory holds less than when they last tried; when there is room, which may
+ * have come before they waited; or when none will come, to hear that. True: some still wait. */
 static bool serve_room(struct stack *s)
 {
 	struct list ready;
 	struct list *link;
-	uint64_t bytes = sess_table_bytes(s->table);
+	uint64_t bytes = sess_table_bytes(s->table), most = sess_table_max(s->table);
 	bool hope = s->now_settings.evict->relieves && atomic_load(&s->usable);
 
 	list_init(&ready);
 	pthread_mutex_lock(&s->lock);
 	LIST_EACH (node, &s->room) {
-		if (hope && wait_of(node)->tried_bytes <= bytes)
+		struct stack_wait *w = wait_of(node);
+		if (hope && w->tried_bytes <= bytes && bytes + w->lacks_bytes > most)
 			continue;
-		wait_of(node)->queued = false;
+		w->queued = false;
 		list_remove(node);
 		list_append(&ready, node);
 	}

@@ -234,6 +234,24 @@ static void nobody_waits_where_no_room_will_come(void **unused)
 	assert_int_equal(r.dones, 0);
 }
 
+/* Room came after the refusal and before the wait, and not for the first time. */
+static void who_waits_where_there_is_room_is_told(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	set_room(100);
+	for (uint32_t n = 0; n < 50; n++)
+		create(n, text);
+	init_request(&r);
+	for (int i = 0; i < 3; i++) {
+		assert_true(await_room(&r, STATE_BYTES));
+		AWAIT(r.dones == 1);
+		r.dones = 0;
+	}
+	assert_int_equal(stats().sessions, 50);
+}
+
 /* What is refused must not empty memory for nothing. */
 static void a_state_larger_than_memory_moves_nothing(void **unused)
 {
@@ -375,6 +393,7 @@ int main(void)
 	    TEST(who_finds_no_room_waits_for_it),
 	    TEST(a_wait_for_room_can_be_given_up),
 	    TEST(nobody_waits_where_no_room_will_come),
+	    TEST(who_waits_where_there_is_room_is_told),
 	    TEST(a_state_larger_than_memory_moves_nothing),
 	    TEST(a_large_state_gets_room_where_memory_is_not_tight),
 	    TEST(a_crowd_that_waits_does_not_empty_memory),

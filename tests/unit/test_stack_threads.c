@@ -384,7 +384,8 @@ static void *disturb(void *arg)
 		while (!a.done)
 			sched_yield();
 		must(a.job.err == 0 || a.job.err == ERR_GONE || a.job.err == ERR_BUSY || a.job.err == ERR_REFUSED ||
-			 a.job.err == ERR_FULL || (sh->with_trouble && a.job.err == ERR_BROKEN),
+			 a.job.err == ERR_FULL ||
+			 (sh->with_trouble && (a.job.err == ERR_BROKEN || a.job.err == ERR_NO_MEMORY)),
 		     "what an operator asked");
 		stack_job_fini(&a.job);
 		clock_ms += next_random(&random) % 500;
