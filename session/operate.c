@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One piece. Records are read as a whole, so that below the bytes count too. */
-enum { LOOK_MEMORY = 20000, LOOK_BELOW = 4000, LOOK_BELOW_BYTES = 8 << 20 };
+/* One piece; of it under the lock of a shard. Records are read as a whole, so that below the bytes count too. */
+enum { LOOK_MEMORY = 20000, LOOK_LOCKED = 500, LOOK_BELOW = 4000, LOOK_BELOW_BYTES = 8 << 20 };
 
 /* The job goes on in the next turn. Any other answer is its result. */
 enum { AGAIN = 1 };
@@ -387,7 +387,7 @@ static int find(struct stack *s, struct stack_job *j)
 
 	p->looked = 0;
 	while (!p->found && !p->below && p->looked < LOOK_MEMORY)
-		walk_memory(s, j, LOOK_MEMORY, compare_view);
+		walk_memory(s, j, LOOK_LOCKED, compare_view);
 	if (p->found)
 		return 0;
 	if (!p->below)
