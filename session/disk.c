@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 enum {
-	ROOM_STEP_BYTES = 4 << 20, /* that are written between two looks at the free space */
+	ROOM_STEP_PART = 8, /* of a file of the log: what is written between two looks at the free space */
 };
 
 /* --- keys --- */
@@ -101,7 +101,9 @@ static int begin(struct store *s)
 {
 	if (s->batch)
 		return 0;
-	int ret = s->env->txn_begin(s->env, NULL, &s->batch, 0);
+	int ret = disk_relieve(s);
+	if (ret == 0)
+		ret = s->env->txn_begin(s->env, NULL, &s->batch, 0);
 	return ret ? disk_fail(s, ret, "begin") : 0;
 }
 
@@ -139,15 +141,20 @@ int disk_commit(struct store *s)
 
 /* --- put --- */
 
-static bool has_room(struct store *s, uint64_t bytes)
+/* What is put is written twice, into the log and into the file. */
+static bool take_room(struct store *s, uint64_t bytes)
 {
-	if (s->room_bytes < bytes) {
-		uint64_t room = disk_folder_room(s);
-		s->room_bytes = room < bytes ? 0 : room;
-		if (s->room_bytes > ROOM_STEP_BYTES && bytes <= ROOM_STEP_BYTES)
-			s->room_bytes = ROOM_STEP_BYTES;
+	const uint64_t step = s->log_bytes / ROOM_STEP_PART, needs = 2 * bytes;
+
+	if (s->room_bytes < needs) {
+		s->room_bytes = disk_room(s);
+		if (s->room_bytes > step && needs <= step)
+			s->room_bytes = step;
 	}
-	return s->room_bytes >= bytes;
+	if (s->room_bytes < needs || bytes > disk_room_largest(s))
+		return false;
+	s->room_bytes -= needs;
+	return true;
 }
 
 /* Never below zero, whatever a damaged store says of itself. */
@@ -198,7 +205,7 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	struct disk_place place = {.expires_s = head->expires_s, .bytes = (uint32_t)bytes.len}, old;
 	bool there;
 
-	if (!has_room(s, bytes.len))
+	if (!take_room(s, bytes.len))
 		return ERR_FULL;
 	int err = begin(s);
 	if (err)
@@ -217,7 +224,6 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 		return disk_fail(s, ret, "put");
 	s->now.bytes = rest + bytes.len;
 	s->now.sessions += !there;
-	s->room_bytes -= bytes.len;
 	s->changed = true;
 	return 0;
 }
@@ -536,6 +542,8 @@ static int disk_open(struct store **out, const struct store_options *o, char *wh
 		return err;
 	}
 	err = disk_folder_take(s, why, why_len);
+	if (!err)
+		err = disk_room_measure(s, why, why_len);
 	if (!err)
 		err = bring_up(s, why, why_len);
 	if (err) {

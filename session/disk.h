@@ -10,7 +10,8 @@
  *   disk_env.c      the environment: open, recover, close, errors
  *   disk_guard.c    what keeps Berkeley DB from bytes that it would trust
  *   disk_tend.c     checkpoints
- *   disk_folder.c   the folder, its lock, free space
+ *   disk_folder.c   the folder and its lock
+ *   disk_room.c     the disk that it is on: sizes, free space
  *   disk_salvage.c  what becomes of a damaged store
  *   disk_repair.c   its recovery around bad pages
  *   disk_reader.c   what its file holds, page by page
@@ -52,6 +53,7 @@ struct store {
 	struct disk_file file;     /* sessions.db, for the guard */
 	DB_TXN *batch;             /* owned; NULL: none is under way */
 	uint64_t max_bytes, cache_bytes;
+	uint64_t log_bytes; /* of a file of the log, and of log between two checkpoints */
 	enum store_sync sync;
 
 	struct store_count now;                     /* with the batch */
@@ -93,6 +95,8 @@ MUST_USE int disk_meta_decode(struct view bytes, struct store_count *out);
 
 /* 0 or what Berkeley DB says. */
 MUST_USE int disk_checkpoint(struct store *s);
+/* To be called before a batch: where the disk is short of room, a checkpoint sets log free. */
+MUST_USE int disk_relieve(struct store *s);
 MUST_USE int disk_tend(struct store *s);
 
 /* --- disk_folder.c --- */
@@ -100,13 +104,23 @@ MUST_USE int disk_tend(struct store *s);
 /* Makes the folder where it is missing and takes its lock: 0, ERR_BUSY, ERR_SYSTEM, with a line in `why`. */
 MUST_USE int disk_folder_take(struct store *s, char *why, size_t why_len);
 void disk_folder_release(struct store *s);
-/* Bytes that may be put: free ones above the reserve, or in what the file has to spare. 0 when it cannot be told. */
-uint64_t disk_folder_room(const struct store *s);
 
 /* DIR/NAME; false where it is too long. */
 bool disk_path(const char *dir, const char *name, char out[PATH_MAX]);
 /* What was made, moved and removed in it stays so after a crash of the machine. 0 or ERR_SYSTEM. */
 MUST_USE int disk_sync_folder(const char *dir);
+
+/* --- disk_room.c --- */
+
+/* Sizes of log and cache that suit the disk. ERR_FULL: it is too small for any; ERR_SYSTEM; with a line in `why`. */
+MUST_USE int disk_room_measure(struct store *s, char *why, size_t why_len);
+/* Bytes that may be written: free ones above the reserve, or in what the file has to spare. 0 when it cannot be told.
+ */
+uint64_t disk_room(const struct store *s);
+/* The largest record that may be put: there must be room for its removal, too. */
+uint64_t disk_room_largest(const struct store *s);
+/* Whether the log should be kept short. */
+bool disk_room_is_scarce(const struct store *s);
 
 /* --- disk.c --- */
 

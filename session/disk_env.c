@@ -8,10 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-enum {
-	LOG_BUFFER_BYTES = 4 << 20,
-	LOG_FILE_BYTES = 32 << 20,
-};
+enum { LOG_BUFFER_PART = 8 }; /* of a file of the log */
 
 /* --- what Berkeley DB says --- */
 
@@ -209,9 +206,9 @@ static int open_environment(struct store *s, uint32_t recover)
 		ret = s->env->set_cachesize(s->env, (uint32_t)(s->cache_bytes / gib), (uint32_t)(s->cache_bytes % gib),
 					    1);
 	if (ret == 0)
-		ret = s->env->set_lg_bsize(s->env, LOG_BUFFER_BYTES);
+		ret = s->env->set_lg_bsize(s->env, (uint32_t)(s->log_bytes / LOG_BUFFER_PART));
 	if (ret == 0)
-		ret = s->env->set_lg_max(s->env, LOG_FILE_BYTES);
+		ret = s->env->set_lg_max(s->env, (uint32_t)s->log_bytes);
 	if (ret == 0 && recover != DB_RECOVER_FATAL) /* which is for files that are to be kept */
 		ret = s->env->log_set_config(s->env, DB_LOG_AUTO_REMOVE, 1);
 	return ret ? ret : s->env->open(s->env, s->dir, flags, DISK_FILE_MODE);

@@ -1,4 +1,4 @@
-/* The disk store's folder: who may use it, who does, and how much room there is around it. */
+/* The disk store's folder: who may use it, and who does. */
 #include "session/disk.h"
 
 #include "base/decimal.h"
@@ -8,14 +8,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum {
-	FOLDER_MODE = 0700,
-	INNER_SLACK_BYTES = 16 << 20,
-	RESERVE_LOG_BYTES = 96 << 20, /* three log files: the one in use, and two until a checkpoint frees them */
-};
+enum { FOLDER_MODE = 0700 };
 
 bool disk_path(const char *dir, const char *name, char out[PATH_MAX])
 {
@@ -112,33 +107,4 @@ void disk_folder_release(struct store *s)
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	s->lock_fd = -1;
-}
-
-/* Room inside of sessions.db: what has gone left pages behind, which are used before the file grows. Counted with care,
- * since pages may be half full. */
-static uint64_t inner_room(const struct store *s)
-{
-	const uint64_t used = 2 * s->now.bytes + INNER_SLACK_BYTES;
-	char path[PATH_MAX];
-	struct stat st;
-
-	if (!disk_path(s->dir, DISK_FILE, path) || stat(path, &st) != 0)
-		return 0;
-	uint64_t bytes = (uint64_t)st.st_size;
-	return bytes > used ? (bytes - used) / 2 : 0;
-}
-
-/* Berkeley DB gives up for good when it cannot write its log, so there must always be room for it, and for the pages
- * that a checkpoint writes: at most all of the cache. Where the file need not grow, half of that will do. */
-uint64_t disk_folder_room(const struct store *s)
-{
-	const uint64_t reserve = s->cache_bytes + RESERVE_LOG_BYTES;
-	struct statvfs fs;
-
-	if (statvfs(s->dir, &fs) != 0)
-		return 0;
-	uint64_t free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (free_bytes > reserve)
-		return free_bytes - reserve;
-	return free_bytes > reserve / 2 ? inner_room(s) : 0;
 }

@@ -12,16 +12,44 @@
 #include <unistd.h>
 
 enum {
-	CHECKPOINT_LOG_BYTES = 32 << 20, /* of log since the last one */
 	CHECKPOINT_AGE_MS = 5 * 60 * 1000,
-	AHEAD_LOG_BYTES = 2 << 20, /* between two pieces */
+	/* Parts of a file of the log: */
+	AHEAD_PART = 16, /* between two pieces that the kernel begins with */
+	RELIEF_PART = 4, /* worth a checkpoint where room is scarce */
 };
 
+/* Berkeley DB by itself removes old files of the log only when it begins a new one. */
 int disk_checkpoint(struct store *s)
 {
 	s->checkpoint_at = clock_now();
 	s->ahead_bytes = 0;
-	return s->env->txn_checkpoint(s->env, 0, 0, 0);
+	int ret = s->env->txn_checkpoint(s->env, 0, 0, 0);
+	return ret ? ret : s->env->log_archive(s->env, NULL, DB_ARCH_REMOVE);
+}
+
+/* Bytes of log since the last checkpoint, and the number of the file in use. */
+static int look_at_log(struct store *s, uint64_t *bytes, uint32_t *file)
+{
+	DB_LOG_STAT *stat = NULL;
+	int ret = s->env->log_stat(s->env, &stat, 0);
+
+	if (ret)
+		return ret;
+	*bytes = ((uint64_t)stat->st_wc_mbytes << 20) + stat->st_wc_bytes;
+	*file = stat->st_cur_file;
+	free(stat);
+	return 0;
+}
+
+int disk_relieve(struct store *s)
+{
+	uint64_t bytes = 0;
+	uint32_t file = 0;
+
+	if (!disk_room_is_scarce(s))
+		return 0;
+	int ret = look_at_log(s, &bytes, &file);
+	return ret || bytes < s->log_bytes / RELIEF_PART ? ret : disk_checkpoint(s);
 }
 
 /* The kernel begins to write; nobody waits for it. A hint only: nothing is said of its failure. */
@@ -47,24 +75,21 @@ static void write_ahead(const struct store *s, uint32_t log_file)
 
 int disk_tend(struct store *s)
 {
-	DB_LOG_STAT *stat = NULL;
+	uint64_t bytes = 0;
+	uint32_t file = 0;
 
 	if (s->broken)
 		return ERR_BROKEN;
 	if (s->batch)
 		return 0;
 	disk_guard_watch(&s->file);
-	int ret = s->env->log_stat(s->env, &stat, 0);
-	if (ret)
-		return disk_fail(s, ret, "tend");
-	uint64_t bytes = ((uint64_t)stat->st_wc_mbytes << 20) + stat->st_wc_bytes;
+	int ret = look_at_log(s, &bytes, &file);
 	bool old = bytes > 0 && instant_since_ms(clock_now(), s->checkpoint_at) >= CHECKPOINT_AGE_MS;
-	if (old || bytes >= CHECKPOINT_LOG_BYTES) {
+	if (ret == 0 && (old || bytes >= s->log_bytes)) {
 		ret = disk_checkpoint(s);
-	} else if (bytes >= s->ahead_bytes + AHEAD_LOG_BYTES) {
+	} else if (ret == 0 && bytes >= s->ahead_bytes + s->log_bytes / AHEAD_PART) {
 		s->ahead_bytes = bytes;
-		write_ahead(s, stat->st_cur_file);
+		write_ahead(s, file);
 	}
-	free(stat);
 	return ret ? disk_fail(s, ret, "tend") : 0;
 }

@@ -1,0 +1,107 @@
+/* The room around a disk store (doc/disk-format.md, "Room"): how large its log and its cache may be on this disk, and
+ * how much must stay free. */
+#include "session/disk.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+enum {
+	MIB = 1 << 20,
+	DISK_BYTES_MIN = 16 * MIB,
+	LOG_PART = 64, /* of the disk for one file of the log, */
+	LOG_BYTES_MIN = MIB,
+	LOG_BYTES_MAX = 32 * MIB,
+	CACHE_PART = 32, /* and for the cache: what has changed in it may make the file larger */
+	CACHE_BYTES_MIN = MIB,
+	RESERVE_LOGS = 4, /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
+};
+
+static uint64_t clamp(uint64_t n, uint64_t least, uint64_t most)
+{
+	if (n > most)
+		n = most;
+	return n < least ? least : n;
+}
+
+int disk_room_measure(struct store *s, char *why, size_t why_len)
+{
+	struct statvfs fs;
+
+	if (statvfs(s->dir, &fs) != 0) {
+		snprintf(why, why_len, "%s: %s", s->dir, strerror(errno));
+		return ERR_SYSTEM;
+	}
+	uint64_t bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+	if (bytes == 0)
+		bytes = UINT64_MAX; /* it does not say */
+	if (bytes < DISK_BYTES_MIN) {
+		snprintf(why, why_len, "%s: is on a disk of %llu MiB, and a store needs one of %d MiB at least", s->dir,
+			 (unsigned long long)bytes / MIB, DISK_BYTES_MIN / MIB);
+		return ERR_FULL;
+	}
+	uint64_t uses = bytes < s->max_bytes ? bytes : s->max_bytes;
+	s->log_bytes = clamp(uses / LOG_PART, LOG_BYTES_MIN, LOG_BYTES_MAX);
+	s->cache_bytes = clamp(bytes / CACHE_PART, CACHE_BYTES_MIN, s->cache_bytes);
+	return 0;
+}
+
+/* --- free space --- */
+
+/* 0 also when it cannot be told. */
+static uint64_t free_bytes(const struct store *s)
+{
+	struct statvfs fs;
+
+	return statvfs(s->dir, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
+}
+
+/* What a checkpoint may add to the file. Berkeley DB makes the cache a quarter larger than it was told. */
+static uint64_t cached_bytes(const struct store *s)
+{
+	return s->cache_bytes + s->cache_bytes / 4;
+}
+
+/* Berkeley DB gives up for good when it cannot write its log, so there must always be room for it, and for the pages
+ * that a checkpoint writes. */
+static uint64_t reserve_bytes(const struct store *s)
+{
+	return cached_bytes(s) + RESERVE_LOGS * s->log_bytes;
+}
+
+/* Room inside of sessions.db: what has gone left pages behind, which are used before the file grows. Counted with care,
+ * since pages may be half full. */
+static uint64_t inner_room(const struct store *s)
+{
+	const uint64_t used = 2 * s->now.bytes + s->log_bytes / 2;
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (!disk_path(s->dir, DISK_FILE, path) || stat(path, &st) != 0)
+		return 0;
+	uint64_t bytes = (uint64_t)st.st_size;
+	return bytes > used ? bytes - used : 0;
+}
+
+/* Where the file need not grow, half of the reserve will do. */
+uint64_t disk_room(const struct store *s)
+{
+	const uint64_t reserve = reserve_bytes(s), is_free = free_bytes(s);
+	const uint64_t outer = is_free > reserve ? is_free - reserve : 0;
+	const uint64_t inner = is_free > reserve / 2 ? inner_room(s) : 0;
+
+	return outer > inner ? outer : inner;
+}
+
+uint64_t disk_room_largest(const struct store *s)
+{
+	return reserve_bytes(s) / 2;
+}
+
+bool disk_room_is_scarce(const struct store *s)
+{
+	return free_bytes(s) < 2 * reserve_bytes(s);
+}
