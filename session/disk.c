@@ -101,6 +101,8 @@ static int begin(struct store *s)
 {
 	if (s->batch)
 		return 0;
+	s->removed_bytes = 0;
+	s->putting = false;
 	int ret = disk_relieve(s);
 	if (ret == 0)
 		ret = s->env->txn_begin(s->env, NULL, &s->batch, 0);
@@ -167,6 +169,7 @@ static void forget(struct store *s, uint64_t bytes)
 {
 	s->now.sessions = less(s->now.sessions, 1);
 	s->now.bytes = less(s->now.bytes, bytes);
+	s->removed_bytes += bytes;
 }
 
 static int record_put(struct store *s, const struct sess_id *id, uint64_t expires_s, struct view bytes)
@@ -224,7 +227,7 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 		return disk_fail(s, ret, "put");
 	s->now.bytes = rest + bytes.len;
 	s->now.sessions += !there;
-	s->changed = true;
+	s->putting = s->changed = true;
 	return 0;
 }
 
@@ -242,6 +245,13 @@ static int disk_put(struct store *s, const struct sess_record *r)
 }
 
 /* --- remove, expire --- */
+
+/* What is removed is written to the log as well, and on a full disk there is room for so much of it. Each removal
+ * stands for itself, so a batch of nothing else may be committed in pieces. */
+static bool is_long(const struct store *s)
+{
+	return !s->putting && s->removed_bytes >= s->log_bytes;
+}
 
 static int id_del(struct store *s, const struct sess_id *id)
 {
@@ -272,7 +282,7 @@ static int disk_remove(struct store *s, const struct sess_id *id)
 		return disk_fail(s, ret, "remove");
 	forget(s, old.bytes);
 	s->changed = true;
-	return 0;
+	return is_long(s) ? disk_commit(s) : 0;
 }
 
 /* A walk along the records from the one that is due first. */
@@ -307,14 +317,14 @@ static int reap(struct store *s, struct reaping *r, const struct sess_id *id, ui
 	return 0;
 }
 
-/* A key of another length is none of ours. */
+/* All that is due, or a piece of it. A key of another length is none of ours. */
 static int reap_all(struct store *s, struct reaping *r)
 {
 	uint8_t bytes[DISK_KEY_BYTES];
 	DBT key = {.data = bytes, .ulen = sizeof(bytes), .flags = DB_DBT_USERMEM};
 	DBT none = {.flags = DB_DBT_PARTIAL};
 
-	while (r->count < r->max) {
+	while (r->count < r->max && !is_long(s)) {
 		struct sess_id id;
 		uint64_t expires_s;
 		int ret = r->c->get(r->c, &key, &none, DB_NEXT);
@@ -336,6 +346,21 @@ static int reap_all(struct store *s, struct reaping *r)
 	return 0;
 }
 
+static int expire_piece(struct store *s, struct reaping *r)
+{
+	int err = begin(s);
+
+	if (err)
+		return err;
+	int ret = s->sessions->cursor(s->sessions, s->batch, &r->c, 0);
+	if (ret)
+		return disk_fail(s, ret, "expire");
+	ret = reap_all(s, r);
+	int closed = r->c->close(r->c);
+	ret = ret ? ret : closed;
+	return ret ? disk_fail(s, ret, "expire") : 0;
+}
+
 static int disk_expire(struct store *s, uint32_t now_s, uint32_t max, void (*gone)(void *arg, const struct sess_id *id),
 		       void *arg, uint32_t *count)
 {
@@ -344,17 +369,14 @@ static int disk_expire(struct store *s, uint32_t now_s, uint32_t max, void (*gon
 	*count = 0;
 	if (!enter(s))
 		return ERR_BROKEN;
-	int err = begin(s);
-	if (err)
-		return err;
-	int ret = s->sessions->cursor(s->sessions, s->batch, &r.c, 0);
-	if (ret)
-		return disk_fail(s, ret, "expire");
-	ret = reap_all(s, &r);
-	int closed = r.c->close(r.c);
-	ret = ret ? ret : closed;
+	int err = expire_piece(s, &r);
+	while (!err && is_long(s)) {
+		err = disk_commit(s);
+		if (!err)
+			err = expire_piece(s, &r);
+	}
 	*count = r.count;
-	return ret ? disk_fail(s, ret, "expire") : 0;
+	return err;
 }
 
 /* --- get, scan --- */

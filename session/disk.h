@@ -62,6 +62,8 @@ struct store {
 
 	struct buf bytes;             /* a record on its way to the disk */
 	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
+	uint64_t removed_bytes;       /* by the batch */
+	bool putting;                 /* the batch has more than removals */
 	struct instant checkpoint_at; /* when the last one was made */
 	uint64_t ahead_bytes;         /* of log since, when the kernel was last told to write */
 

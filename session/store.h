@@ -3,7 +3,8 @@
  *
  * A store is used by one thread at a time (the stack's own), but for count(), which any thread may call.
  * Changes are gathered in a batch, which the first put() or remove() begins and commit() ends: after a crash either all
- * of a batch is there or nothing. get(), scan() and expire() see the batch that is under way. */
+ * of a batch is there or nothing, but that a batch of removals alone may be committed in pieces where it grows large.
+ * get(), scan() and expire() see the batch that is under way. */
 #ifndef WEIR_SESSION_STORE_H
 #define WEIR_SESSION_STORE_H
 

@@ -147,6 +147,40 @@ static void full_of_small_sessions(void **state)
 	}
 }
 
+/* Removals are written to the log too, and a full disk has room for some of them at a time only. Large sessions are
+ * removed, or expire, all in one batch. */
+static void full_disk_is_emptied(void **state)
+{
+	enum { LARGE_BYTES = MIB };
+
+	(void)state;
+	for (int expire = 0; expire < 2; expire++) {
+		struct reaped r = {0};
+		uint32_t n = 0, count = 0;
+		if (!mount_disk(64))
+			skip();
+		open_store();
+		for (int err = 0; !err; n += !err) {
+			struct sess_record large = record_of(n, 1, LARGE_BYTES);
+			err = store_disk.put(store, &large);
+			assert_true(err == 0 || err == ERR_FULL);
+			commit();
+		}
+		assert_in_range(n, 20, 64);
+		tend();
+		if (expire) {
+			assert_int_equal(store_disk.expire(store, UINT32_MAX, MANY, reap_note, &r, &count), 0);
+			assert_int_equal(count, n);
+		}
+		for (uint32_t i = 0; !expire && i < n; i++)
+			take_away(i);
+		commit();
+		assert_int_equal(count_of().sessions, 0);
+		expect_in_step();
+		unmount_disk();
+	}
+}
+
 static void disk_that_is_too_small(void **state)
 {
 	char line[200];
@@ -282,6 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CONTRACT_TEST(full_disk, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(full_of_small_sessions, fixture_setup, teardown_disk),
+	    CONTRACT_TEST(full_disk_is_emptied, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(disk_that_is_too_small, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(disk_filled_by_others, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(writes_refused_for_want_of_space, setup_failing, teardown_failing),
