@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "session/disk_room.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -544,13 +545,17 @@ static int bring_up(struct store *s, char *why, size_t why_len)
 {
 	if (disk_marker_is_there(s))
 		return disk_salvage(s, "it met damage before", why, why_len);
-	int ret = disk_env_open(s, DB_RECOVER);
+	int ret = disk_env_recover(s);
 	if (ret == 0)
 		return 0;
 	const char *reason = disk_strerror(s, ret);
 	if (disk_is_damage(s, ret))
 		return disk_salvage(s, reason, why, why_len);
-	snprintf(why, why_len, "%s: %s", s->dir, reason);
+	if (disk_error(s, ret) == ERR_FULL)
+		snprintf(why, why_len, "%s: %s: it needs %llu KiB to be opened", s->dir, reason,
+			 (unsigned long long)disk_reserve_bytes(s) / 1024);
+	else
+		snprintf(why, why_len, "%s: %s", s->dir, reason);
 	return disk_error(s, ret);
 }
 
@@ -574,6 +579,7 @@ static int disk_open(struct store **out, const struct store_options *o, char *wh
 	}
 	s->now = s->kept;
 	publish(s);
+	disk_reserve_hold(s);
 	*out = s;
 	return 0;
 }

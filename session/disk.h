@@ -3,6 +3,7 @@
  *   DIR/lock              the process that has the store
  *   DIR/sessions.db       the databases "sessions", "ids" and "meta"
  *   DIR/log.NNNNNNNNNN    Berkeley DB's log
+ *   DIR/reserve           room for a recovery on a full disk
  *   DIR/damaged           this store met damage: the next open salvages
  *   DIR/damaged-DATE...   what a salvage moved aside
  *
@@ -67,9 +68,10 @@ struct store {
 	struct instant checkpoint_at; /* when the last one was made */
 	uint64_t ahead_bytes;         /* of log since, when the kernel was last told to write */
 
-	int panic;    /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
-	bool changed; /* the batch holds something */
-	bool broken;  /* until it is closed and opened again */
+	int panic;          /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
+	bool changed;       /* the batch holds something */
+	bool lacks_reserve; /* there was no room for DISK_RESERVE */
+	bool broken;        /* until it is closed and opened again */
 };
 
 /* --- disk_env.c --- */
@@ -77,6 +79,8 @@ struct store {
 /* Opens the environment and its databases; `recover` is DB_RECOVER or DB_RECOVER_FATAL. `kept` is what they hold. 0, or
  * what Berkeley DB or errno says, and all is closed; ERR_VERSION where a newer weir wrote them. */
 MUST_USE int disk_env_open(struct store *s, uint32_t recover);
+/* The same with DB_RECOVER; one that finds the disk full may have what was held back for it. */
+MUST_USE int disk_env_recover(struct store *s);
 /* Closes what is open. What is only in memory is not written to the file: it is in the log. */
 void disk_env_close(struct store *s);
 /* Whether what failed with `ret` met damage, and not a want of space, memory or rights. */
@@ -111,18 +115,6 @@ void disk_folder_release(struct store *s);
 bool disk_path(const char *dir, const char *name, char out[PATH_MAX]);
 /* What was made, moved and removed in it stays so after a crash of the machine. 0 or ERR_SYSTEM. */
 MUST_USE int disk_sync_folder(const char *dir);
-
-/* --- disk_room.c --- */
-
-/* Sizes of log and cache that suit the disk. ERR_FULL: it is too small for any; ERR_SYSTEM; with a line in `why`. */
-MUST_USE int disk_room_measure(struct store *s, char *why, size_t why_len);
-/* Bytes that may be written: free ones above the reserve, or in what the file has to spare. 0 when it cannot be told.
- */
-uint64_t disk_room(const struct store *s);
-/* The largest record that may be put: there must be room for its removal, too. */
-uint64_t disk_room_largest(const struct store *s);
-/* Whether the log should be kept short. */
-bool disk_room_is_scarce(const struct store *s);
 
 /* --- disk.c --- */
 

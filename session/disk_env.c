@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "session/disk_room.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -270,6 +271,15 @@ int disk_env_open(struct store *s, uint32_t recover)
 		s->broken = true;
 		disk_env_close(s);
 	}
+	return ret;
+}
+
+int disk_env_recover(struct store *s)
+{
+	int ret = disk_env_open(s, DB_RECOVER);
+
+	if (disk_error(s, ret) == ERR_FULL && disk_reserve_release(s))
+		ret = disk_env_open(s, DB_RECOVER);
 	return ret;
 }
 

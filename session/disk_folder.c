@@ -70,12 +70,13 @@ static void say_busy(const struct store *s, int fd, char *why, size_t why_len)
 		snprintf(why, why_len, "%s: is used by another process", s->dir);
 }
 
+/* In this order: on a full disk the file keeps its place. */
 static bool write_pid(int fd)
 {
 	char text[DECIMAL_MAX + 2];
 	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 
-	return ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n;
+	return pwrite(fd, text, (size_t)n, 0) == n && ftruncate(fd, n) == 0;
 }
 
 /* An open file description's lock: a second store in this process is refused as well. The file stays when the store is

@@ -1,13 +1,15 @@
-/* The room around a disk store (doc/disk-format.md, "Room"): how large its log and its cache may be on this disk, and
- * how much must stay free. */
-#include "session/disk.h"
+/* The room around a disk store (doc/disk-format.md, "Room"): how large its log and its cache may be on this disk, how
+ * much must stay free, and what is held back for a recovery. */
+#include "session/disk_room.h"
 
 #include "base/error.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 enum {
 	MIB = 1 << 20,
@@ -17,7 +19,7 @@ enum {
 	LOG_BYTES_MAX = 32 * MIB,
 	CACHE_PART = 32, /* and for the cache: what has changed in it may make the file larger */
 	CACHE_BYTES_MIN = MIB,
-	RESERVE_LOGS = 4, /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
+	MARGIN_LOGS = 4, /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
 };
 
 static uint64_t clamp(uint64_t n, uint64_t least, uint64_t most)
@@ -67,9 +69,9 @@ static uint64_t cached_bytes(const struct store *s)
 
 /* Berkeley DB gives up for good when it cannot write its log, so there must always be room for it, and for the pages
  * that a checkpoint writes. */
-static uint64_t reserve_bytes(const struct store *s)
+static uint64_t margin_bytes(const struct store *s)
 {
-	return cached_bytes(s) + RESERVE_LOGS * s->log_bytes;
+	return cached_bytes(s) + MARGIN_LOGS * s->log_bytes;
 }
 
 /* Room inside of sessions.db: what has gone left pages behind, which are used before the file grows. Counted with care,
@@ -86,22 +88,70 @@ static uint64_t inner_room(const struct store *s)
 	return bytes > used ? bytes - used : 0;
 }
 
-/* Where the file need not grow, half of the reserve will do. */
+/* Where the file need not grow, half of the margin will do. */
 uint64_t disk_room(const struct store *s)
 {
-	const uint64_t reserve = reserve_bytes(s), is_free = free_bytes(s);
-	const uint64_t outer = is_free > reserve ? is_free - reserve : 0;
-	const uint64_t inner = is_free > reserve / 2 ? inner_room(s) : 0;
+	const uint64_t margin = margin_bytes(s), is_free = free_bytes(s);
+	const uint64_t outer = is_free > margin ? is_free - margin : 0;
+	const uint64_t inner = is_free > margin / 2 ? inner_room(s) : 0;
 
+	if (s->lacks_reserve)
+		return 0;
 	return outer > inner ? outer : inner;
 }
 
 uint64_t disk_room_largest(const struct store *s)
 {
-	return reserve_bytes(s) / 2;
+	return margin_bytes(s) / 2;
 }
 
 bool disk_room_is_scarce(const struct store *s)
 {
-	return free_bytes(s) < 2 * reserve_bytes(s);
+	return free_bytes(s) < 2 * margin_bytes(s);
+}
+
+/* --- the reserve --- */
+
+/* What a recovery may need: it writes what was in the cache, and some log. */
+uint64_t disk_reserve_bytes(const struct store *s)
+{
+	return cached_bytes(s) + s->log_bytes;
+}
+
+/* 0 or errno. The log comes first where both cannot be had. */
+static int hold(const struct store *s, const char *path)
+{
+	const uint64_t bytes = disk_reserve_bytes(s);
+	struct stat st = {0};
+
+	if (stat(path, &st) == 0 && (uint64_t)st.st_size == bytes)
+		return 0;
+	if (free_bytes(s) + (uint64_t)st.st_blocks * 512 < bytes + s->log_bytes)
+		return ENOSPC;
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, DISK_FILE_MODE);
+	if (fd < 0)
+		return errno;
+	int ret = (uint64_t)st.st_size <= bytes || ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
+	if (ret == 0)
+		ret = posix_fallocate(fd, 0, (off_t)bytes);
+	close(fd);
+	return ret;
+}
+
+/* Where files cannot be made of room alone, it goes without. */
+void disk_reserve_hold(struct store *s)
+{
+	char path[PATH_MAX];
+	int ret = disk_path(s->dir, DISK_RESERVE, path) ? hold(s, path) : ENAMETOOLONG;
+
+	s->lacks_reserve = ret == ENOSPC || ret == EDQUOT;
+	if (s->lacks_reserve)
+		unlink(path); /* a part of it is of no use */
+}
+
+bool disk_reserve_release(struct store *s)
+{
+	char path[PATH_MAX];
+
+	return disk_path(s->dir, DISK_RESERVE, path) && unlink(path) == 0;
 }

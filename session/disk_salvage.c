@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "session/disk_room.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -318,6 +319,7 @@ int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len)
 	struct salvage g = {.s = s, .reason = reason};
 	enum store_sync sync = s->sync;
 
+	(void)disk_reserve_release(s);
 	s->sync = STORE_SYNC_NONE; /* one checkpoint at the end */
 	int err = put_aside(&g), ret = 0;
 	if (!err) {

@@ -5,6 +5,7 @@
 #include "session/disk_damage.h"
 
 #include "base/error.h"
+#include "session/disk_room.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,6 +84,8 @@ int disk_tend(struct store *s)
 	if (s->batch)
 		return 0;
 	disk_guard_watch(&s->file);
+	if (s->lacks_reserve)
+		disk_reserve_hold(s);
 	int ret = look_at_log(s, &bytes, &file);
 	bool old = bytes > 0 && instant_since_ms(clock_now(), s->checkpoint_at) >= CHECKPOINT_AGE_MS;
 	if (ret == 0 && (old || bytes >= s->log_bytes)) {

@@ -5,7 +5,7 @@
 #include "tests/unit/store_contract.h"
 
 #include "base/log.h"
-#include "session/disk.h"
+#include "session/disk_room.h"
 #include "tests/unit/folder.h"
 
 static char store_dir[80];

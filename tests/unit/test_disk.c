@@ -63,7 +63,7 @@ static void huge_state(void **state)
 
 static void files_are_private(void **state)
 {
-	static const char *const names[] = {"", "lock", DISK_FILE, "log.0000000001"};
+	static const char *const names[] = {"", "lock", DISK_FILE, DISK_RESERVE, "log.0000000001"};
 	struct stat st;
 
 	(void)state;

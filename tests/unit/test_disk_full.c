@@ -1,89 +1,11 @@
-/* The disk store and a disk that is full or refuses to write. The small disk is a tmpfs; where this user may not mount
- * one, those tests are skipped. The refusals are those of Berkeley DB's own pwrite(), which the test takes over. */
-#include "tests/unit/disk_fixture.h"
+/* The disk store and a disk that is small, full or refuses to write. The refusals are those of Berkeley DB's own
+ * pwrite(), which the test takes over. */
 #include "tests/unit/failing_disk.h"
+#include "tests/unit/small_disk.h"
 
 #include <errno.h>
-#include <sched.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
-enum { STATE_BYTES = 60000, FIRST = 100, MIB = 1 << 20 };
-
-/* A disk of its own for the store, which is not open yet. False: that is not permitted here. */
-static bool mount_disk(int mib)
-{
-	char options[40];
-
-	snprintf(options, sizeof options, "size=%dm", mib);
-	return mkdir(store_dir, 0700) == 0 && mount("weir", store_dir, "tmpfs", 0, options) == 0;
-}
-
-static void unmount_disk(void)
-{
-	if (store)
-		close_store(true);
-	umount2(store_dir, MNT_DETACH);
-	rmdir(store_dir);
-}
-
-static int teardown_disk(void **state)
-{
-	unmount_disk();
-	return fixture_teardown(state);
-}
-
-static uint64_t free_bytes(void)
-{
-	struct statvfs fs;
-
-	assert_int_equal(statvfs(store_dir, &fs), 0);
-	return (uint64_t)fs.f_bavail * fs.f_frsize;
-}
-
-static int put_err(uint32_t n, uint64_t version)
-{
-	struct sess_record r = record_of(n, version, STATE_BYTES);
-
-	return store_disk.put(store, &r);
-}
-
-static void tend(void)
-{
-	assert_int_equal(store_disk.tend(store), 0);
-}
-
-/* Puts from `from` until there is no room, with commits; the number that was refused. */
-static uint32_t put_until_full(uint32_t from, uint32_t to)
-{
-	for (uint32_t n = from; n < to; n++) {
-		int err = put_err(n, 1);
-		if (err) {
-			assert_int_equal(err, ERR_FULL);
-			return n;
-		}
-		if (n % 20 == 19) {
-			commit();
-			tend();
-		}
-	}
-	return to;
-}
-
-static void take_away_range(uint32_t from, uint32_t to)
-{
-	for (uint32_t n = from; n < to; n++) {
-		take_away(n);
-		if (n % 20 == 19) {
-			commit();
-			tend();
-		}
-	}
-	commit();
-	tend();
-}
+enum { FIRST = 100 };
 
 /* However small it is: a third of it at least is for sessions, and a full one can be used and opened again. */
 static void full_disk(void **state)
@@ -193,32 +115,6 @@ static void disk_that_is_too_small(void **state)
 	assert_string_equal(why, line);
 }
 
-/* Whoever fills the disk: the store goes on when there is room again. */
-static void disk_filled_by_others(void **state)
-{
-	char path[100];
-	FILE *f;
-
-	(void)state;
-	if (!mount_disk(64))
-		skip();
-	open_store();
-	assert_int_equal(put_until_full(0, 20), 20);
-	snprintf(path, sizeof path, "%s/ballast", store_dir);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_int_equal(ftruncate(fileno(f), 1), 0);
-	assert_int_equal(posix_fallocate(fileno(f), 0, (off_t)free_bytes() - MIB), 0);
-	assert_true(put_until_full(20, MANY) < MANY);
-	commit();
-	expect_there(3, 1, STATE_BYTES);
-	fclose(f);
-	unlink(path);
-	assert_int_equal(put_until_full(500, 520), 520);
-	commit();
-	expect_in_step();
-}
-
 /* --- writes that fail --- */
 
 static int setup_failing(void **state)
@@ -318,7 +214,6 @@ int main(void)
 	    CONTRACT_TEST(full_of_small_sessions, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(full_disk_is_emptied, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(disk_that_is_too_small, fixture_setup, teardown_disk),
-	    CONTRACT_TEST(disk_filled_by_others, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(writes_refused_for_want_of_space, setup_failing, teardown_failing),
 	    CONTRACT_TEST(writes_refused_by_the_disk, setup_failing, teardown_failing),
 	};
