@@ -104,7 +104,8 @@ static int begin(struct store *s)
 		return 0;
 	s->removed_bytes = 0;
 	s->putting = false;
-	int ret = disk_relieve(s);
+	s->gone = disk_folder_gone(s);
+	int ret = s->gone ? ERR_GONE : disk_relieve(s);
 	if (ret == 0)
 		ret = s->env->txn_begin(s->env, NULL, &s->batch, 0);
 	return ret ? disk_fail(s, ret, "begin") : 0;
@@ -209,11 +210,11 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	struct disk_place place = {.expires_s = head->expires_s, .bytes = (uint32_t)bytes.len}, old;
 	bool there;
 
-	if (!take_room(s, bytes.len))
-		return ERR_FULL;
 	int err = begin(s);
 	if (err)
 		return err;
+	if (!take_room(s, bytes.len))
+		return ERR_FULL;
 	int ret = find_old(s, &head->id, &old, &there);
 	uint64_t rest = less(s->now.bytes, old.bytes);
 	if (ret == 0 && (bytes.len > s->max_bytes || rest > s->max_bytes - bytes.len))

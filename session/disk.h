@@ -68,6 +68,7 @@ struct store {
 	struct instant checkpoint_at; /* when the last one was made */
 	uint64_t ahead_bytes;         /* of log since, when the kernel was last told to write */
 
+	const char *gone;   /* what of its files was taken away while it is open, in words; NULL: nothing */
 	int panic;          /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
 	bool changed;       /* the batch holds something */
 	bool lacks_reserve; /* there was no room for DISK_RESERVE */
@@ -110,6 +111,8 @@ MUST_USE int disk_tend(struct store *s);
 /* Makes the folder where it is missing and takes its lock: 0, ERR_BUSY, ERR_SYSTEM, with a line in `why`. */
 MUST_USE int disk_folder_take(struct store *s, char *why, size_t why_len);
 void disk_folder_release(struct store *s);
+/* What of it was taken away while it is in use, in words; NULL: nothing. */
+const char *disk_folder_gone(const struct store *s);
 
 /* DIR/NAME; false where it is too long. */
 bool disk_path(const char *dir, const char *name, char out[PATH_MAX]);

@@ -54,6 +54,7 @@ bool disk_is_damage(const struct store *s, int ret)
 	case EACCES:
 	case EPERM:
 	case EROFS:
+	case ERR_GONE: /* what is left is looked at when it is opened again */
 	case ERR_VERSION:
 		return false;
 	default:
@@ -83,6 +84,8 @@ const char *disk_strerror(const struct store *s, int ret)
 {
 	int code = cause(s, ret);
 
+	if (code == ERR_GONE && s->gone)
+		return s->gone;
 	return code == ERR_VERSION ? "written by a newer weir" : db_strerror(code);
 }
 
