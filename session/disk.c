@@ -104,6 +104,7 @@ static int begin(struct store *s)
 		return 0;
 	s->removed_bytes = 0;
 	s->putting = false;
+	s->said[0] = 0;
 	s->gone = disk_folder_gone(s);
 	int ret = s->gone ? ERR_GONE : disk_relieve(s);
 	if (ret == 0)
@@ -545,7 +546,7 @@ static int allocate(struct store **out, const struct store_options *o)
 static int bring_up(struct store *s, char *why, size_t why_len)
 {
 	if (disk_marker_is_there(s))
-		return disk_salvage(s, "it met damage before", why, why_len);
+		return disk_salvage(s, NULL, why, why_len);
 	int ret = disk_env_recover(s);
 	if (ret == 0)
 		return 0;

@@ -37,6 +37,7 @@ enum {
 	DISK_KEY_BYTES = 8 + SESS_ID_BYTES,
 	DISK_PLACE_BYTES = 8 + 4,
 	DISK_META_BYTES = 32,
+	DISK_REASON_BYTES = 128, /* in words, with its end */
 };
 
 /* Which file sessions.db is. */
@@ -68,11 +69,12 @@ struct store {
 	struct instant checkpoint_at; /* when the last one was made */
 	uint64_t ahead_bytes;         /* of log since, when the kernel was last told to write */
 
-	const char *gone;   /* what of its files was taken away while it is open, in words; NULL: nothing */
-	int panic;          /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
-	bool changed;       /* the batch holds something */
-	bool lacks_reserve; /* there was no room for DISK_RESERVE */
-	bool broken;        /* until it is closed and opened again */
+	char said[DISK_REASON_BYTES]; /* what Berkeley DB said first of what is wrong; empty: nothing */
+	const char *gone;             /* what of its files was taken away while it is open, in words; NULL: nothing */
+	int panic;                    /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
+	bool changed;                 /* the batch holds something */
+	bool lacks_reserve;           /* there was no room for DISK_RESERVE */
+	bool broken;                  /* until it is closed and opened again */
 };
 
 /* --- disk_env.c --- */
@@ -89,6 +91,8 @@ bool disk_is_damage(const struct store *s, int ret);
 /* What `ret` means to a caller of open(), and to people. */
 MUST_USE int disk_error(const struct store *s, int ret);
 const char *disk_strerror(const struct store *s, int ret);
+/* The reason for a failure that is on its way, in better words than its number has. The first one counts. */
+void disk_say(struct store *s, const char *reason);
 /* A failure of Berkeley DB in the midst of things: undoes the batch, breaks the store, returns ERR_BROKEN. */
 int disk_fail(struct store *s, int ret, const char *doing);
 void disk_undo(struct store *s);

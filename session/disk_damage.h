@@ -23,7 +23,7 @@ MUST_USE int disk_guard_identify(struct store *s, bool recovering);
 void disk_marker_write(const struct store *s, const char *reason);
 bool disk_marker_is_there(const struct store *s);
 /* The store is moved aside, and what can be read of it comes into a new one, which is then open. `reason` is for the
- * log. 0 or an error, with a line in `why`. */
+ * log; NULL: the marker's. 0 or an error, with a line in `why`. */
 MUST_USE int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len);
 
 /* --- disk_repair.c --- */

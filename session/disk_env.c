@@ -20,9 +20,16 @@ static void on_message(const DB_ENV *env, const char *message)
 	log_event(LOG_WARN, "store_library", LOG_V("dir", view_str(s->dir)), LOG_V("text", view_str(message)));
 }
 
+void disk_say(struct store *s, const char *reason)
+{
+	if (s->said[0] == 0)
+		snprintf(s->said, sizeof(s->said), "%s", reason);
+}
+
 static void on_error(const DB_ENV *env, const char *prefix, const char *message)
 {
 	(void)prefix;
+	disk_say(env->app_private, message);
 	on_message(env, message);
 }
 
@@ -86,6 +93,8 @@ const char *disk_strerror(const struct store *s, int ret)
 
 	if (code == ERR_GONE && s->gone)
 		return s->gone;
+	if (disk_is_damage(s, ret) && s->said[0])
+		return s->said;
 	return code == ERR_VERSION ? "written by a newer weir" : db_strerror(code);
 }
 
@@ -173,6 +182,8 @@ static int find_any_record(struct store *s)
 	int closed = c->close(c);
 	if (ret == DB_NOTFOUND)
 		return closed;
+	if (ret == 0)
+		disk_say(s, "there are sessions, and no record of how many");
 	return ret ? ret : ERR_MALFORMED;
 }
 
@@ -186,7 +197,12 @@ static int meta_read(struct store *s)
 	s->kept = (struct store_count){0};
 	if (ret == DB_NOTFOUND)
 		return find_any_record(s);
-	return ret ? ret : disk_meta_decode(view_of(data.data, data.size), &s->kept);
+	if (ret)
+		return ret;
+	ret = disk_meta_decode(view_of(data.data, data.size), &s->kept);
+	if (ret == ERR_MALFORMED)
+		disk_say(s, "the record of how many sessions there are is damaged");
+	return ret;
 }
 
 /* --- open, close --- */
@@ -251,6 +267,7 @@ static int recover_environment(struct store *s, uint32_t recover)
 int disk_env_open(struct store *s, uint32_t recover)
 {
 	s->panic = 0;
+	s->said[0] = 0;
 	s->broken = false;
 	s->checkpoint_at = clock_now();
 	s->ahead_bytes = 0;

@@ -86,8 +86,10 @@ int disk_guard_identify(struct store *s, bool recovering)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : errno;
 	int ret = fstat(fd, &st) == 0 ? 0 : errno;
-	if (ret == 0 && !recovering && !is_whole(fd, &st))
+	if (ret == 0 && !recovering && !is_whole(fd, &st)) {
+		disk_say(s, DISK_FILE " is shorter than it says, or no database");
 		ret = ERR_MALFORMED;
+	}
 	close(fd);
 	if (ret == 0)
 		s->file = (struct disk_file){

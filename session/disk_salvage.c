@@ -19,15 +19,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH_BYTES = 4 << 20, NAME_MAX_BYTES = 64 };
+enum { BATCH_BYTES = 4 << 20, NAME_BYTES = 64 };
 
 static const char aside_prefix[] = DISK_MARKER "-";
 
 struct salvage {
 	struct store *s;
-	const char *reason;
-	char name[NAME_MAX_BYTES]; /* of the folder with the damaged files */
-	char aside[PATH_MAX];      /* its path */
+	char reason[DISK_REASON_BYTES];
+	char name[NAME_BYTES]; /* of the folder with the damaged files */
+	char aside[PATH_MAX];  /* its path */
 	struct disk_repair repair;
 	struct store_count before; /* what was there */
 	bool before_known;
@@ -65,24 +65,37 @@ void disk_marker_write(const struct store *s, const char *reason)
 			  LOG_S("text", "the marker of damage cannot be written"));
 }
 
-/* The folder's name, where the marker gives one. */
-static bool marker_get(const struct store *s, char name[NAME_MAX_BYTES])
+/* A line of a text, and what follows it. False: there is none that fits. */
+static bool next_line(const char **text, char *out, size_t len)
 {
-	char path[PATH_MAX], text[NAME_MAX_BYTES];
+	const char *end = strchr(*text, '\n');
 
-	if (!disk_path(s->dir, DISK_MARKER, path))
+	if (!end || (size_t)(end - *text) >= len)
 		return false;
+	memcpy(out, *text, (size_t)(end - *text));
+	out[end - *text] = 0;
+	*text = end + 1;
+	return true;
+}
+
+/* What it says; the folder's name is empty where there is none yet. */
+static void marker_get(const struct store *s, char name[NAME_BYTES], char reason[DISK_REASON_BYTES])
+{
+	char path[PATH_MAX], text[NAME_BYTES + DISK_REASON_BYTES];
+	const char *rest = text;
+
+	name[0] = reason[0] = 0;
+	if (!disk_path(s->dir, DISK_MARKER, path))
+		return;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 	if (fd >= 0)
 		close(fd);
 	text[n > 0 ? n : 0] = 0;
-	char *end = strchr(text, '\n');
-	if (!end || strncmp(text, aside_prefix, sizeof(aside_prefix) - 1) != 0)
-		return false;
-	*end = 0;
-	snprintf(name, NAME_MAX_BYTES, "%s", text);
-	return strchr(name, '/') == NULL;
+	if (next_line(&rest, name, NAME_BYTES))
+		(void)next_line(&rest, reason, DISK_REASON_BYTES);
+	if (strncmp(name, aside_prefix, sizeof(aside_prefix) - 1) != 0 || strchr(name, '/'))
+		name[0] = 0;
 }
 
 static int marker_remove(const struct store *s)
@@ -183,10 +196,14 @@ static bool is_aside(const struct salvage *g, const char *name)
 }
 
 /* The damaged files in the folder aside, recovered, and none of them in the store's. */
-static int put_aside(struct salvage *g)
+static int put_aside(struct salvage *g, const char *reason)
 {
 	struct store *s = g->s;
-	bool resumed = marker_get(s, g->name) && disk_path(s->dir, g->name, g->aside) && access(g->aside, F_OK) == 0;
+
+	marker_get(s, g->name, g->reason);
+	if (reason || !g->reason[0])
+		snprintf(g->reason, sizeof(g->reason), "%s", reason ? reason : "it met damage before");
+	bool resumed = g->name[0] && disk_path(s->dir, g->name, g->aside) && access(g->aside, F_OK) == 0;
 	int err = resumed ? 0 : make_aside(g);
 
 	if (!err && !resumed)
@@ -316,12 +333,12 @@ static int fill(struct salvage *g)
 
 int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len)
 {
-	struct salvage g = {.s = s, .reason = reason};
+	struct salvage g = {.s = s};
 	enum store_sync sync = s->sync;
 
 	(void)disk_reserve_release(s);
 	s->sync = STORE_SYNC_NONE; /* one checkpoint at the end */
-	int err = put_aside(&g), ret = 0;
+	int err = put_aside(&g, reason), ret = 0;
 	if (!err) {
 		ret = disk_env_open(s, DB_RECOVER);
 		err = disk_error(s, ret);

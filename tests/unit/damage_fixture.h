@@ -127,16 +127,23 @@ static inline unsigned asides(char last[PATH_MAX])
 	return count;
 }
 
-static inline bool logged(const char *text)
+/* Whether a line has both. */
+static inline bool logged_with(const char *event, const char *text)
 {
-	static char bytes[1 << 20];
+	char line[2048];
+	bool found = false;
 	FILE *f = fopen(log_path, "r");
 
 	assert_non_null(f);
-	size_t n = fread(bytes, 1, sizeof bytes - 1, f);
-	bytes[n] = 0;
+	while (!found && fgets(line, sizeof line, f))
+		found = strstr(line, event) && strstr(line, text);
 	fclose(f);
-	return strstr(bytes, text) != NULL;
+	return found;
+}
+
+static inline bool logged(const char *text)
+{
+	return logged_with(text, "");
 }
 
 /* --- the sessions --- */

@@ -4,11 +4,14 @@
 
 static void leaf_changed_while_closed(void **state)
 {
+	char reason[60];
+
 	(void)state;
 	open_store();
 	fill(0, SESSIONS, 1);
 	close_store(true);
 	flip_in_page(page_with_records(5));
+	snprintf(reason, sizeof reason, "checksum error: page %ld:", page_with_records(5));
 	/* Nothing has to be recovered: the page is met when it is read. */
 	open_store();
 	read_until_broken();
@@ -20,6 +23,8 @@ static void leaf_changed_while_closed(void **state)
 	assert_true(logged("lost=1"));
 	assert_true(logged("bad_pages=1"));
 	assert_true(logged("recovered=yes"));
+	assert_true(logged_with("event=store_broken", reason));
+	assert_true(logged_with("event=store_damaged", reason));
 }
 
 /* With a batch under way, and with batches that are only in the log yet: those are kept. Pages that have changed in

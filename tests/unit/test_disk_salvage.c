@@ -125,6 +125,13 @@ static void random_damage(void **state)
 static void file_truncated(void **state)
 {
 	static const long keep[] = {0, 100, 512, DISK_PAGE_BYTES, 40 * DISK_PAGE_BYTES + 77, -DISK_PAGE_BYTES, -1};
+	static const char *const reasons[] = {"unexpected file type or format",
+					      "unexpected file type or format",
+					      "shorter than it says",
+					      "shorter than it says",
+					      "shorter than it says",
+					      "shorter than it says",
+					      "shorter than it says"};
 
 	for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++) {
 		open_store();
@@ -139,7 +146,7 @@ static void file_truncated(void **state)
 			assert_in_range(lost, 0, 10);
 		assert_int_equal(count_of().sessions, SESSIONS - lost);
 		expect_in_step();
-		assert_true(logged("event=store_damaged"));
+		assert_true(logged_with("event=store_damaged", reasons[i]));
 		close_store(true);
 		teardown(state);
 		setup(state);
@@ -241,6 +248,37 @@ static void file_removed(void **state)
 	expect_there(1, 1, 100);
 }
 
+/* What a marker says was wrong is told; what it cannot have said is not. */
+static void marker_of_any_kind(void **state)
+{
+	static char noise[10000];
+	static const struct {
+		const char *text, *reason;
+	} cases[] = {
+	    {"-\nthe cause of it\n", "reason=\"the cause of it\""},
+	    {"damaged-20200101-000000\nthe cause of it\n", "reason=\"the cause of it\""}, /* a folder that is gone */
+	    {"damaged-/../..\nan evil one\n", "reason=\"an evil one\""},
+	    {"-\n\n", "reason=\"it met damage before\""},
+	    {"-", "reason=\"it met damage before\""},
+	    {"", "reason=\"it met damage before\""},
+	    {noise, "reason=\"it met damage before\""},
+	};
+
+	(void)state;
+	memset(noise, 'x', sizeof noise - 1);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		open_store();
+		fill(0, 20, 1);
+		close_store(true);
+		overwrite(in_store(DISK_MARKER), 0, cases[i].text, strlen(cases[i].text));
+		expect_salvaged(20, 20);
+		assert_true(logged_with("event=store_damaged", cases[i].reason));
+		assert_int_equal(missing(0, 20, 1), 0);
+		teardown(state);
+		setup(state);
+	}
+}
+
 /* --- a salvage that is cut short --- */
 
 /* What is only in the log must not be lost because the first try to open found no space. */
@@ -294,6 +332,7 @@ static void killed_in_a_salvage(void **state)
 		}
 		use_all();
 		open_store();
+		assert_true(logged_with("event=store_damaged", "checksum error: page"));
 		assert_in_range(missing(0, SESSIONS, 1), 0, 1);
 		expect_in_step();
 		assert_in_range(asides(aside), 1, 1);
@@ -317,6 +356,7 @@ int main(void)
 	    CONTRACT_TEST(log_cut_short, setup, teardown),
 	    CONTRACT_TEST(log_of_noise, setup, teardown),
 	    CONTRACT_TEST(file_removed, setup, teardown),
+	    CONTRACT_TEST(marker_of_any_kind, setup, teardown),
 	    CONTRACT_TEST(no_space_for_the_recovery, setup, teardown),
 	    CONTRACT_TEST(killed_in_a_salvage, setup, teardown),
 	};
