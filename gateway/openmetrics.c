@@ -319,7 +319,8 @@ static void put_moves(struct put *p, const struct stack_stats *s)
 	    missed = {"weir_sessions_missed", COUNTER, NULL, "Sessions that were asked for and were not there."},
 	    unreadable = {"weir_sessions_unreadable", COUNTER, NULL,
 			  "Sessions on disk that are damaged or of a newer format."},
-	    troubles = {"weir_store_troubles", COUNTER, NULL, "Times that the store on disk has failed."};
+	    troubles = {"weir_store_troubles", COUNTER, NULL,
+			"Times that the store on disk broke or could not be opened, until it was open again."};
 
 	if (!has_below(s))
 		return;

@@ -57,9 +57,11 @@ void stack_count(struct stack *s, uint64_t *counter, uint64_t n)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* Once for each reason, not for each attempt. */
+/* Said once for each reason, not for each attempt, and counted once until the store is open again. */
 static void say_trouble(struct stack *s, const char *why)
 {
+	if (s->trouble[0] == '\0')
+		stack_count(s, &s->stats.troubles, 1);
 	if (strcmp(s->trouble, why) == 0)
 		return;
 	snprintf(s->trouble, sizeof s->trouble, "%s", why);
@@ -139,7 +141,6 @@ int below_result(struct stack *s, int err)
 {
 	if (err != ERR_BROKEN)
 		return err;
-	stack_count(s, &s->stats.troubles, 1);
 	below_lose_batch(s, err);
 	if (s->store)
 		s->below->close(&s->store, false);

@@ -114,7 +114,7 @@ struct stack_stats {
 	uint64_t missed;            /* asked for and not there */
 	uint64_t below_expired;
 	uint64_t unreadable; /* damaged or of a newer format */
-	uint64_t troubles;   /* times that the store failed */
+	uint64_t troubles;   /* times that it broke, or could not be opened, until it was open again */
 	uint64_t room_waits; /* requests that waited for room */
 };
 void stack_stats(struct stack *s, struct stack_stats *out);

@@ -359,6 +359,29 @@ static void a_store_that_does_not_open_is_tried_ever_later(void **unused)
 	assert_string_equal(stats().trouble, "");
 	expect_session(1, "a");
 	assert_int_equal(logged("event=store_failed"), 1); /* one reason, one line */
+	assert_int_equal(stats().troubles, 1);
+}
+
+/* However often it is tried, and whatever else is wrong meanwhile. */
+static void one_trouble_is_counted_once(void **unused)
+{
+	(void)unused;
+	create_below(1, "a");
+	assert_int_equal(stats().troubles, 0);
+	for (uint32_t n = 1; n <= 3; n++) {
+		fake_fail(FAKE_GET, ERR_BROKEN, 1);
+		fake_fail(FAKE_OPEN, ERR_SYSTEM, 3);
+		expect_open(1, SESS_UNAVAILABLE);
+		for (uint32_t i = 0; i < 3; i++) {
+			pass_s(100);
+			turn();
+			assert_int_equal(stats().troubles, n);
+		}
+		pass_s(100);
+		turn();
+		assert_int_equal(stats().below, STACK_BELOW_READY);
+		assert_int_equal(stats().troubles, n);
+	}
 }
 
 /* --- numbers --- */
@@ -457,6 +480,7 @@ int main(void)
 	    TEST(want_of_memory_makes_nothing_absent),
 	    TEST(look_ups_wait_for_a_store_that_opens_slowly),
 	    TEST(a_store_that_does_not_open_is_tried_ever_later),
+	    TEST(one_trouble_is_counted_once),
 	    TEST(numbers_of_what_is_where),
 	    TEST(what_expires_below_leaves_memory_alone),
 	    TEST(names_of_apps_keep_their_numbers),

@@ -409,6 +409,7 @@ static void what_meets_a_broken_store_stays(void **unused)
 	static const enum fake_op ops[] = {FAKE_PUT, FAKE_COMMIT};
 
 	(void)unused;
+	turn();
 	for (uint32_t i = 0; i < 2; i++) {
 		create(i, "a");
 		uint64_t before = stats().demoted;
