@@ -1,4 +1,4 @@
-/* Berkeley DB's checksum of pages and log records, sixteen bytes at a time. Pure.
+/* Berkeley DB's checksum of pages and log records, a block at a time, in a loop that the compiler makes vectors of. Pure.
  *
  * The library takes three cycles for each byte, which made the greater part of all that the store cost: 6 us for a page
  * that is read. It calls its own function by the dynamic linker, like any other that it exports, so that a program
@@ -6,27 +6,44 @@
  * happens but that it is slow again. */
 #include "session/disk_hash.h"
 
-#define P2 UINT32_C(1089)    /* 33^2 */
-#define P4 UINT32_C(1185921) /* 33^4 */
+/* 33^n, for n below 64. */
+#define P2 (UINT32_C(33) * 33)
+#define P4 (P2 * P2)
+#define P8 (P4 * P4)
+#define P16 (P8 * P8)
+#define P32 (P16 * P16)
+#define P64 (P32 * P32)
+#define POWER(n)                                                                                                       \
+	(((n)&1 ? 33 : UINT32_C(1)) * ((n)&2 ? P2 : 1) * ((n)&4 ? P4 : 1) * ((n)&8 ? P8 : 1) * ((n)&16 ? P16 : 1) *    \
+	 ((n)&32 ? P32 : 1))
 
-enum { STEP_BYTES = 16 };
+/* A byte counts as often as the power of 33 says that belongs to its place in a block; the powers in two halves of 16
+ * bits with a sign, for which processors have an instruction that multiplies and adds eight at once. */
+#define LOW(n) ((int16_t)(uint16_t)POWER(n))
+#define HIGH(n) ((int16_t)(uint16_t)((POWER(n) - (uint32_t)(int32_t)LOW(n)) >> 16))
+#define EIGHT(half, n)                                                                                                 \
+	half(n), half((n)-1), half((n)-2), half((n)-3), half((n)-4), half((n)-5), half((n)-6), half((n)-7)
+#define BLOCK(half)                                                                                                    \
+	{                                                                                                              \
+		EIGHT(half, 63), EIGHT(half, 55), EIGHT(half, 47), EIGHT(half, 39), EIGHT(half, 31), EIGHT(half, 23),  \
+		    EIGHT(half, 15), EIGHT(half, 7)                                                                    \
+	}
 
-static inline uint64_t load_le64(const uint8_t *p)
+enum { BLOCK_BYTES = 64 };
+
+static const int16_t low[BLOCK_BYTES] = BLOCK(LOW), high[BLOCK_BYTES] = BLOCK(HIGH);
+
+/* The hash of a block by itself. No sum is over 64 * 255 * 2^15. */
+static inline uint32_t block(const uint8_t *at)
 {
-	return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
-	       (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
-}
+	int32_t lows = 0, highs = 0;
 
-/* The hash of eight bytes: first four pairs of them side by side in 16 bits each, which none overflows (255 * 34), then
- * two fours in 32 bits. */
-static inline uint32_t eight(const uint8_t *at)
-{
-	const uint64_t bytes = UINT64_C(0x00ff00ff00ff00ff), pairs = UINT64_C(0x0000ffff0000ffff);
-	uint64_t x = load_le64(at);
-
-	x = (x & bytes) * 33 + (x >> 8 & bytes);
-	x = (x & pairs) * P2 + (x >> 16 & pairs);
-	return (uint32_t)x * P4 + (uint32_t)(x >> 32);
+	for (unsigned i = 0; i < BLOCK_BYTES; i++) {
+		int16_t byte = at[i];
+		lows += byte * low[i];
+		highs += byte * high[i];
+	}
+	return (uint32_t)lows + ((uint32_t)highs << 16);
 }
 
 uint32_t disk_hash(uint32_t h, struct view bytes)
@@ -34,8 +51,8 @@ uint32_t disk_hash(uint32_t h, struct view bytes)
 	const uint8_t *at = bytes.at;
 	size_t left = bytes.len;
 
-	for (; left >= STEP_BYTES; left -= STEP_BYTES, at += STEP_BYTES)
-		h = h * (P4 * P4 * P4 * P4) + eight(at) * (P4 * P4) + eight(at + 8);
+	for (; left >= BLOCK_BYTES; left -= BLOCK_BYTES, at += BLOCK_BYTES)
+		h = h * P64 + block(at);
 	for (; left > 0; left--, at++)
 		h = h * 33 + *at;
 	return h;
