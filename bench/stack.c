@@ -15,28 +15,30 @@
 
 enum { TTL_S = 3600, MAX_AT_ONCE = 1024 };
 
-/* A count that one thread waits for and another raises. */
+/* A count that one thread waits for and another raises. The waiting one is woken when it is reached, not each time that
+ * it grows. */
 struct tally {
 	pthread_mutex_t lock;
-	pthread_cond_t grown;
-	uint64_t count;
+	pthread_cond_t reached;
+	uint64_t count, awaited;
 };
 
-static struct tally tally = {.lock = PTHREAD_MUTEX_INITIALIZER, .grown = PTHREAD_COND_INITIALIZER};
+static struct tally tally = {.lock = PTHREAD_MUTEX_INITIALIZER, .reached = PTHREAD_COND_INITIALIZER};
 
 static void raise_tally(void)
 {
 	pthread_mutex_lock(&tally.lock);
-	tally.count++;
-	pthread_cond_signal(&tally.grown);
+	if (++tally.count == tally.awaited)
+		pthread_cond_signal(&tally.reached);
 	pthread_mutex_unlock(&tally.lock);
 }
 
 static void wait_tally(uint64_t count)
 {
 	pthread_mutex_lock(&tally.lock);
+	tally.awaited = count;
 	while (tally.count < count)
-		pthread_cond_wait(&tally.grown, &tally.lock);
+		pthread_cond_wait(&tally.reached, &tally.lock);
 	pthread_mutex_unlock(&tally.lock);
 }
 
@@ -132,28 +134,48 @@ static void granted(struct sess_waiter *w)
 	raise_tally();
 }
 
-/* So many look-ups are on their way at any time, as if so many requests waited. */
+/* So many look-ups are on their way at most, as if so many requests waited; of them the older half is answered before
+ * new ones are sent, as a worker's loop takes many answers at once. Look-ups are answered in the order of their coming.
+ */
+struct lookups {
+	struct sess_waiter waiters[MAX_AT_ONCE];
+	struct sess_hold holds[MAX_AT_ONCE];
+	uint32_t sent, taken;
+};
+
+static void send_lookup(const struct bench *b, struct lookups *l)
+{
+	uint32_t at = l->sent % b->at_once;
+	struct sess_id id = id_of((uint32_t)((uint64_t)l->sent++ * 7919 % b->sessions));
+
+	l->waiters[at] = (struct sess_waiter){.granted = granted};
+	must(stack_open(b->stack, b->app, &id, SESS_LOCK_EXCLUSIVE, &l->waiters[at], clock_now(), &l->holds[at]) ==
+		 SESS_QUEUED,
+	     "look-up");
+}
+
+static void take_answer(const struct bench *b, struct lookups *l)
+{
+	uint32_t at = l->taken++ % b->at_once;
+
+	must(stack_granted(b->stack, &l->waiters[at], &l->holds[at]) == SESS_OPENED, "promote");
+	stack_close(b->stack, &l->holds[at], clock_now());
+}
+
 static double promote_all(const struct bench *b)
 {
-	static struct sess_waiter waiters[MAX_AT_ONCE];
-	static struct sess_hold holds[MAX_AT_ONCE];
+	static struct lookups l;
 	double began = now_s();
 
 	tally.count = 0;
-	for (uint32_t n = 0; n < b->sessions + b->at_once; n++) {
-		uint32_t at = n % b->at_once;
-		if (n >= b->at_once) {
-			wait_tally(n - b->at_once + 1);
-			must(stack_granted(b->stack, &waiters[at], &holds[at]) == SESS_OPENED, "promote");
-			stack_close(b->stack, &holds[at], clock_now());
-		}
-		if (n >= b->sessions)
-			continue;
-		struct sess_id id = id_of((uint32_t)((uint64_t)n * 7919 % b->sessions));
-		waiters[at] = (struct sess_waiter){.granted = granted};
-		enum sess_open open =
-		    stack_open(b->stack, b->app, &id, SESS_LOCK_EXCLUSIVE, &waiters[at], clock_now(), &holds[at]);
-		must(open == SESS_QUEUED, "look-up");
+	l.sent = l.taken = 0;
+	while (l.taken < b->sessions) {
+		while (l.sent < b->sessions && l.sent - l.taken < b->at_once)
+			send_lookup(b, &l);
+		uint32_t half = l.taken + (l.sent - l.taken + 1) / 2;
+		wait_tally(half);
+		while (l.taken < half)
+			take_answer(b, &l);
 	}
 	return b->sessions / (now_s() - began);
 }
