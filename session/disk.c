@@ -43,16 +43,18 @@ static uint64_t number_at(const uint8_t *at, unsigned bytes)
 	return n;
 }
 
-/* Expiry first and big endian: the order of the keys is the order in which sessions expire. */
-void disk_key(const struct sess_id *id, uint64_t expires_s, uint8_t out[DISK_KEY_BYTES])
+/* Expiry and turn first and big endian: the order of the keys is that of the places. What comes is written at the end
+ * of what is there, even where a crowd expires in one second. */
+void disk_key(const struct sess_id *id, const struct disk_place *place, uint8_t out[DISK_KEY_BYTES])
 {
-	memcpy(put_number(out, expires_s, 8), id->bytes, SESS_ID_BYTES);
+	memcpy(put_number(put_number(out, place->expires_s, 8), place->turn, 4), id->bytes, SESS_ID_BYTES);
 }
 
-static void key_read(const uint8_t key[DISK_KEY_BYTES], struct sess_id *id, uint64_t *expires_s)
+/* The length of the record is not in it. */
+static void key_read(const uint8_t key[DISK_KEY_BYTES], struct sess_id *id, struct disk_place *place)
 {
-	*expires_s = number_at(key, 8);
-	memcpy(id->bytes, key + 8, SESS_ID_BYTES);
+	*place = (struct disk_place){.expires_s = number_at(key, 8), .turn = (uint32_t)number_at(key + 8, 4)};
+	memcpy(id->bytes, key + 8 + 4, SESS_ID_BYTES);
 }
 
 /* 0, DB_NOTFOUND, ERR_MALFORMED, or what Berkeley DB says. */
@@ -66,16 +68,21 @@ int disk_place_get(struct store *s, const struct sess_id *id, struct disk_place 
 		return ret == DB_BUFFER_SMALL ? ERR_MALFORMED : ret;
 	if (data.size != sizeof(bytes))
 		return ERR_MALFORMED;
-	*out = (struct disk_place){.expires_s = number_at(bytes, 8), .bytes = (uint32_t)number_at(bytes + 8, 4)};
+	*out = (struct disk_place){
+	    .expires_s = number_at(bytes, 8),
+	    .turn = (uint32_t)number_at(bytes + 8, 4),
+	    .bytes = (uint32_t)number_at(bytes + 12, 4),
+	};
 	return 0;
 }
 
+/* `flags`: DB_NOOVERWRITE, and DB_KEYEXIST where it has one, or 0. */
 static int place_put(struct store *s, const struct sess_id *id, const struct disk_place *p, uint32_t flags)
 {
 	uint8_t bytes[DISK_PLACE_BYTES];
 	DBT key = dbt_id(id), data = dbt_in(bytes, sizeof(bytes));
 
-	put_number(put_number(bytes, p->expires_s, 8), p->bytes, 4);
+	put_number(put_number(put_number(bytes, p->expires_s, 8), p->turn, 4), p->bytes, 4);
 	return s->ids->put(s->ids, s->batch, &key, &data, flags);
 }
 
@@ -175,22 +182,22 @@ static void forget(struct store *s, uint64_t bytes)
 	s->removed_bytes += bytes;
 }
 
-static int record_put(struct store *s, const struct sess_id *id, uint64_t expires_s, struct view bytes)
+static int record_put(struct store *s, const struct sess_id *id, const struct disk_place *place, struct view bytes)
 {
 	uint8_t at[DISK_KEY_BYTES];
 	DBT key = dbt_in(at, sizeof(at)), data = dbt_in(bytes.at, bytes.len);
 
-	disk_key(id, expires_s, at);
+	disk_key(id, place, at);
 	return s->sessions->put(s->sessions, s->batch, &key, &data, 0);
 }
 
 /* One that is not there is no failure: damage, which removing heals. */
-static int record_del(struct store *s, const struct sess_id *id, uint64_t expires_s)
+static int record_del(struct store *s, const struct sess_id *id, const struct disk_place *place)
 {
 	uint8_t at[DISK_KEY_BYTES];
 	DBT key = dbt_in(at, sizeof(at));
 
-	disk_key(id, expires_s, at);
+	disk_key(id, place, at);
 	int ret = s->sessions->del(s->sessions, s->batch, &key, 0);
 	return ret == DB_NOTFOUND ? 0 : ret;
 }
@@ -206,9 +213,46 @@ static int find_old(struct store *s, const struct sess_id *id, struct disk_place
 	return *there || ret == DB_NOTFOUND ? 0 : ret;
 }
 
+static bool fits(const struct store *s, uint64_t without_bytes, uint64_t bytes)
+{
+	return bytes <= s->max_bytes && less(s->now.bytes, without_bytes) <= s->max_bytes - bytes;
+}
+
+/* One that is there already keeps its turn, unless its expiry has changed. */
+static int put_again(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old)
+{
+	bool there;
+	int ret = find_old(s, id, old, &there);
+
+	if (ret == 0 && !fits(s, old->bytes, place->bytes))
+		return ERR_FULL;
+	if (ret == 0 && old->expires_s == place->expires_s)
+		place->turn = old->turn;
+	else if (ret == 0)
+		ret = record_del(s, id, old);
+	return ret ? ret : place_put(s, id, place, 0);
+}
+
+/* Its place. Most are new, and these cost one search. */
+static int put_place(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old,
+		     bool *there)
+{
+	*old = (struct disk_place){0};
+	*there = true;
+	if (fits(s, 0, place->bytes)) {
+		int ret = place_put(s, id, place, DB_NOOVERWRITE);
+		if (ret != DB_KEYEXIST) {
+			*there = false;
+			return ret;
+		}
+	}
+	return put_again(s, id, place, old);
+}
+
 int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes)
 {
-	struct disk_place place = {.expires_s = head->expires_s, .bytes = (uint32_t)bytes.len}, old;
+	struct disk_place place = {.expires_s = head->expires_s, .turn = s->next_turn, .bytes = (uint32_t)bytes.len};
+	struct disk_place old;
 	bool there;
 
 	int err = begin(s);
@@ -216,19 +260,15 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 		return err;
 	if (!take_room(s, bytes.len))
 		return ERR_FULL;
-	int ret = find_old(s, &head->id, &old, &there);
-	uint64_t rest = less(s->now.bytes, old.bytes);
-	if (ret == 0 && (bytes.len > s->max_bytes || rest > s->max_bytes - bytes.len))
-		return ERR_FULL;
-	if (ret == 0 && there && old.expires_s != place.expires_s)
-		ret = record_del(s, &head->id, old.expires_s);
+	int ret = put_place(s, &head->id, &place, &old, &there);
+	if (ret == ERR_FULL)
+		return ret;
 	if (ret == 0)
-		ret = place_put(s, &head->id, &place, 0);
-	if (ret == 0)
-		ret = record_put(s, &head->id, place.expires_s, bytes);
+		ret = record_put(s, &head->id, &place, bytes);
 	if (ret)
 		return disk_fail(s, ret, "put");
-	s->now.bytes = rest + bytes.len;
+	s->next_turn++;
+	s->now.bytes = less(s->now.bytes, old.bytes) + bytes.len;
 	s->now.sessions += !there;
 	s->putting = s->changed = true;
 	return 0;
@@ -278,7 +318,7 @@ static int disk_remove(struct store *s, const struct sess_id *id)
 	if (ret == 0 && !there)
 		return 0;
 	if (ret == 0)
-		ret = record_del(s, id, old.expires_s);
+		ret = record_del(s, id, &old);
 	if (ret == 0)
 		ret = id_del(s, id);
 	if (ret)
@@ -297,7 +337,7 @@ struct reaping {
 };
 
 /* The record under the cursor is due. One that the ids do not know at this place is nobody's, and goes untold. */
-static int reap(struct store *s, struct reaping *r, const struct sess_id *id, uint64_t expires_s)
+static int reap(struct store *s, struct reaping *r, const struct sess_id *id, const struct disk_place *at)
 {
 	struct disk_place place;
 	bool there;
@@ -308,7 +348,7 @@ static int reap(struct store *s, struct reaping *r, const struct sess_id *id, ui
 	if (ret)
 		return ret;
 	s->changed = true;
-	if (!there || place.expires_s != expires_s)
+	if (!there || place.expires_s != at->expires_s || place.turn != at->turn)
 		return 0;
 	ret = id_del(s, id);
 	if (ret)
@@ -329,7 +369,7 @@ static int reap_all(struct store *s, struct reaping *r)
 
 	while (r->count < r->max && !is_long(s)) {
 		struct sess_id id;
-		uint64_t expires_s;
+		struct disk_place at;
 		int ret = r->c->get(r->c, &key, &none, DB_NEXT);
 		if (ret == DB_NOTFOUND)
 			return 0;
@@ -338,10 +378,10 @@ static int reap_all(struct store *s, struct reaping *r)
 		if (key.size != sizeof(bytes)) {
 			ret = r->c->del(r->c, 0);
 		} else {
-			key_read(bytes, &id, &expires_s);
-			if (expires_s > r->now_s)
+			key_read(bytes, &id, &at);
+			if (at.expires_s > r->now_s)
 				return 0;
-			ret = reap(s, r, &id, expires_s);
+			ret = reap(s, r, &id, &at);
 		}
 		if (ret)
 			return ret;
@@ -397,7 +437,7 @@ static int record_get(struct store *s, const struct sess_id *id, const struct di
 	DBT key = dbt_in(at, sizeof(at)), data = {.size = place->bytes, .flags = DB_DBT_USERMEM};
 	int ret;
 
-	disk_key(id, place->expires_s, at);
+	disk_key(id, place, at);
 	buf_clear(space);
 	do {
 		data.data = buf_reserve(space, data.size);

@@ -31,11 +31,11 @@
 #define DISK_FILE "sessions.db"
 
 enum {
-	DISK_FORMAT = 1, /* of databases and keys; the record has its own */
+	DISK_FORMAT = 2, /* of databases and keys; the record has its own */
 	DISK_FILE_MODE = 0600,
 	DISK_PAGE_BYTES = 8 << 10, /* of new files */
-	DISK_KEY_BYTES = 8 + SESS_ID_BYTES,
-	DISK_PLACE_BYTES = 8 + 4,
+	DISK_KEY_BYTES = 8 + 4 + SESS_ID_BYTES,
+	DISK_PLACE_BYTES = 8 + 4 + 4,
 	DISK_META_BYTES = 32,
 	DISK_REASON_BYTES = 128, /* in words, with its end */
 };
@@ -72,9 +72,10 @@ struct store {
 	char said[DISK_REASON_BYTES]; /* what Berkeley DB said first of what is wrong; empty: nothing */
 	const char *gone;             /* what of its files was taken away while it is open, in words; NULL: nothing */
 	int panic;                    /* why Berkeley DB gave up: an errno or a code of its own; 0: it did not */
-	bool changed;                 /* the batch holds something */
-	bool lacks_reserve;           /* there was no room for DISK_RESERVE */
-	bool broken;                  /* until it is closed and opened again */
+	uint32_t next_turn; /* of the next new place; since the store was opened, for the order means nothing else */
+	bool changed;       /* the batch holds something */
+	bool lacks_reserve; /* there was no room for DISK_RESERVE */
+	bool broken;        /* until it is closed and opened again */
 };
 
 /* --- disk_env.c --- */
@@ -125,13 +126,15 @@ MUST_USE int disk_sync_folder(const char *dir);
 
 /* --- disk.c --- */
 
-/* Where a session's record is: its key begins with the expiry. */
+/* Where a session's record is: the order of the places is that in which sessions expire, and for those of one second
+ * that in which they came. */
 struct disk_place {
 	uint64_t expires_s;
+	uint32_t turn;
 	uint32_t bytes; /* of the record */
 };
 
-void disk_key(const struct sess_id *id, uint64_t expires_s, uint8_t out[DISK_KEY_BYTES]);
+void disk_key(const struct sess_id *id, const struct disk_place *place, uint8_t out[DISK_KEY_BYTES]);
 /* 0, DB_NOTFOUND, ERR_MALFORMED, or what Berkeley DB says. */
 MUST_USE int disk_place_get(struct store *s, const struct sess_id *id, struct disk_place *out);
 /* Whether the bytes are a record of any format whose checksum holds. */

@@ -156,14 +156,15 @@ int disk_meta_write(struct store *s)
 	return s->meta->put(s->meta, s->batch, &key, &data, 0);
 }
 
-/* A newer format keeps the magic and the number behind it, and may be longer. */
+/* A newer format keeps the magic and the number behind it, and may be longer. An older one is none: its records are
+ * what a salvage looks for. */
 int disk_meta_decode(struct view bytes, struct store_count *out)
 {
 	if (bytes.len < DISK_META_BYTES || memcmp(bytes.at, meta_magic, 8) != 0)
 		return ERR_MALFORMED;
 	if (number_at(bytes.at + 8) > DISK_FORMAT)
 		return ERR_VERSION;
-	if (bytes.len != DISK_META_BYTES)
+	if (bytes.len != DISK_META_BYTES || number_at(bytes.at + 8) < DISK_FORMAT)
 		return ERR_MALFORMED;
 	*out = (struct store_count){.sessions = number_at(bytes.at + 16), .bytes = number_at(bytes.at + 24)};
 	return 0;

@@ -1,4 +1,5 @@
-/* Berkeley DB's checksum of pages and log records, a block at a time, in a loop that the compiler makes vectors of. Pure.
+/* Berkeley DB's checksum of pages and log records, a block at a time, in a loop that the compiler makes vectors of.
+ * Pure.
  *
  * The library takes three cycles for each byte, which made the greater part of all that the store cost: 6 us for a page
  * that is read. It calls its own function by the dynamic linker, like any other that it exports, so that a program

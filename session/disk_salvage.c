@@ -231,7 +231,7 @@ static bool is_newer(struct store *s, const struct record_head *head)
 
 	if (disk_place_get(s, &head->id, &place) != 0)
 		return true;
-	disk_key(&head->id, place.expires_s, at);
+	disk_key(&head->id, &place, at);
 	return s->sessions->get(s->sessions, s->batch, &key, &data, 0) != 0 ||
 	       record_peek(view_of(bytes, data.size), &there) != 0 || head->version > there.version;
 }

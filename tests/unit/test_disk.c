@@ -180,41 +180,109 @@ static void folders_of_others(void **state)
 	}
 }
 
-static void of_a_newer_weir(void **state)
+static void write_format(uint8_t format)
 {
-	uint8_t bytes[DISK_META_BYTES] = "weirmeta\0\0\0\0\0\0\0\2";
+	uint8_t bytes[DISK_META_BYTES] = "weirmeta";
 	DBT key = {.data = (void *)(uintptr_t) "meta", .size = 4}, data = {.data = bytes, .size = sizeof(bytes)};
 
+	bytes[15] = format;
+	assert_int_equal(store->meta->put(store->meta, NULL, &key, &data, 0), 0);
+}
+
+static void of_a_newer_weir(void **state)
+{
 	(void)state;
 	put(1, 1, 10);
 	commit();
-	assert_int_equal(store->meta->put(store->meta, NULL, &key, &data, 0), 0);
+	write_format(DISK_FORMAT + 1);
 	close_store(true);
 	assert_int_equal(open_err(), ERR_VERSION);
 	expect_why("written by a newer weir");
 	assert_int_equal(open_err(), ERR_VERSION); /* and it was left as it is */
 }
 
+/* Its records are found without their keys. */
+static void of_an_older_weir(void **state)
+{
+	(void)state;
+	put(1, 1, 10);
+	commit();
+	write_format(DISK_FORMAT - 1);
+	close_store(true);
+	open_store();
+	expect_there(1, 1, 10);
+	expect_in_step();
+}
+
+/* --- the order of records --- */
+
+static void expect_order(const uint32_t *numbers, size_t count)
+{
+	DBT key = {0}, data = {0};
+	struct record_head head;
+	DBC *c = NULL;
+	size_t i = 0;
+
+	assert_int_equal(store->sessions->cursor(store->sessions, NULL, &c, 0), 0);
+	for (; c->get(c, &key, &data, DB_NEXT) == 0; i++) {
+		struct sess_id id = id_of(numbers[i]);
+		assert_true(i < count);
+		assert_int_equal(record_peek(view_of(data.data, data.size), &head), 0);
+		assert_memory_equal(head.id.bytes, id.bytes, sizeof(id.bytes));
+	}
+	c->close(c);
+	assert_int_equal(i, count);
+}
+
+static void put_at_one_second(uint32_t n, uint64_t version)
+{
+	struct sess_record r = record_of(n, version, 10);
+
+	r.used_s = USED_S;
+	assert_int_equal(store_disk.put(store, &r), 0);
+}
+
+/* So that they are written one behind the other, whatever their ids are. */
+static void those_of_one_second_lie_as_they_came(void **state)
+{
+	static const uint32_t numbers[] = {7, 3, 9, 1, 8, 2};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		put_at_one_second(numbers[i], 1);
+	put_at_one_second(9, 2); /* keeps its place */
+	commit();
+	expect_order(numbers, sizeof numbers / sizeof numbers[0]);
+	expect_in_step();
+}
+
 /* --- records --- */
+
+static void find_key(uint32_t n, uint8_t at[DISK_KEY_BYTES])
+{
+	struct sess_id id = id_of(n);
+	struct disk_place place;
+
+	assert_int_equal(disk_place_get(store, &id, &place), 0);
+	disk_key(&id, &place, at);
+}
 
 /* Writes bytes in the place of a session's record. */
 static void write_record(uint32_t n, const void *bytes, size_t len)
 {
-	struct sess_record r = record_of(n, 1, 0);
 	uint8_t at[DISK_KEY_BYTES];
 	DBT key = {.data = at, .size = sizeof(at)}, data = {.data = (void *)(uintptr_t)bytes, .size = (uint32_t)len};
 
-	disk_key(&r.id, record_expires_s(&r), at);
+	find_key(n, at);
 	assert_int_equal(store->sessions->put(store->sessions, NULL, &key, &data, 0), 0);
 }
 
 static void drop_record(uint32_t n)
 {
-	struct sess_record r = record_of(n, 1, 0);
 	uint8_t at[DISK_KEY_BYTES];
 	DBT key = {.data = at, .size = sizeof(at)};
 
-	disk_key(&r.id, record_expires_s(&r), at);
+	find_key(n, at);
 	assert_int_equal(store->sessions->del(store->sessions, NULL, &key, 0), 0);
 }
 
@@ -408,6 +476,8 @@ int main(void)
 	    CONTRACT_TEST(folder_that_cannot_be, fixture_setup, fixture_teardown),
 	    CONTRACT_TEST(folders_of_others, fixture_setup, fixture_teardown),
 	    CONTRACT_TEST(of_a_newer_weir, fixture_open, fixture_teardown),
+	    CONTRACT_TEST(of_an_older_weir, fixture_open, fixture_teardown),
+	    CONTRACT_TEST(those_of_one_second_lie_as_they_came, fixture_open, fixture_teardown),
 	    CONTRACT_TEST(damaged_records, fixture_open, fixture_teardown),
 	    CONTRACT_TEST(record_without_an_id, fixture_open, fixture_teardown),
 	    CONTRACT_TEST(record_of_a_newer_weir, fixture_open, fixture_teardown),
