@@ -216,14 +216,16 @@ demo:
 
 # --- the bench: side by side against peers; its programs share nothing with weir ---
 
-BENCH := $(addprefix $(OUT)/bench/,load relay app fill)
+BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb)
 
 .PHONY: bench-programs
 bench-programs: $(BENCH)
 
 $(BENCH): %: %.o
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(BENCH_LIBS)
+
+$(OUT)/bench/bdb: BENCH_LIBS := -ldb
 
 # These measure parts of weir, and are linked to them.
 BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store)

@@ -20,7 +20,7 @@ from client import ask
 from middle import MANAGED, Middle, start_nginx, write_weir
 from processes import Failed
 
-MOVING_HEAD = ("sync", "demoted/s", "goal", "promoted/s", "goal")
+MOVING_HEAD = ("sync", "demoted/s", "goal", "x Berkeley DB", "promoted/s", "goal", "x Berkeley DB")
 MEANWHILE_HEAD = ("what goes on", "sessions/s", "requests/s", "p50 us", "p99 us", "idle p99 us", "p99 x idle", "goal")
 START_HEAD = ("start with so many sessions on disk", "after", "first answer ms", "first session ms", "goal")
 GOALS = {"none": (50000, 100000), "write": (50000, 100000), "group": (40000, 100000)}
@@ -236,20 +236,26 @@ def meanwhile(load, watch, name, idle):
 
 
 def moving(bench, o, count):
+    """weir's stores and Berkeley DB by itself in turn: each round gives a ratio."""
     found = {sync: [] for sync in GOALS}
-    argv = [bench.programs["stack"], bench.place.path("stack"), str(count), str(STATE_BYTES)]
     for _ in range(o.rounds):
-        for line in run_json(argv, "stack"):
-            found[line["sync"]].append(line)
+        ours, floor = (
+            run_json([bench.programs[name], bench.place.path(name), str(count), str(STATE_BYTES)], name)
+            for name in ("stack", "bdb")
+        )
+        for line, alone in zip(ours, floor):
+            found[line["sync"]].append({**line, **alone})
     return [
         (
             sync,
-            table.spread([line["demote_per_s"] for line in lines]),
+            table.spread([r["demote_per_s"] for r in rounds]),
             "at least {:,}".format(GOALS[sync][0]),
-            table.spread([line["promote_per_s"] for line in lines]),
+            table.spread([r["demote_per_s"] / r["put_per_s"] for r in rounds], 2),
+            table.spread([r["promote_per_s"] for r in rounds]),
             "at least {:,}".format(GOALS[sync][1]),
+            table.spread([r["promote_per_s"] / r["get_per_s"] for r in rounds], 2),
         )
-        for sync, lines in found.items()
+        for sync, rounds in found.items()
     ]
 
 
