@@ -1,0 +1,51 @@
+/* Redis's protocol, RESP2 and RESP3 (the specification "RESP protocol description"): commands of clients in, replies
+ * out. Pure; allocates nothing but in the reply's buffer. */
+#ifndef WEIR_PROTO_RESP_H
+#define WEIR_PROTO_RESP_H
+
+#include "base/buf.h"
+#include "base/view.h"
+#include "proto/decode.h"
+
+enum {
+	RESP_ARGS_MAX = 1024,       /* of one command */
+	RESP_INLINE_MAX = 64 << 10, /* bytes of an inline command */
+};
+
+enum resp_version { RESP_2 = 2, RESP_3 = 3 };
+
+/* --- commands --- */
+
+struct resp_limits {
+	size_t bulk_bytes;    /* of one argument */
+	size_t command_bytes; /* of all arguments of one command */
+};
+
+struct resp_command {
+	struct view args[RESP_ARGS_MAX]; /* borrowed from the input; args[0] is the name */
+	size_t count;                    /* 0: an empty line or an empty array, which gets no reply */
+};
+
+/* The first command of `in`, which begins where a command begins: an array of bulk strings, or an inline command (words
+ * parted by blanks, with Redis's quotes; quoted words are unquoted into `space`, which the args then borrow from).
+ * OK: *out, and *consumed bytes are it. NEED_MORE: nothing is consumed; *need is the least length of `in` at which it
+ * is worth to ask again. MALFORMED: *reason is Redis's own text behind "ERR Protocol error: ", static; the connection
+ * cannot go on. Never reads past `in`, looks at each byte of a bulk string at no time, and costs no more than its
+ * headers. */
+enum decode resp_command_decode(struct view in, const struct resp_limits *limits, struct buf *space,
+				struct resp_command *out, size_t *consumed, size_t *need, const char **reason);
+
+/* --- replies --- */
+
+void resp_put_simple(struct buf *b, const char *text); /* "+text" */
+void resp_put_error(struct buf *b, const char *text);  /* "-text": begins with its code, as "ERR ..." */
+void resp_put_error_of(struct buf *b, const char *before, struct view what, const char *behind); /* `what` cut at 128
+					bytes, and all but printable ASCII is a dot */
+void resp_put_integer(struct buf *b, int64_t n);
+void resp_put_bulk(struct buf *b, struct view bytes);
+void resp_put_null(struct buf *b, enum resp_version v);              /* "$-1" or "_" */
+void resp_put_null_array(struct buf *b, enum resp_version v);        /* "*-1" or "_" */
+void resp_put_array(struct buf *b, size_t count);                    /* count replies follow */
+void resp_put_map(struct buf *b, enum resp_version v, size_t pairs); /* pairs of replies follow: "%n" or "*2n" */
+
+#endif

@@ -1,0 +1,59 @@
+/* Claims: which requests work on the id of an adopted session, who waits for it, and which of them began before the
+ * session ended (doc/session-socket.md, "Claims"). A claim needs no session: an id that nobody has created can be
+ * claimed. Any thread may call any function; a lock a shard, held for one look-up. */
+#ifndef WEIR_SESSION_CLAIM_H
+#define WEIR_SESSION_CLAIM_H
+
+#include "base/compiler.h"
+#include "base/list.h"
+#include "session/id.h"
+
+struct claims;
+struct claim_id;
+
+enum claim_state { CLAIM_IDLE, CLAIM_QUEUED, CLAIM_GRANTED, CLAIM_HELD };
+
+/* Owned by a request, zeroed before its first use but for `granted`. It must not be freed unless it is IDLE. */
+struct claim {
+	struct list link;
+	struct claim_id *of; /* borrowed from the claims; NULL: IDLE */
+	enum claim_state state;
+	bool exclusive;
+	bool elder; /* the session has ended since it was taken, by another one's hand */
+	/* Called by the thread that grants, without a lock: it must only post a mail. */
+	void (*granted)(struct claim *c);
+};
+
+MUST_USE struct claims *claims_new(const struct sess_keys *keys); /* NULL: out of memory */
+void claims_free(struct claims **c);                              /* no claim may be left */
+
+enum claim_take { CLAIM_TAKEN, CLAIM_WAITS, CLAIM_NO_MEMORY };
+
+/* TAKEN: it is HELD. WAITS: an exclusive one behind others is QUEUED; granted() tells, then claim_granted() is to be
+ * called. Not exclusive: always TAKEN. */
+MUST_USE enum claim_take claim_take(struct claims *cs, const struct sess_id *id, bool exclusive, struct claim *c);
+
+/* The same, and never waits: false where it would, or there is no memory. */
+MUST_USE bool claim_try(struct claims *cs, const struct sess_id *id, bool exclusive, struct claim *c);
+
+/* The grant has arrived: GRANTED becomes HELD. */
+void claim_granted(struct claims *cs, struct claim *c);
+
+/* QUEUED: true, and it is IDLE. GRANTED: false, the grant is on its way: claim_granted() and claim_release() then. */
+bool claim_cancel(struct claims *cs, struct claim *c);
+
+/* HELD or GRANTED becomes IDLE; who is next is granted. Safe on one that is IDLE. */
+void claim_release(struct claims *cs, struct claim *c);
+
+/* The session of this id has ended now: marks elders. */
+void claims_end(struct claims *cs, const struct sess_id *id);
+
+/* Whether a write may create the session of this id: false while an elder does the id's work. */
+bool claims_may_create(struct claims *cs, const struct sess_id *id);
+
+struct claims_stats {
+	uint64_t held, queued;
+};
+void claims_stats(struct claims *cs, struct claims_stats *out);
+
+#endif
