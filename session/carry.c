@@ -65,20 +65,20 @@ void carry_look_full(struct stack *s)
 		say_room(s);
 }
 
-/* The first `n` of the batch. Those for which there is no room keep no other back. */
+/* The first `n` of the batch. Those that are refused keep no other back. */
 static int put_batch(struct stack *s, uint32_t n)
 {
-	int err = s->store ? 0 : ERR_BROKEN;
-	bool full = false;
+	int err = s->store ? 0 : ERR_BROKEN, refused = 0;
 
 	for (uint32_t i = 0; i < n && !err; i++) {
 		err = below_result(s, store_one(s, &s->batch[i]));
-		if (!err)
-			s->batch[i].stored = SESS_STORED;
-		full = full || err == ERR_FULL;
-		err = err == ERR_FULL ? 0 : err;
+		if (err == ERR_BROKEN)
+			break;
+		s->batch[i].stored = err ? SESS_REFUSED : SESS_STORED;
+		refused = err && refused != ERR_FULL ? err : refused;
+		err = 0;
 	}
-	return !err && full ? ERR_FULL : err;
+	return err ? err : refused;
 }
 
 /* What was put is not there after all, or may not be. */
@@ -108,16 +108,18 @@ static int store_batch(struct stack *s, uint32_t n)
 	return failed ? failed : err;
 }
 
-/* The collected leave memory, as far as they are stored below. How many have left. */
+/* The collected leave memory, as far as they are stored below. How many need not be collected again. */
 static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32_t n, int *err)
 {
-	uint64_t left = 0;
+	uint64_t left = 0, refused = 0;
 
 	*err = store_batch(s, n);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		refused += s->batch[i].stored == SESS_REFUSED;
 		left += sess_table_left(s->table, &s->batch[i], why);
+	}
 	stack_count(s, &s->stats.demoted, left);
-	return left;
+	return why->once ? left + refused : left;
 }
 
 /* A batch of all that `why` holds for, one shard after the other, with no more than so many bytes. */
@@ -215,16 +217,16 @@ int carry_down(struct stack *s, const struct sess_id *id)
 	return err;
 }
 
-int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *left)
+int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *done)
 {
 	int err = 0;
 
-	*left = 0;
+	*done = 0;
 	if (!s->store)
 		return ERR_BROKEN;
 	uint32_t n = collect(s, why, UINT64_MAX);
 	if (n > 0)
-		*left = let_leave(s, why, n, &err);
+		*done = let_leave(s, why, n, &err);
 	return err;
 }
 

@@ -20,6 +20,7 @@ enum fake_op { FAKE_OPEN, FAKE_CLOSE, FAKE_GET, FAKE_PUT, FAKE_REMOVE, FAKE_COMM
 struct fake_rule {
 	int err;      /* what calls answer */
 	int times;    /* so often; FAKE_ALWAYS */
+	uint32_t nth; /* and each call whose number can be divided by this; 0: none */
 	bool gate;    /* calls wait */
 	bool inside;  /* one does */
 	bool applies; /* commit: fails, and is done all the same, as one whose fsync() fails may be */
@@ -88,6 +89,15 @@ static inline void fake_fail(enum fake_op op, int err, int times)
 	pthread_mutex_lock(&fake.lock);
 	fake.op[op].err = err;
 	fake.op[op].times = times;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+/* Each n-th call answers so. */
+static inline void fake_fail_each(enum fake_op op, uint32_t nth, int err)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.op[op].err = err;
+	fake.op[op].nth = nth;
 	pthread_mutex_unlock(&fake.lock);
 }
 
@@ -308,7 +318,7 @@ static inline int fake_enter(enum fake_op op, const char *name, const struct ses
 		fake_wait(&until);
 	}
 	rule->inside = false;
-	if (rule->times == 0)
+	if (rule->times == 0 && (rule->nth == 0 || rule->calls % rule->nth != 0))
 		return 0;
 	rule->times -= rule->times > 0;
 	if (rule->err == ERR_BROKEN && op != FAKE_OPEN) {
