@@ -195,7 +195,9 @@ uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 
 	if (!s->store || instant_before(now, s->full_until))
 		return 0;
-	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, UINT64_MAX);
+	if (bytes > MOVER_BATCH_BYTES)
+		bytes = MOVER_BATCH_BYTES;
+	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, MOVER_BATCH_BYTES);
 	if (n == 0)
 		return 0;
 	uint64_t left = let_leave(s, &why, n, &err);
@@ -224,7 +226,7 @@ int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *do
 	*done = 0;
 	if (!s->store)
 		return ERR_BROKEN;
-	uint32_t n = collect(s, why, UINT64_MAX);
+	uint32_t n = collect(s, why, MOVER_BATCH_BYTES);
 	if (n > 0)
 		*done = let_leave(s, why, n, &err);
 	return err;

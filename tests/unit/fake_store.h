@@ -41,6 +41,8 @@ static struct fake {
 	uint32_t top;                /* above all that was ever used */
 	uint32_t full_at;            /* sessions; put() refuses more */
 	uint64_t full_bytes;         /* of one state; put() refuses larger ones */
+	uint64_t due_bytes;          /* of changes; a batch that has so many is due; 0: none is */
+	uint64_t batch_bytes;        /* that the batch has */
 	bool is_open, broken, batch;
 	pthread_t user;
 	struct fake_undo *undo; /* owned */
@@ -120,6 +122,14 @@ static inline void fake_bound(uint32_t sessions, uint64_t bytes)
 	pthread_mutex_lock(&fake.lock);
 	fake.full_at = sessions;
 	fake.full_bytes = bytes;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+/* Batches are due when they have so many bytes. */
+static inline void fake_set_due(uint64_t bytes)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.due_bytes = bytes;
 	pthread_mutex_unlock(&fake.lock);
 }
 
@@ -231,6 +241,20 @@ static inline unsigned fake_saw(const char *line)
 	return n;
 }
 
+/* How often `what` was done at most between two commits. */
+static inline unsigned fake_most_in_a_batch(const char *what)
+{
+	unsigned n = 0, most = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	for (const char *at = fake.journal; *at; at = strchr(at, '\n') + 1) {
+		n = strncmp(at, "commit\n", 7) == 0 ? 0 : n + (strncmp(at, what, strlen(what)) == 0);
+		most = n > most ? n : most;
+	}
+	pthread_mutex_unlock(&fake.lock);
+	return most;
+}
+
 static inline void fake_forget_journal(void)
 {
 	pthread_mutex_lock(&fake.lock);
@@ -278,6 +302,7 @@ static inline void fake_change(uint32_t n, struct buf *row)
 	fake.now.bytes += fake_bytes(row) - fake_bytes(fake.row[n]);
 	fake.row[n] = row;
 	fake.top = n < fake.top ? fake.top : n + 1;
+	fake.batch_bytes += fake_bytes(row) + fake_bytes(fake.undo[fake.undo_count - 1].old);
 	fake.batch = true;
 }
 
@@ -289,6 +314,7 @@ static inline void fake_undo_batch(void)
 		fake.row[u.n] = u.old;
 	}
 	fake.now = fake.kept;
+	fake.batch_bytes = 0;
 	fake.batch = false;
 }
 
@@ -297,6 +323,7 @@ static inline void fake_keep_batch(void)
 	while (fake.undo_count > 0)
 		fake_free_row(fake.undo[--fake.undo_count].old);
 	fake.kept = fake.now;
+	fake.batch_bytes = 0;
 	fake.batch = false;
 }
 
@@ -429,16 +456,30 @@ static inline int fake_commit(struct store *s)
 	return fake_leave(err);
 }
 
+static inline bool fake_is_due(void)
+{
+	return fake.due_bytes > 0 && fake.batch_bytes >= fake.due_bytes;
+}
+
+static inline bool fake_due(const struct store *s)
+{
+	(void)s;
+	pthread_mutex_lock(&fake.lock);
+	bool due = fake_is_due();
+	pthread_mutex_unlock(&fake.lock);
+	return due;
+}
+
 static inline int fake_expire(struct store *s, uint32_t now_s, uint32_t max,
-			      void (*gone)(void *arg, const struct sess_id *id), void *arg, uint32_t *count)
+			      void (*gone)(void *arg, const struct sess_id *id), void *arg, bool *more)
 {
 	int err = fake_enter(FAKE_EXPIRE, "expire", NULL);
 	struct sess_record r;
+	uint32_t count = 0;
 
 	(void)s;
-	*count = 0;
 	fake.batch = fake.batch || !err;
-	for (uint32_t n = 0; !err && n < fake.top && *count < max; n++) {
+	for (uint32_t n = 0; !err && n < fake.top && count < max && !fake_is_due(); n++) {
 		struct sess_id id = id_of(n);
 		if (!fake.row[n] || fake.row_err[n])
 			continue;
@@ -446,9 +487,10 @@ static inline int fake_expire(struct store *s, uint32_t now_s, uint32_t max,
 		if (record_expires_s(&r) > now_s)
 			continue;
 		fake_change(n, NULL);
-		++*count;
+		count++;
 		gone(arg, &id);
 	}
+	*more = !err && (count == max || fake_is_due());
 	return fake_leave(err);
 }
 
@@ -496,6 +538,7 @@ static const struct store_kind fake_kind = {
     .get = fake_get,
     .put = fake_put,
     .remove = fake_remove,
+    .due = fake_due,
     .commit = fake_commit,
     .expire = fake_expire,
     .scan = fake_scan,
@@ -518,7 +561,7 @@ static inline void fake_reset(void)
 	fake.undo_count = fake.undo_places = 0;
 	memset(fake.op, 0, sizeof fake.op);
 	fake.full_at = 0;
-	fake.full_bytes = 0;
+	fake.full_bytes = fake.due_bytes = fake.batch_bytes = 0;
 	fake.now = fake.kept = (struct store_count){0};
 	fake.broken = fake.batch = false;
 	fake_forget_journal();
