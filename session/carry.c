@@ -11,7 +11,8 @@
 enum {
 	FULL_MS = 1000,        /* a full store is left alone for so long */
 	ROOM_PERCENT = 99,     /* and has room when it holds no more than this of what it held */
-	ROOM_TRIES = 4,        /* batches moved down to make room for one that comes up */
+	ROOM_TRIES = 4,        /* to bring one up, where others take the room that was made for it */
+	SESSION_BYTES = 100,   /* what a session costs at least */
 	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
 	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
 };
@@ -252,14 +253,28 @@ static int arrive(struct stack *s, const struct sess_record *r)
 	return err ? err : sess_table_arrive(s->table, app, r);
 }
 
-/* From below to a placeholder. The record is read again after each batch: they share the store. */
+/* Batch after batch moves down until memory has room for so many bytes. A full one makes some, so that what lacks
+ * bounds their number, whoever else takes room meanwhile. False: there is none. */
+static bool make_room(struct stack *s, uint64_t bytes)
+{
+	uint64_t lacks = sess_table_over(s->table, 100, bytes);
+	uint64_t batches = lacks / (MOVER_BATCH * SESSION_BYTES) + ROOM_TRIES;
+
+	if (bytes > sess_table_max(s->table))
+		return false;
+	while (lacks > 0 && batches-- > 0 && carry_down_evicted(s, bytes) > 0)
+		lacks = sess_table_over(s->table, 100, bytes);
+	return lacks == 0;
+}
+
+/* From below to a placeholder. The record is read again when room was made: that uses the store as well. */
 static int read_up(struct stack *s, const struct sess_id *id)
 {
 	struct sess_record r = {.version = 0};
 	int err = ERR_FULL;
 
 	for (int i = 0; i < ROOM_TRIES && err == ERR_FULL; i++) {
-		if (i > 0 && carry_down_evicted(s, r.state.len + STATE_HEAD_BYTES) == 0)
+		if (i > 0 && !make_room(s, r.state.len + STATE_HEAD_BYTES))
 			break;
 		err = below_read(s, id, &r);
 		if (!err)
