@@ -106,11 +106,14 @@ void below_open(struct stack *s)
 		  LOG_I("bytes", count.bytes), LOG_I("ms", instant_since_ms(clock_now(), began)));
 }
 
-static void tell(struct stack_forget *f)
+static void tell(struct stack *s, struct stack_forget *f)
 {
+	pthread_mutex_lock(&s->lock);
 	struct stack_wait *wait = f->wait;
-
 	f->wait = NULL;
+	if (wait)
+		wait->forget = NULL;
+	pthread_mutex_unlock(&s->lock);
 	if (wait)
 		wait->done(wait);
 }
@@ -125,7 +128,7 @@ static void give_up(struct stack *s, struct stack_forget *f, int err)
 {
 	log_event(LOG_ERROR, "session_end_not_stored", LOG_S("store", s->below->name),
 		  LOG_S("reason", error_text(err)));
-	tell(f);
+	tell(s, f);
 	free(f);
 }
 
@@ -157,7 +160,7 @@ void below_forget(struct stack *s, struct stack_forget *f)
 {
 	/* It was settled meanwhile, and a new session may have the id. */
 	if (!sess_table_owes(s->table, &f->id)) {
-		tell(f);
+		tell(s, f);
 		free(f);
 		return;
 	}
@@ -186,7 +189,7 @@ void below_commit_forgotten(struct stack *s)
 	while ((link = list_pop(&s->forgotten))) {
 		struct stack_forget *f = forget_of(link);
 		sess_table_settle(s->table, &f->id);
-		tell(f);
+		tell(s, f);
 		free(f);
 	}
 }

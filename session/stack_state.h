@@ -35,7 +35,7 @@ struct stack_forget {
 	struct mail mail;
 	struct stack *stack;
 	struct sess_id id;
-	struct stack_wait *wait; /* borrowed; NULL: nobody waits (any more) */
+	struct stack_wait *wait; /* borrowed; guarded by the stack's lock; NULL: nobody waits (any more) */
 };
 
 struct stack {

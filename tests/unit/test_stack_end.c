@@ -162,6 +162,35 @@ static void who_ends_it_again_waits_for_the_same(void **unused)
 	assert_int_equal(stats().ended, 1);
 }
 
+/* He does not wait for ever, and what has ended is removed all the same. */
+static void who_gives_up_waiting_for_an_end_is_not_told(void **unused)
+{
+	struct request a, b;
+	struct sess_outcome out;
+
+	(void)unused;
+	create_both(1, "new");
+	stop_commit();
+	assert_int_equal(open_one(&a, 1), SESS_OPENED);
+	assert_int_equal(open_for(&b, app, 1, SESS_LOCK_NONE), SESS_OPENED);
+	assert_int_equal(commit(&a, END, 0, NULL), STACK_WAITS);
+	assert_int_equal(commit(&b, END, 0, &out), STACK_WAITS);
+	close_one(&a);
+	close_one(&b);
+	fake_await(FAKE_COMMIT);
+	assert_true(stack_cancel_safe(stack, &a.wait));
+	expect_open(1, SESS_ABSENT);
+	assert_false(stack_cancel_safe(stack, &a.wait));
+	fake_go(FAKE_COMMIT);
+	AWAIT(b.dones == 1);
+	/* Once it was told there is nothing to give up. */
+	assert_false(stack_cancel_safe(stack, &b.wait));
+	assert_false(fake_has(1));
+	turn();
+	assert_int_equal(a.dones, 0);
+	assert_int_equal(stats().bytes, 0);
+}
+
 /* --- many at once --- */
 
 enum { MANY = 60 };
@@ -538,6 +567,7 @@ int main(void)
 	    TEST(a_look_up_that_overtakes_the_end_does_not_revive_it),
 	    TEST(who_holds_what_has_ended_may_take_his_time),
 	    TEST(who_ends_it_again_waits_for_the_same),
+	    TEST(who_gives_up_waiting_for_an_end_is_not_told),
 	    TEST(ends_are_committed_in_small_batches),
 	    TEST(what_is_owed_goes_in_small_batches),
 	    TEST(what_has_expired_goes_in_small_batches),
