@@ -254,7 +254,7 @@ static int arrive(struct stack *s, const struct sess_record *r)
 }
 
 /* Batch after batch moves down until memory has room for so many bytes. A full one makes some, so that what lacks
- * bounds their number, whoever else takes room meanwhile. False: there is none. */
+ * bounds their number, whoever else takes room meanwhile. False: no room came of it. */
 static bool make_room(struct stack *s, uint64_t bytes)
 {
 	uint64_t lacks = sess_table_over(s->table, 100, bytes);
@@ -262,9 +262,12 @@ static bool make_room(struct stack *s, uint64_t bytes)
 
 	if (bytes > sess_table_max(s->table))
 		return false;
-	while (lacks > 0 && batches-- > 0 && carry_down_evicted(s, bytes) > 0)
+	bool some = lacks == 0;
+	while (lacks > 0 && batches-- > 0 && carry_down_evicted(s, bytes) > 0) {
 		lacks = sess_table_over(s->table, 100, bytes);
-	return lacks == 0;
+		some = true; /* it may do: what is lacking was estimated */
+	}
+	return some;
 }
 
 /* From below to a placeholder. The record is read again when room was made: that uses the store as well. */
