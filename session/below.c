@@ -16,7 +16,51 @@ enum {
 	TEND_MS = 1000,       /* between two pieces of housekeeping, unless there is more to do */
 	EXPIRE_BATCH = 256,   /* sessions removed in one turn, or until the batch is due */
 	SETTLE_BATCH = 256,   /* the same of those that have ended */
+	CLOCK_STEP_S = 2,     /* clocks that are read within a second may differ by less */
+	CLOCK_READ_MS = 1000,
 };
+
+/* --- its times --- */
+
+void below_look_at_clock(struct stack *s)
+{
+	struct instant now = clock_now();
+	int64_t ahead_s = clock_wall().s - (int64_t)sess_table_now_s(s->table, now);
+	int64_t by_s = ahead_s - s->ahead_s;
+
+	if (by_s > -CLOCK_STEP_S && by_s < CLOCK_STEP_S)
+		return;
+	if (instant_since_ms(clock_now(), now) >= CLOCK_READ_MS)
+		return; /* the thread was held up between the two */
+	s->ahead_s = ahead_s;
+	log_event(LOG_WARN, "clock_set", LOG_S("by", by_s < 0 ? "back" : "forward"),
+		  LOG_I("seconds", by_s < 0 ? -by_s : by_s));
+}
+
+static uint32_t shift(uint32_t s, int64_t by_s)
+{
+	int64_t to_s = (int64_t)s + by_s;
+
+	if (to_s < 0)
+		return 0;
+	return to_s < UINT32_MAX ? (uint32_t)to_s : UINT32_MAX;
+}
+
+static void shift_record(struct sess_record *r, int64_t by_s)
+{
+	r->created_s = shift(r->created_s, by_s);
+	r->used_s = shift(r->used_s, by_s);
+}
+
+void below_to_record(const struct stack *s, struct sess_record *r)
+{
+	shift_record(r, s->ahead_s);
+}
+
+void below_from_record(const struct stack *s, struct sess_record *r)
+{
+	shift_record(r, -s->ahead_s);
+}
 
 /* --- it comes and goes --- */
 
@@ -264,7 +308,7 @@ static void not_below(void *arg, const struct sess_id *id)
 /* A piece of it. True: there is more. */
 static bool expire(struct stack *s)
 {
-	uint32_t now_s = sess_table_now_s(s->table, clock_now());
+	uint32_t now_s = shift(sess_table_now_s(s->table, clock_now()), s->ahead_s);
 	struct expiry e = {.s = s};
 	bool more;
 	int err = s->below->expire(s->store, now_s, EXPIRE_BATCH, not_below, &e, &more);
@@ -286,9 +330,10 @@ int below_read(struct stack *s, const struct sess_id *id, struct sess_record *ou
 	if (sess_table_owes(s->table, id))
 		return ERR_GONE;
 	int err = below_result(s, s->below->get(s->store, id, &s->space, out));
-	if (!err && record_expires_s(out) <= sess_table_now_s(s->table, clock_now()))
-		err = ERR_GONE;
-	return err;
+	if (err)
+		return err;
+	below_from_record(s, out);
+	return record_expires_s(out) <= sess_table_now_s(s->table, clock_now()) ? ERR_GONE : 0;
 }
 
 bool below_tend(struct stack *s)

@@ -7,10 +7,16 @@
 void below_open(struct stack *s); /* when it is not open and its time has come */
 void below_publish(struct stack *s);
 
+/* Records have the calendar's times, and sessions in memory those of the table, which never jump (doc/stores.md). */
+void below_look_at_clock(struct stack *s); /* whether the calendar was set */
+void below_to_record(const struct stack *s, struct sess_record *r);
+void below_from_record(const struct stack *s, struct sess_record *r);
+
 /* What the store has said: ERR_BROKEN closes it, to be opened again later. Returns err. */
 int below_result(struct stack *s, int err);
 
-/* Reads one session into s->space. As `get` of the store, and ERR_GONE for what has ended or expired. */
+/* Reads one session into s->space, with the table's times. As `get` of the store, and ERR_GONE for what has ended or
+ * expired. */
 int below_read(struct stack *s, const struct sess_id *id, struct sess_record *out);
 
 /* What has ended: the mail of a request, and the end of a batch that has removals. */

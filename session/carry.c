@@ -33,6 +33,7 @@ static int store_one(struct stack *s, const struct sess_leaver *l)
 	    .state = l->state ? view_of(l->state->bytes, l->state->len) : view_of(NULL, 0),
 	};
 
+	below_to_record(s, &r);
 	return s->below->put(s->store, &r);
 }
 

@@ -97,6 +97,7 @@ static void take_settings(struct stack *s)
 static uint64_t turn(struct stack *s)
 {
 	take_settings(s);
+	below_look_at_clock(s);
 	below_open(s);
 	mailbox_deliver(&s->inbox);
 	below_commit_forgotten(s);

@@ -225,6 +225,7 @@ static bool list_record(void *arg, const struct sess_record *r, int err)
 {
 	struct stack_job *j = arg;
 	struct stack_place *p = &j->place;
+	struct sess_record own = *r;
 	struct stack_info info;
 
 	if (j->count == p->places) {
@@ -236,7 +237,8 @@ static bool list_record(void *arg, const struct sess_record *r, int err)
 		return more;
 	if (err && j->any_app && !j->older_s && !j->younger_s)
 		j->at[j->count++] = info_of_unreadable(p->stack, &r->id, err);
-	if (err || info_of_record(p->stack, r, &info))
+	below_from_record(p->stack, &own);
+	if (err || info_of_record(p->stack, &own, &info))
 		return more;
 	if (matches(j, info.app, info.used_s, info.ttl_s, false))
 		j->at[j->count++] = info;

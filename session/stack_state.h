@@ -72,6 +72,7 @@ struct stack {
 	/* the thread */
 	struct store *store; /* owned; NULL: not open */
 	struct stack_settings now_settings;
+	int64_t ahead_s; /* what the calendar is ahead of the table's seconds: it was set since these began */
 	struct instant retry_at, trouble_at, tended_at;
 	uint64_t retry_ms;
 	struct instant
