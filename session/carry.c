@@ -15,6 +15,7 @@ enum {
 	SESSION_BYTES = 100,   /* what a session costs at least */
 	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
 	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
+	LOOKS = 64,            /* pieces of a walk in one turn */
 };
 
 /* --- down --- */
@@ -229,6 +230,24 @@ int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *do
 	if (!s->store)
 		return ERR_BROKEN;
 	uint32_t n = collect(s, why, MOVER_BATCH_BYTES);
+	if (n > 0)
+		*done = let_leave(s, why, n, &err);
+	return err;
+}
+
+int carry_down_next(struct stack *s, const struct sess_reason *why, uint32_t *shard, uint32_t *bucket, uint64_t *done)
+{
+	uint32_t shards = sess_table_shards(s->table);
+	uint64_t bytes = MOVER_BATCH_BYTES;
+	uint32_t n = 0;
+	int err = 0;
+
+	*done = 0;
+	if (!s->store)
+		return ERR_BROKEN;
+	for (int i = 0; i < LOOKS && *shard < shards && n < MOVER_BATCH && bytes > 0; i++)
+		n += sess_table_collect_next(s->table, shard, bucket, why, clock_now(), MOVER_BATCH - n, &bytes,
+					     s->batch + n);
 	if (n > 0)
 		*done = let_leave(s, why, n, &err);
 	return err;

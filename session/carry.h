@@ -17,6 +17,10 @@ int carry_down(struct stack *s, const struct sess_id *id);
  * are no more; ERR_FULL, ERR_NO_MEMORY (some were refused, or the batch was); ERR_BROKEN. */
 int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *done);
 
+/* The same along a walk, where those that `why` holds for may be few among many: sess_table_collect_next(). One turn's
+ * piece of it. */
+int carry_down_next(struct stack *s, const struct sess_reason *why, uint32_t *shard, uint32_t *bucket, uint64_t *done);
+
 enum { CARRY_LOW_PERCENT = 85 }; /* of memory's bound: so far it is emptied when it is tight */
 
 /* One batch of what the evicter wants moved, and that makes room for `more_bytes`. How many have left; 0: no more do

@@ -7,6 +7,25 @@
 
 #include <stdlib.h>
 
+enum { LOOK_MAX = 500 }; /* sessions that a piece of a walk looks at, under a shard's lock */
+
+/* --- walks --- */
+
+static uint32_t reverse_bits(uint32_t v)
+{
+	v = (v >> 1 & 0x55555555u) | (v & 0x55555555u) << 1;
+	v = (v >> 2 & 0x33333333u) | (v & 0x33333333u) << 2;
+	v = (v >> 4 & 0x0f0f0f0fu) | (v & 0x0f0f0f0fu) << 4;
+	return __builtin_bswap32(v);
+}
+
+/* Buckets in the order of their reversed numbers: the two that a bucket is parted into when the table grows follow each
+ * other, so that a walk that goes on in the larger table meets each session once. 0: it has come round. */
+static uint32_t next_bucket(uint32_t bucket, uint32_t mask)
+{
+	return reverse_bits(reverse_bits(bucket | ~mask) + 1);
+}
+
 /* --- down --- */
 
 static void fill_leaver(struct session *s, struct sess_leaver *out)
@@ -24,6 +43,15 @@ static void fill_leaver(struct session *s, struct sess_leaver *out)
 	};
 	list_remove(&s->queue);
 	s->leaving = true;
+}
+
+/* The same, and its bytes are taken off. */
+static void take(struct session *s, uint64_t *bytes, struct sess_leaver *out)
+{
+	uint64_t cost = sizeof *s + sess_state_cost(s->state);
+
+	*bytes -= cost < *bytes ? cost : *bytes;
+	fill_leaver(s, out);
 }
 
 static bool wanted(const struct sess_reason *why, const struct session *s)
@@ -67,15 +95,50 @@ uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct s
 		if (sess_core_expired(s, now_s)) {
 			shard_expire(sh, s, &after);
 		} else if (wanted(why, s)) {
-			uint64_t cost = sizeof *s + sess_state_cost(s->state);
-			*bytes -= cost < *bytes ? cost : *bytes;
-			fill_leaver(s, &out[n++]);
+			take(s, bytes, &out[n++]);
 		} else if (why->evict) {
 			break;
 		}
 	}
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
+	return n;
+}
+
+/* Under the lock: from one bucket, up to `max`. False: there are more. */
+static bool collect_bucket(struct session *first, const struct sess_reason *why, uint32_t now_s, uint32_t max,
+			   uint64_t *bytes, struct sess_leaver *out, uint32_t *n, uint32_t *looked)
+{
+	for (struct session *s = first; s; s = s->next) {
+		++*looked;
+		/* In the list of the idle are those that may leave. */
+		bool idle = s->phase == SESS_LIVE && !sess_core_in_use(s) && list_linked(&s->queue) && !s->pinned;
+		if (!idle || sess_core_expired(s, now_s) || !wanted(why, s))
+			continue;
+		if (*n == max || *bytes == 0)
+			return false;
+		take(s, bytes, &out[(*n)++]);
+	}
+	return true;
+}
+
+uint32_t sess_table_collect_next(struct sess_table *t, uint32_t *shard, uint32_t *bucket, const struct sess_reason *why,
+				 struct instant now, uint32_t max, uint64_t *bytes, struct sess_leaver *out)
+{
+	struct shard *sh = &t->shards[*shard];
+	uint32_t now_s = table_now_s(t, now);
+	uint32_t n = 0, looked = 0;
+	bool whole = true;
+
+	INVARIANT(*shard < t->shard_count);
+	pthread_mutex_lock(&sh->lock);
+	do {
+		whole = collect_bucket(sh->buckets[*bucket & sh->mask], why, now_s, max, bytes, out, &n, &looked);
+		if (whole)
+			*bucket = next_bucket(*bucket, sh->mask);
+	} while (whole && *bucket != 0 && looked < LOOK_MAX);
+	pthread_mutex_unlock(&sh->lock);
+	*shard += whole && *bucket == 0;
 	return n;
 }
 
@@ -475,21 +538,6 @@ int sess_table_look(struct sess_table *t, const struct sess_id *id, struct sess_
 	}
 	pthread_mutex_unlock(&sh->lock);
 	return found ? 0 : ERR_GONE;
-}
-
-static uint32_t reverse_bits(uint32_t v)
-{
-	v = (v >> 1 & 0x55555555u) | (v & 0x55555555u) << 1;
-	v = (v >> 2 & 0x33333333u) | (v & 0x33333333u) << 2;
-	v = (v >> 4 & 0x0f0f0f0fu) | (v & 0x0f0f0f0fu) << 4;
-	return __builtin_bswap32(v);
-}
-
-/* Buckets in the order of their reversed numbers: the two that a bucket is parted into when the table grows follow each
- * other, so that a walk that goes on in the larger table meets each session once. 0: it has come round. */
-static uint32_t next_bucket(uint32_t bucket, uint32_t mask)
-{
-	return reverse_bits(reverse_bits(bucket | ~mask) + 1);
 }
 
 bool sess_table_walk(struct sess_table *t, uint32_t shard, uint32_t *bucket, uint32_t max,

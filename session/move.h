@@ -42,6 +42,11 @@ struct sess_reason {
  * which are taken off it. What has expired is not collected. */
 uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct sess_reason *why, struct instant now,
 			    uint32_t max, uint64_t *bytes, struct sess_leaver *out);
+/* The same along a walk over all of them, in no order, for where the wanted ones are few: a piece of it, which looks at
+ * a bounded number of sessions. *shard and *bucket are where to go on, both 0 at first; when *shard is
+ * sess_table_shards() it is over. Pinned ones are not collected. */
+uint32_t sess_table_collect_next(struct sess_table *t, uint32_t *shard, uint32_t *bucket, const struct sess_reason *why,
+				 struct instant now, uint32_t max, uint64_t *bytes, struct sess_leaver *out);
 /* When the one was used that would be collected first. False: there is none. */
 bool sess_table_oldest(struct sess_table *t, uint32_t shard, uint32_t *used_s);
 /* One session. ERR_GONE: not in memory; ERR_BUSY: in use, or leaving; ERR_REFUSED: pinned. */

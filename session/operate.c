@@ -463,15 +463,16 @@ static int run_one(struct stack *s, struct stack_job *j)
 	return err ? err : tell(s, j);
 }
 
-/* What is used from now on stays: otherwise a busy app's would never come to an end. */
+/* What is used from now on stays. */
 static int demote_app(struct stack *s, struct stack_job *j)
 {
-	struct sess_reason why = {.one_app = true, .app = j->app, .used_until_s = j->place.now_s + 1};
+	struct stack_place *p = &j->place;
+	struct sess_reason why = {.one_app = true, .app = j->app, .used_until_s = p->now_s + 1};
 	uint64_t left = 0;
-	int err = s->below ? carry_down_some(s, &why, &left) : ERR_REFUSED;
+	int err = s->below ? carry_down_next(s, &why, &p->shard, &p->bucket, &left) : ERR_REFUSED;
 
 	j->count += left;
-	return !err && left > 0 ? AGAIN : err;
+	return !err && p->shard < sess_table_shards(s->table) ? AGAIN : err;
 }
 
 /* --- jobs --- */

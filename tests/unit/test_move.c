@@ -119,6 +119,73 @@ static void a_reason_names_an_app_or_a_time(void **unused)
 	assert_int_equal(stats().both, 0);
 }
 
+/* A piece is a bounded one, whoever the sessions belong to: the shard's lock is held for it. Those that come and go
+ * meanwhile harm nobody. */
+static void a_walk_collects_all_of_an_app_in_pieces(void **unused)
+{
+	enum { OTHERS = 3000, MINE = 40 };
+	static struct sess_leaver out[MINE];
+	struct sess_reason mine = {.one_app = true, .app = APP, .used_until_s = WALL_S + 5};
+	uint32_t shard = 0, bucket = 0, pieces = 0, found = 0;
+	struct sess_commit c = data("x");
+	struct request r;
+
+	(void)unused;
+	for (uint32_t n = 0; n < OTHERS; n++) {
+		struct sess_id id = id_of(1000 + n);
+		assert_int_equal(sess_table_create(table, OTHER_APP, &c, TTL_S, &id, at_s(0)), 0);
+	}
+	for (uint32_t n = 0; n < MINE; n++)
+		create(n, "a", n == 7 ? 6 : 5);
+	struct sess_id pinned = id_of(8);
+	assert_int_equal(sess_table_pin(table, &pinned, true), 0);
+	assert_int_equal(open_s(&r, 9, 5), SESS_OPENED);
+	for (; shard < sess_table_shards(table); pieces++) {
+		uint64_t bytes = UINT64_MAX;
+		uint32_t n = sess_table_collect_next(table, &shard, &bucket, &mine, at_s(5), 2, &bytes, out);
+		assert_in_range(n, 0, 2);
+		found += n;
+		for (uint32_t i = 0; i < n; i++)
+			assert_true(left(&out[i], SESS_STORED, &mine));
+		create(5000 + pieces, "new", 6);
+		sess_table_check(table);
+	}
+	assert_int_equal(found, MINE - 3);
+	assert_in_range(pieces, OTHERS / 600, OTHERS / 20);
+	close_s(&r, 5);
+	assert_int_equal(stats().sessions, OTHERS + 3 + pieces);
+	mine.app = APP + OTHER_APP; /* nobody's */
+	for (pieces = shard = 0; shard < sess_table_shards(table); pieces++) {
+		uint64_t bytes = UINT64_MAX;
+		assert_int_equal(sess_table_collect_next(table, &shard, &bucket, &mine, at_s(5), 2, &bytes, out), 0);
+	}
+	assert_in_range(pieces, OTHERS / 600, 20);
+}
+
+/* Wherever it is cut short. */
+static void a_walk_that_is_cut_short_misses_nothing(void **unused)
+{
+	enum { MINE = 60, ROUNDS = 20 };
+	struct sess_leaver out[1];
+
+	(void)unused;
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		uint32_t shard = 0, bucket = 0, found = 0;
+		sess_table_free(&table);
+		table = new_table(1 << 20, 1);
+		for (uint32_t n = 0; n < MINE; n++)
+			create(round * MINE + n, "a", 0);
+		while (shard == 0) {
+			uint64_t bytes = UINT64_MAX;
+			uint32_t n = sess_table_collect_next(table, &shard, &bucket, &ALL, at_s(1), 1, &bytes, out);
+			if (n > 0)
+				assert_true(left(&out[0], SESS_STORED, &ALL));
+			found += n;
+		}
+		assert_int_equal(found, MINE);
+	}
+}
+
 static void pinned_ones_leave_at_the_end_only(void **unused)
 {
 	struct sess_leaver out[10];
@@ -429,6 +496,8 @@ int main(void)
 	    TEST(all_that_nobody_uses_is_collected_once),
 	    TEST(the_oldest_are_collected_first_and_no_more_than_asked),
 	    TEST(a_reason_names_an_app_or_a_time),
+	    TEST(a_walk_collects_all_of_an_app_in_pieces),
+	    TEST(a_walk_that_is_cut_short_misses_nothing),
 	    TEST(pinned_ones_leave_at_the_end_only),
 	    TEST(one_is_collected_by_its_id),
 	    TEST(what_is_expected_comes_or_not),
