@@ -288,6 +288,25 @@ static void what_ends_in_the_middle_has_ended_below_too(void **unused)
 	assert_int_equal(stats().bytes, 0);
 }
 
+/* The second answer says no less than the first. */
+static void what_ends_twice_in_the_middle_is_waited_for_twice(void **unused)
+{
+	struct request a, b;
+
+	(void)unused;
+	begin_demotion("a");
+	assert_int_equal(open_one(&a, 1), SESS_OPENED);
+	assert_int_equal(open_for(&b, app, 1, SESS_LOCK_NONE), SESS_OPENED);
+	assert_int_equal(commit(&a, END, 0, NULL), STACK_WAITS);
+	assert_int_equal(commit(&b, END, 0, NULL), STACK_WAITS);
+	close_one(&a);
+	close_one(&b);
+	assert_int_equal(b.dones, 0);
+	end_demotion();
+	AWAIT(a.dones == 1 && b.dones == 1);
+	assert_false(fake_has(1));
+}
+
 static void what_is_renewed_in_the_middle_goes_on_under_the_new_id(void **unused)
 {
 	struct request r;
@@ -525,6 +544,7 @@ int main(void)
 	    TEST(what_changes_in_the_middle_stays_with_the_change),
 	    TEST(who_reads_it_first_in_the_middle_is_the_first),
 	    TEST(what_ends_in_the_middle_has_ended_below_too),
+	    TEST(what_ends_twice_in_the_middle_is_waited_for_twice),
 	    TEST(what_is_renewed_in_the_middle_goes_on_under_the_new_id),
 	    TEST(what_expires_in_the_middle_is_gone),
 	    TEST(what_gets_a_shorter_life_in_the_middle_dies_with_it),

@@ -566,6 +566,41 @@ static void a_shorter_life_ends_below_when_the_store_is_back(void **unused)
 	assert_int_equal(stats().bytes, 0);
 }
 
+/* What is below has the longest of them. */
+static void a_life_that_was_made_shorter_and_longer_ends_below_too(void **unused)
+{
+	(void)unused;
+	create_both(1, "new");
+	set_ttl(1, 10);
+	set_ttl(1, 20);
+	pass_s(20);
+	expire_memory();
+	expect_open(1, SESS_ABSENT);
+	AWAIT(!fake_has(1));
+	expect_open(1, SESS_ABSENT);
+}
+
+/* Nobody knows which of the two is below. */
+static void a_shorter_life_that_may_be_stored_ends_below_too(void **unused)
+{
+	(void)unused;
+	for (int applies = 0; applies < 2; applies++) {
+		create_both(1, "new");
+		set_ttl(1, 10);
+		fake.op[FAKE_COMMIT].applies = applies;
+		turn();
+		fake_fail(FAKE_COMMIT, ERR_BROKEN, 1);
+		assert_int_equal(ask_for(STACK_DEMOTE, 1), ERR_BROKEN);
+		assert_string_equal(fake_state(1, NULL), applies ? "new" : "old");
+		pass_s(10);
+		expire_memory();
+		expect_open(1, SESS_ABSENT);
+		pass_s(30);
+		AWAIT(!fake_has(1));
+		expect_open(1, SESS_ABSENT);
+	}
+}
+
 /* What went down with the shorter time needs no more care. */
 static void a_shorter_life_that_was_stored_is_like_any_other(void **unused)
 {
@@ -640,6 +675,8 @@ int main(void)
 	    TEST(a_shorter_life_ends_below_too),
 	    TEST(one_session_expires_once),
 	    TEST(a_shorter_life_ends_below_when_the_store_is_back),
+	    TEST(a_life_that_was_made_shorter_and_longer_ends_below_too),
+	    TEST(a_shorter_life_that_may_be_stored_ends_below_too),
 	    TEST(a_shorter_life_that_was_stored_is_like_any_other),
 	    TEST(a_longer_life_needs_nothing_below),
 	    TEST(a_shorter_life_ends_below_with_the_process_at_the_latest),

@@ -183,6 +183,33 @@ static void who_is_pinned_or_in_use_stays_under_pressure(void **unused)
 	close_one(&r);
 }
 
+static uint64_t real_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* The thread does not find out by itself, once a second: whoever fills memory tells it. */
+static void a_memory_that_fills_is_emptied_at_once(void **unused)
+{
+	enum { ROUNDS = 20 };
+	uint32_t n = 0;
+
+	(void)unused;
+	set_room(100);
+	turn();
+	uint64_t begun_ms = real_ms();
+	for (int round = 0; round < ROUNDS; round++) {
+		while (!sess_table_tight(stack->table, 90))
+			create(n++, text);
+		AWAIT(!sess_table_tight(stack->table, 90));
+		turn();
+	}
+	assert_in_range(real_ms() - begun_ms, 0, ROUNDS * 1000 / 2);
+}
+
 /* --- who waits for room --- */
 
 static bool await_room(struct request *r, uint64_t bytes)
@@ -428,6 +455,7 @@ int main(void)
 	    TEST(memory_stays_well_filled),
 	    TEST(the_most_recently_used_stay),
 	    TEST(who_is_pinned_or_in_use_stays_under_pressure),
+	    TEST(a_memory_that_fills_is_emptied_at_once),
 	    TEST(who_finds_no_room_waits_for_it),
 	    TEST(a_wait_for_room_can_be_given_up),
 	    TEST(nobody_waits_where_no_room_will_come),
