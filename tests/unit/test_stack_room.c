@@ -430,21 +430,29 @@ static void who_waits_hears_when_hope_is_gone(void **unused)
 	assert_false(await_room(&r, STATE_BYTES));
 }
 
+/* The store is as good as it was, and all sessions are in use: only the evicter is another. */
 static void who_waits_hears_when_nothing_moves_any_more(void **unused)
 {
+	static struct request holds[50];
 	struct request r;
+	uint32_t n = 0;
 
 	(void)unused;
-	fill_memory();
+	set_room(50);
+	for (; try_create(n, text) == 0; n++)
+		assert_int_equal(open_for(&holds[n], app, n, SESS_LOCK_NONE), SESS_OPENED);
 	init_request(&r);
-	assert_true(await_room(&r, STATE_BYTES));
 	r.wait.tried_bytes = 1; /* it has waited before */
+	assert_true(await_room(&r, STATE_BYTES));
+	turn();
+	assert_int_equal(r.dones, 0);
 	options.evict = &evict_never;
 	stack_set(stack, &options);
-	fake_fail(FAKE_PUT, ERR_BROKEN, 1);
-	fake_go(FAKE_PUT);
 	AWAIT(r.dones == 1);
+	assert_int_equal(stats().below, STACK_BELOW_READY);
 	assert_false(await_room(&r, STATE_BYTES));
+	for (uint32_t i = 0; i < n; i++)
+		close_one(&holds[i]);
 }
 
 int main(void)
