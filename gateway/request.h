@@ -8,7 +8,8 @@
  *   LENGTH  an SCGI backend needs the body's length and the client did not say it: the body is collected
  *   LOCK    waits for the session's lock; holds no backend connection
  *   CONN    waits for a backend connection
- *   RUN     has one: the body goes to it, the answer comes from it */
+ *   RUN     has one: the body goes to it, the answer comes from it. Its head may wait for room in memory, or for a
+ *           removal below (enum request_waits) */
 #ifndef WEIR_GATEWAY_REQUEST_H
 #define WEIR_GATEWAY_REQUEST_H
 

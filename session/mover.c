@@ -1,8 +1,7 @@
 /* The stack's thread: the only user of the store below (doc/stores.md).
  *
  * One turn: the mails (look-ups below first come first served, removals), then one batch of what the evicter wants
- * moved, then a piece of expiry, of what operators ask, and of housekeeping. So a look-up waits for one batch at most.
- */
+ * moved, then a piece of expiry, of what operators ask, and of housekeeping. A look-up waits for these at most. */
 #include "base/error.h"
 #include "base/log.h"
 #include "session/below.h"

@@ -57,7 +57,9 @@ struct store_kind {
 	int (*put)(struct store *s, const struct sess_record *r); /* replaces */
 	int (*remove)(struct store *s, const struct sess_id *id); /* 0 also when it is not there */
 	bool (*due)(const struct store *s);                       /* the batch under way is large */
-	int (*commit)(struct store *s);                           /* on failure nothing of the batch is there */
+	/* On failure the batch is undone: nothing of it is there. But after ERR_BROKEN all of it may be, when the store
+	 * is open again. */
+	int (*commit)(struct store *s);
 
 	/* Removes up to `max` sessions that have expired at `now_s`, as a part of the batch and until that is due, and
 	 * tells each to `gone`. *more: call again after a commit. */
