@@ -384,29 +384,39 @@ static void a_crowd_that_waits_does_not_empty_memory(void **unused)
 	assert_true(sess_table_tight(stack->table, 50));
 }
 
+enum { HELD = 50 };
+
+/* Memory is full of sessions that are in use. */
+static void hold_all(struct request holds[HELD])
+{
+	for (uint32_t n = 0; n < HELD; n++) {
+		create(n, text);
+		assert_int_equal(open_for(&holds[n], app, n, SESS_LOCK_NONE), SESS_OPENED);
+	}
+	set_room(HELD);
+	assert_int_equal(try_create(HELD, text), ERR_FULL);
+}
+
 /* Nothing can move: asking again would be in vain. */
 static void who_waits_is_not_told_for_nothing(void **unused)
 {
+	static struct request holds[HELD];
 	struct request r;
-	static struct request holds[100];
-	uint32_t n = 0;
 
 	(void)unused;
-	set_room(50);
-	for (; try_create(n, text) == 0; n++)
-		assert_int_equal(open_for(&holds[n], app, n, SESS_LOCK_NONE), SESS_OPENED);
+	hold_all(holds);
 	init_request(&r);
 	assert_true(await_room(&r, STATE_BYTES));
 	AWAIT(r.dones == 1); /* the first one */
-	assert_int_equal(try_create(n, text), ERR_FULL);
+	assert_int_equal(try_create(HELD, text), ERR_FULL);
 	assert_true(await_room(&r, STATE_BYTES));
 	for (int i = 0; i < 20; i++)
 		turn();
 	assert_int_equal(r.dones, 1);
-	for (uint32_t i = 0; i < n; i++)
-		close_one(&holds[i]);
+	for (uint32_t n = 0; n < HELD; n++)
+		close_one(&holds[n]);
 	AWAIT(r.dones == 2);
-	assert_int_equal(try_create(n, text), 0);
+	assert_int_equal(try_create(HELD, text), 0);
 }
 
 /* Nothing will come of it: better hear that now than when the patience is over. */
@@ -433,14 +443,11 @@ static void who_waits_hears_when_hope_is_gone(void **unused)
 /* The store is as good as it was, and all sessions are in use: only the evicter is another. */
 static void who_waits_hears_when_nothing_moves_any_more(void **unused)
 {
-	static struct request holds[50];
+	static struct request holds[HELD];
 	struct request r;
-	uint32_t n = 0;
 
 	(void)unused;
-	set_room(50);
-	for (; try_create(n, text) == 0; n++)
-		assert_int_equal(open_for(&holds[n], app, n, SESS_LOCK_NONE), SESS_OPENED);
+	hold_all(holds);
 	init_request(&r);
 	r.wait.tried_bytes = 1; /* it has waited before */
 	assert_true(await_room(&r, STATE_BYTES));
@@ -451,8 +458,8 @@ static void who_waits_hears_when_nothing_moves_any_more(void **unused)
 	AWAIT(r.dones == 1);
 	assert_int_equal(stats().below, STACK_BELOW_READY);
 	assert_false(await_room(&r, STATE_BYTES));
-	for (uint32_t i = 0; i < n; i++)
-		close_one(&holds[i]);
+	for (uint32_t n = 0; n < HELD; n++)
+		close_one(&holds[n]);
 }
 
 int main(void)
