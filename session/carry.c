@@ -125,18 +125,24 @@ static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32
 	return why->once ? left + refused : left;
 }
 
-/* A batch of all that `why` holds for, one shard after the other, with no more than so many bytes. */
-static uint32_t collect(struct stack *s, const struct sess_reason *why, uint64_t bytes)
+/* To the `n` of the batch those that `why` holds for, one shard after the other, of no more than so many bytes. How
+ * many there are then. */
+static uint32_t collect_round(struct stack *s, const struct sess_reason *why, uint32_t n, uint64_t *bytes)
 {
 	uint32_t shards = sess_table_shards(s->table);
-	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < shards && n < MOVER_BATCH && bytes > 0; i++) {
+	for (uint32_t i = 0; i < shards && n<MOVER_BATCH && * bytes> 0; i++) {
 		s->next_shard = (s->next_shard + 1) % shards;
-		n += sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, &bytes,
-					s->batch + n);
+		n +=
+		    sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, bytes, s->batch + n);
 	}
 	return n;
+}
+
+/* A batch of all that `why` holds for, with no more than so many bytes. */
+static uint32_t collect(struct stack *s, const struct sess_reason *why, uint64_t bytes)
+{
+	return collect_round(s, why, 0, &bytes);
 }
 
 static int compare(const void *a, const void *b)
@@ -166,18 +172,13 @@ static bool oldest_used_s(struct stack *s, uint32_t *used_s)
 /* The same for those that were unused for longest in all shards, round after round. */
 static uint32_t collect_oldest(struct stack *s, struct sess_reason *why, uint64_t bytes)
 {
-	uint32_t shards = sess_table_shards(s->table);
 	uint32_t n = 0, before;
 
 	do {
 		before = n;
 		if (!oldest_used_s(s, &why->used_until_s))
 			break;
-		for (uint32_t i = 0; i < shards && n < MOVER_BATCH && bytes > 0; i++) {
-			s->next_shard = (s->next_shard + 1) % shards;
-			n += sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, &bytes,
-						s->batch + n);
-		}
+		n = collect_round(s, why, n, &bytes);
 	} while (n > before && n < MOVER_BATCH && bytes > 0);
 	return n;
 }

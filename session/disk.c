@@ -2,6 +2,7 @@
  * session/disk.h names the other parts. One thread uses a store; only the counters are read by others. */
 #include "session/disk_damage.h"
 
+#include "base/bigendian.h"
 #include "base/error.h"
 #include "base/invariant.h"
 #include "session/disk_room.h"
@@ -28,33 +29,17 @@ static DBT dbt_id(const struct sess_id *id)
 	return dbt_in(id->bytes, SESS_ID_BYTES);
 }
 
-static uint8_t *put_number(uint8_t *at, uint64_t n, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		at[i] = (uint8_t)(n >> (8 * (bytes - 1 - i)));
-	return at + bytes;
-}
-
-static uint64_t number_at(const uint8_t *at, unsigned bytes)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		n = n << 8 | at[i];
-	return n;
-}
-
 /* Expiry and turn first and big endian: the order of the keys is that of the places. What comes is written at the end
  * of what is there, even where a crowd expires in one second. */
 void disk_key(const struct sess_id *id, const struct disk_place *place, uint8_t out[DISK_KEY_BYTES])
 {
-	memcpy(put_number(put_number(out, place->expires_s, 8), place->turn, 4), id->bytes, SESS_ID_BYTES);
+	memcpy(bigendian_put(bigendian_put(out, place->expires_s, 8), place->turn, 4), id->bytes, SESS_ID_BYTES);
 }
 
 /* The length of the record is not in it. */
 static void key_read(const uint8_t key[DISK_KEY_BYTES], struct sess_id *id, struct disk_place *place)
 {
-	*place = (struct disk_place){.expires_s = number_at(key, 8), .turn = (uint32_t)number_at(key + 8, 4)};
+	*place = (struct disk_place){.expires_s = bigendian_get(key, 8), .turn = (uint32_t)bigendian_get(key + 8, 4)};
 	memcpy(id->bytes, key + 8 + 4, SESS_ID_BYTES);
 }
 
@@ -70,9 +55,9 @@ int disk_place_get(struct store *s, const struct sess_id *id, struct disk_place 
 	if (data.size != sizeof(bytes))
 		return ERR_MALFORMED;
 	*out = (struct disk_place){
-	    .expires_s = number_at(bytes, 8),
-	    .turn = (uint32_t)number_at(bytes + 8, 4),
-	    .bytes = (uint32_t)number_at(bytes + 12, 4),
+	    .expires_s = bigendian_get(bytes, 8),
+	    .turn = (uint32_t)bigendian_get(bytes + 8, 4),
+	    .bytes = (uint32_t)bigendian_get(bytes + 12, 4),
 	};
 	return 0;
 }
@@ -83,7 +68,7 @@ static int place_put(struct store *s, const struct sess_id *id, const struct dis
 	uint8_t bytes[DISK_PLACE_BYTES];
 	DBT key = dbt_id(id), data = dbt_in(bytes, sizeof(bytes));
 
-	put_number(put_number(put_number(bytes, p->expires_s, 8), p->turn, 4), p->bytes, 4);
+	bigendian_put(bigendian_put(bigendian_put(bytes, p->expires_s, 8), p->turn, 4), p->bytes, 4);
 	return s->ids->put(s->ids, s->batch, &key, &data, flags);
 }
 

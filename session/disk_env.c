@@ -2,6 +2,7 @@
  * doc/disk-format.md explains the settings. */
 #include "session/disk_damage.h"
 
+#include "base/bigendian.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "session/disk_room.h"
@@ -128,21 +129,6 @@ int disk_fail(struct store *s, int ret, const char *doing)
 static const uint8_t meta_magic[8] = {'w', 'e', 'i', 'r', 'm', 'e', 't', 'a'};
 static const char meta_key[] = "meta";
 
-static uint64_t number_at(const uint8_t *at)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		n = n << 8 | at[i];
-	return n;
-}
-
-static void put_number(uint8_t *at, uint64_t n)
-{
-	for (unsigned i = 0; i < 8; i++)
-		at[i] = (uint8_t)(n >> (56 - 8 * i));
-}
-
 int disk_meta_write(struct store *s)
 {
 	uint8_t bytes[DISK_META_BYTES];
@@ -150,9 +136,9 @@ int disk_meta_write(struct store *s)
 	DBT data = {.data = bytes, .size = sizeof(bytes)};
 
 	memcpy(bytes, meta_magic, 8);
-	put_number(bytes + 8, DISK_FORMAT);
-	put_number(bytes + 16, s->now.sessions);
-	put_number(bytes + 24, s->now.bytes);
+	bigendian_put(bytes + 8, DISK_FORMAT, 8);
+	bigendian_put(bytes + 16, s->now.sessions, 8);
+	bigendian_put(bytes + 24, s->now.bytes, 8);
 	return s->meta->put(s->meta, s->batch, &key, &data, 0);
 }
 
@@ -162,11 +148,12 @@ int disk_meta_decode(struct view bytes, struct store_count *out)
 {
 	if (bytes.len < DISK_META_BYTES || memcmp(bytes.at, meta_magic, 8) != 0)
 		return ERR_MALFORMED;
-	if (number_at(bytes.at + 8) > DISK_FORMAT)
+	if (bigendian_get(bytes.at + 8, 8) > DISK_FORMAT)
 		return ERR_VERSION;
-	if (bytes.len != DISK_META_BYTES || number_at(bytes.at + 8) < DISK_FORMAT)
+	if (bytes.len != DISK_META_BYTES || bigendian_get(bytes.at + 8, 8) < DISK_FORMAT)
 		return ERR_MALFORMED;
-	*out = (struct store_count){.sessions = number_at(bytes.at + 16), .bytes = number_at(bytes.at + 24)};
+	*out =
+	    (struct store_count){.sessions = bigendian_get(bytes.at + 16, 8), .bytes = bigendian_get(bytes.at + 24, 8)};
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  * bad page is kept aside, and an empty one takes its place that the recovery leaves alone; then it goes to its end. */
 #include "session/disk_damage.h"
 
+#include "base/bigendian.h"
 #include "base/error.h"
 #include "session/disk_page.h"
 
@@ -104,8 +105,7 @@ static int rescue_item(void *arg, struct view item)
 	if (!disk_record_is_sound(item, &head) || disk_place_get(to->s, &head.id, &place) != 0 ||
 	    place.expires_s != head.expires_s || place.bytes != item.len)
 		return 0;
-	for (unsigned i = 0; i < 4; i++)
-		len[i] = (uint8_t)(item.len >> (24 - 8 * i));
+	bigendian_put(len, item.len, sizeof(len));
 	int err = write_all(to->fd, len, sizeof(len), to->at);
 	if (!err)
 		err = write_all(to->fd, item.at, item.len, to->at + (off_t)sizeof(len));

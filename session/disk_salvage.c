@@ -6,6 +6,7 @@
  * they are recovered. So what it has to go on with can be told. */
 #include "session/disk_damage.h"
 
+#include "base/bigendian.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "session/disk_room.h"
@@ -266,7 +267,7 @@ static bool take_rescued(struct salvage *g, int *err)
 	if (fd < 0)
 		return false;
 	while (!*err && pread(fd, len, sizeof(len), at) == (ssize_t)sizeof(len)) {
-		size_t n = (size_t)len[0] << 24 | (size_t)len[1] << 16 | (size_t)len[2] << 8 | len[3];
+		size_t n = bigendian_get(len, sizeof(len));
 		buf_clear(&record);
 		uint8_t *to = buf_reserve(&record, n);
 		if (!to || pread(fd, to, n, at + (off_t)sizeof(len)) != (ssize_t)n)

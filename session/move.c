@@ -233,16 +233,12 @@ int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct ins
 
 	if (!s)
 		return ERR_NO_MEMORY;
-	sess_core_init_fetching(s, id, 0, table_now_up_s(t, now));
-	s->hash = hash;
 	pthread_mutex_lock(&sh->lock);
 	struct session *there = shard_find(sh, id, hash);
-	if (there) {
+	if (there)
 		err = there->tombstone ? ERR_GONE : ERR_BUSY;
-	} else {
-		table_bytes_add_placeholder(t);
-		shard_insert(sh, s);
-	}
+	else
+		shard_expect(t, s, id, 0, now);
 	pthread_mutex_unlock(&sh->lock);
 	if (err)
 		free(s);
@@ -442,16 +438,9 @@ int sess_table_end(struct sess_table *t, const struct sess_id *id)
 	return found ? 0 : ERR_GONE;
 }
 
-/* Under the lock. *spare is used where nothing is known of the id. */
-static void bury(struct sess_table *t, struct shard *sh, struct session *s, struct session **spare,
-		 struct shard_after *after)
+/* Under the lock. */
+static void bury(struct shard *sh, struct session *s, struct shard_after *after)
 {
-	if (!s) {
-		s = *spare;
-		*spare = NULL;
-		table_bytes_add_placeholder(t);
-		shard_insert(sh, s);
-	}
 	if (s->phase == SESS_LIVE) {
 		shard_set_below(sh, s, true);
 		shard_end(sh, s, after);
@@ -472,11 +461,15 @@ int sess_table_bury(struct sess_table *t, const struct sess_id *id, struct insta
 
 	if (!spare)
 		return ERR_NO_MEMORY;
-	sess_core_init_fetching(spare, id, 0, table_now_up_s(t, now));
-	spare->hash = hash;
 	shard_after_init(&after);
 	pthread_mutex_lock(&sh->lock);
-	bury(t, sh, shard_find(sh, id, hash), &spare, &after);
+	struct session *s = shard_find(sh, id, hash);
+	if (!s) {
+		s = spare;
+		spare = NULL;
+		shard_expect(t, s, id, 0, now);
+	}
+	bury(sh, s, &after);
 	pthread_mutex_unlock(&sh->lock);
 	shard_after_run(t, &after);
 	free(spare);

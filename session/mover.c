@@ -17,7 +17,6 @@ enum {
 	TURN_MS = 1000,    /* between two turns without a reason */
 	TURN_ROOM_MS = 50, /* while requests wait for room */
 	STORE_NICE = 5,
-	HIGH_PERCENT = 90,  /* of memory's bound: above it memory is tight */
 	CROWD_PERCENT = 10, /* so much is freed at once for those who wait for room */
 	FAILURES_MAX = 3,   /* of the store at the end, without a success in between */
 };

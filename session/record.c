@@ -4,6 +4,7 @@
  * and so does the checksum at the end: an older weir can tell a newer record from a damaged one, and let it expire. */
 #include "session/record.h"
 
+#include "base/bigendian.h"
 #include "base/error.h"
 #include "base/invariant.h"
 
@@ -35,13 +36,6 @@ static uint8_t *put_bytes(uint8_t *at, const void *from, size_t len)
 	return at + len;
 }
 
-static uint8_t *put_number(uint8_t *at, uint64_t n, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		at[i] = (uint8_t)(n >> (8 * (bytes - 1 - i)));
-	return at + bytes;
-}
-
 void record_encode(const struct sess_record *r, struct buf *out)
 {
 	size_t overhead = HEAD_BYTES + 1 + r->app.len + CHECKSUM_BYTES;
@@ -56,18 +50,18 @@ void record_encode(const struct sess_record *r, struct buf *out)
 	if (!start)
 		return;
 	uint8_t *at = put_bytes(start, magic, MAGIC_BYTES);
-	at = put_number(at, RECORD_FORMAT, 2);
-	at = put_number(at, (r->fresh ? FLAG_FRESH : 0) | (r->pinned ? FLAG_PINNED : 0), 2);
-	at = put_number(at, overhead + r->state.len, 4);
+	at = bigendian_put(at, RECORD_FORMAT, 2);
+	at = bigendian_put(at, (r->fresh ? FLAG_FRESH : 0) | (r->pinned ? FLAG_PINNED : 0), 2);
+	at = bigendian_put(at, overhead + r->state.len, 4);
 	at = put_bytes(at, r->id.bytes, SESS_ID_BYTES);
-	at = put_number(at, r->version, 8);
-	at = put_number(at, r->created_s, 4);
-	at = put_number(at, r->used_s, 4);
-	at = put_number(at, r->ttl_s, 4);
-	at = put_number(at, r->app.len, 1);
+	at = bigendian_put(at, r->version, 8);
+	at = bigendian_put(at, r->created_s, 4);
+	at = bigendian_put(at, r->used_s, 4);
+	at = bigendian_put(at, r->ttl_s, 4);
+	at = bigendian_put(at, r->app.len, 1);
 	at = put_bytes(at, r->app.at, r->app.len);
 	at = put_bytes(at, r->state.at, r->state.len);
-	at = put_number(at, siphash(checksum_key, view_of(start, (size_t)(at - start))), CHECKSUM_BYTES);
+	at = bigendian_put(at, siphash(checksum_key, view_of(start, (size_t)(at - start))), CHECKSUM_BYTES);
 	buf_commit(out, (size_t)(at - start));
 }
 
@@ -76,14 +70,9 @@ void record_encode(const struct sess_record *r, struct buf *out)
 /* False, and nothing taken, where less than `bytes` are left. */
 static bool take_number(struct view *in, unsigned bytes, uint64_t *out)
 {
-	uint64_t n = 0;
-
 	if (in->len < bytes)
 		return false;
-	for (unsigned i = 0; i < bytes; i++)
-		n = n << 8 | in->at[i];
-	(void)view_take(in, bytes);
-	*out = n;
+	*out = bigendian_get(view_take(in, bytes).at, bytes);
 	return true;
 }
 

@@ -164,6 +164,18 @@ void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
 	shard_owe(sh, s);
 }
 
+/* Without regard to the bound: there is one for each request that waits at most, and room for the session itself is
+ * made when it comes. */
+void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint16_t app, struct instant now)
+{
+	uint32_t hash = table_hash(t, id);
+
+	sess_core_init_fetching(s, id, app, table_now_up_s(t, now));
+	s->hash = hash;
+	atomic_fetch_add_explicit(&t->bytes, sizeof(*s), memory_order_relaxed);
+	shard_insert(shard_of(t, hash), s);
+}
+
 void shard_drop(struct shard *sh, struct session *s, struct shard_after *after)
 {
 	take_out(sh, s, after);

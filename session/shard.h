@@ -93,6 +93,9 @@ void shard_set_below(struct shard *sh, struct session *s, bool below);
 /* A live session is about to end: it counts no more as what it is. */
 void shard_uncount(struct shard *sh, struct session *s);
 
+/* Puts in what is to come from below, made of memory that is not initialised yet. */
+void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint16_t app, struct instant now);
+
 /* Takes out what was to come, and does not. */
 void shard_drop(struct shard *sh, struct session *s, struct shard_after *after);
 
@@ -118,12 +121,5 @@ static inline uint32_t table_hash(const struct sess_table *t, const struct sess_
 /* Changes the sum of bytes in one step; false, and nothing changed, when that would go over the bound. Never fails when
  * it does not grow. No lock needed. */
 MUST_USE bool table_bytes_change(struct sess_table *t, uint64_t add, uint64_t sub);
-
-/* The same for what is needed to bring a session up: without regard to the bound. There is one for each request that
- * waits at most, and room for the session itself is made when it comes. */
-static inline void table_bytes_add_placeholder(struct sess_table *t)
-{
-	atomic_fetch_add_explicit(&t->bytes, sizeof(struct session), memory_order_relaxed);
-}
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 enum {
-	HIGH_PERCENT = 90,      /* of memory's bound: above it the thread is told */
 	ROOM_EXTRA_BYTES = 256, /* bytes of a session besides its state, with some to spare */
 };
 

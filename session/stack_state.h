@@ -16,6 +16,8 @@
 /* Sessions that move down together: so many, or of so many bytes. */
 enum { MOVER_BATCH = 512, MOVER_BATCH_BYTES = 4 << 20 };
 
+enum { HIGH_PERCENT = 90 }; /* of memory's bound: above it memory is tight, and the thread is told */
+
 /* What a reload may change. */
 struct stack_settings {
 	const struct evict_kind *evict;

@@ -69,20 +69,6 @@ static enum sess_open look_up(struct sess_table *t, struct shard *sh, const stru
 	return SESS_OPENED;
 }
 
-/* It is not here: from now on it is being fetched. */
-static struct session *expect(struct sess_table *t, struct shard *sh, struct session **spare, const struct sess_hold *h,
-			      uint32_t hash, struct instant now)
-{
-	struct session *s = *spare;
-
-	*spare = NULL;
-	table_bytes_add_placeholder(t);
-	sess_core_init_fetching(s, &h->id, h->app, table_now_up_s(t, now));
-	s->hash = hash;
-	shard_insert(sh, s);
-	return s;
-}
-
 /* The session is there, or on its way. */
 static enum sess_open acquire(struct shard *sh, struct session *s, struct sess_waiter *w, struct sess_hold *h)
 {
@@ -113,7 +99,10 @@ enum sess_open sess_table_open(struct sess_table *t, uint16_t app, const struct 
 		result = look_up(t, sh, &want, hash, now, &after, &s);
 		again = result == SESS_QUEUED && !spare;
 		if (result == SESS_QUEUED && spare) {
-			s = expect(t, sh, &spare, &want, hash, now);
+			/* It is not here: from now on it is being fetched. */
+			s = spare;
+			spare = NULL;
+			shard_expect(t, s, id, app, now);
 			want.fetch = true;
 			result = SESS_OPENED;
 		}
