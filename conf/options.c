@@ -20,6 +20,7 @@
 	{                                                                                                              \
 		.section = (of), .name = (called), .type = CONF_TYPE_##kind, __VA_ARGS__                               \
 	}
+#define EVICTER(name, NAME) #name,
 #define LATER(of, called)                                                                                              \
 	{                                                                                                              \
 		.section = (of), .name = (called), .type = CONF_TYPE_LATER                                             \
@@ -152,8 +153,7 @@ const struct conf_option conf_options[] = {
     LATER("store", "shared"),
     OPTION("store.memory", "max", SIZE, .preset = "512M", .min = MIB, .max = 1024 * GIB, AT(conf_memory, max),
 	   .help = "Bytes of all sessions in memory."),
-    OPTION("store.memory", "evict", WORD, .preset = "idle", .words = {"never", "idle", "lru", "ttl"},
-	   AT(conf_memory, evict),
+    OPTION("store.memory", "evict", WORD, .preset = "idle", .words = {EVICTERS(EVICTER)}, AT(conf_memory, evict),
 	   .help = "What leaves memory; idle: what lies unused, and as lru; lru: when it fills; ttl: the expired."),
     OPTION("store.memory", "after", TIME, .preset = "10m", .min = SECOND, .max = 3650 * DAY, AT(conf_memory, after_ms),
 	   .help = "idle: how long a session lies unused before it moves to disk."),

@@ -31,7 +31,7 @@ enum conf_type {
 /* Only for addresses of one kind. */
 enum conf_only { CONF_ONLY_ANY, CONF_ONLY_UNIX, CONF_ONLY_SPAWN };
 
-enum { CONF_WORDS_MAX = 4 };
+enum { CONF_WORDS_MAX = 8 };
 
 struct conf_option {
 	const char *section; /* the section that it stands in; "": the file */

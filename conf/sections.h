@@ -3,9 +3,12 @@
 #define WEIR_CONF_SECTIONS_H
 
 #include "conf/network.h"
+#include "session/evicters.h"
 
-/* What leaves memory, see weir.conf(5). */
-enum conf_evict { CONF_EVICT_NEVER, CONF_EVICT_IDLE, CONF_EVICT_LRU, CONF_EVICT_TTL };
+/* What leaves memory, see weir.conf(5): CONF_EVICT_NEVER and so on. */
+#define CONF_EVICT_ROW(name, NAME) CONF_EVICT_##NAME,
+enum conf_evict { EVICTERS(CONF_EVICT_ROW) };
+#undef CONF_EVICT_ROW
 
 struct conf_memory {
 	uint64_t max; /* bytes of all sessions */

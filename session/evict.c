@@ -1,15 +1,11 @@
-/* The evicters there are. Pure. */
+/* The table of evicters. Pure. */
 #include "session/evict.h"
 
 #include <stddef.h>
 #include <string.h>
 
-static const struct evict_kind *const kinds[] = {
-    &evict_never,
-    &evict_idle,
-    &evict_lru,
-    &evict_ttl,
-};
+#define ROW(name, NAME) &evict_##name,
+static const struct evict_kind *const kinds[] = {EVICTERS(ROW)};
 
 const struct evict_kind *evict_find(const char *name)
 {

@@ -1,7 +1,9 @@
 /* Which sessions leave memory for the store below, and when (doc/stores.md). Pure. A new evicter is one file with one
- * `struct evict_kind`, one row in session/evict.c and its word in the configuration. */
+ * `struct evict_kind`, and one row in session/evicters.h. */
 #ifndef WEIR_SESSION_EVICT_H
 #define WEIR_SESSION_EVICT_H
+
+#include "session/evicters.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,7 +25,9 @@ struct evict_kind {
 	bool relieves; /* it makes room when memory is tight: worth waiting for */
 };
 
-extern const struct evict_kind evict_never, evict_idle, evict_lru, evict_ttl;
+#define EVICT_DECLARE(name, NAME) extern const struct evict_kind evict_##name;
+EVICTERS(EVICT_DECLARE)
+#undef EVICT_DECLARE
 
 /* NULL: there is none of this name. */
 const struct evict_kind *evict_find(const char *name);

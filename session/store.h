@@ -1,5 +1,5 @@
 /* What a store of sessions is (doc/stores.md). The stack (session/stack.h) puts stores on top of each other and moves
- * sessions between them. A new store is one file with one `struct store_kind`, and one row in session/stores.c.
+ * sessions between them. A new store is one file with one `struct store_kind`, and one row here.
  *
  * A store is used by one thread at a time (the stack's own), but for count(), which any thread may call.
  * Changes are gathered in a batch, which the first put(), remove() or expire() begins and commit() ends: after a crash
@@ -77,9 +77,16 @@ struct store_kind {
 	int (*tend)(struct store *s);
 };
 
-extern const struct store_kind store_memory, store_disk;
+/* The stores there are, from top to bottom: a row is store_NAME. */
+#define STORES(ROW)                                                                                                    \
+	ROW(memory)                                                                                                    \
+	ROW(disk)
 
-/* All kinds, from top to bottom; NULL at the end (session/stores.c). */
+#define STORE_DECLARE(name) extern const struct store_kind store_##name;
+STORES(STORE_DECLARE)
+#undef STORE_DECLARE
+
+/* All of them; NULL at the end. */
 extern const struct store_kind *const store_kinds[];
 
 /* The one of this name, which must be there. */

@@ -1,15 +1,12 @@
-/* The kinds of stores there are, from top to bottom. */
+/* The table of stores. */
 #include "session/store.h"
 
 #include "base/invariant.h"
 
 #include <stddef.h>
 
-const struct store_kind *const store_kinds[] = {
-    &store_memory,
-    &store_disk,
-    NULL,
-};
+#define ROW(name) &store_##name,
+const struct store_kind *const store_kinds[] = {STORES(ROW) NULL};
 
 const struct store_kind *store_find(const char *name)
 {
