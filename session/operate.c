@@ -6,6 +6,7 @@
 #include "base/invariant.h"
 #include "session/below.h"
 #include "session/carry.h"
+#include "session/key.h"
 #include "session/stack_state.h"
 
 #include <inttypes.h>
@@ -177,9 +178,20 @@ static void list_view(void *arg, const struct sess_view *v)
 	p->looked++;
 	if (!matches(j, v->app, v->used_s, v->ttl_s, v->busy))
 		return;
-	if (j->count < p->places)
+	if (j->count < p->places) {
 		j->at[j->count] = info_of_view(p->stack, v);
+		if (j->with_states && v->state)
+			j->at[j->count].state = sess_state_ref(v->state);
+	}
 	j->count++;
+}
+
+/* What was told of the last ones is taken back. */
+static void shorten(struct stack_job *j, size_t count)
+{
+	for (size_t i = count; i < j->count && i < j->place.places; i++)
+		sess_state_unref(j->at[i].state);
+	j->count = count;
 }
 
 static int reserve(struct stack_job *j, size_t places)
@@ -204,9 +216,9 @@ static int list_bucket(struct stack *s, struct stack_job *j, bool *full)
 	if (j->count <= j->place.places)
 		return 0;
 	size_t needs = j->count - count;
+	shorten(j, count);
 	before.looked = j->place.looked;
 	j->place = before;
-	j->count = count;
 	*full = count > 0;
 	return *full ? 0 : reserve(j, needs);
 }
@@ -219,6 +231,12 @@ static bool is_in_memory(struct stack *s, const struct sess_id *id)
 		return false;
 	sess_state_unref(v.state);
 	return true;
+}
+
+/* As much as a key and its length need. */
+static struct view beginning_of(struct view state)
+{
+	return view_take(&state, SESS_KEY_HEAD_BYTES + SESS_KEY_MAX);
 }
 
 static bool list_record(void *arg, const struct sess_record *r, int err)
@@ -238,8 +256,11 @@ static bool list_record(void *arg, const struct sess_record *r, int err)
 		j->at[j->count++] = info_of_unreadable(p->stack, &r->id, err);
 	if (err || info_of_record(p->stack, r, &info))
 		return more;
-	if (matches(j, info.app, info.used_s, info.ttl_s, false))
-		j->at[j->count++] = info;
+	if (!matches(j, info.app, info.used_s, info.ttl_s, false))
+		return more;
+	if (j->with_states)
+		info.state = sess_state_new(beginning_of(r->state));
+	j->at[j->count++] = info;
 	return more;
 }
 
@@ -570,6 +591,7 @@ void stack_submit(struct stack *s, struct stack_job *j)
 
 void stack_job_fini(struct stack_job *j)
 {
+	shorten(j, 0);
 	free(j->at);
 	sess_state_unref(j->state);
 	j->at = NULL;

@@ -30,6 +30,7 @@ struct stack_info {
 	uint32_t created_s, used_s, ttl_s; /* calendar */
 	bool busy, pinned;
 	uint32_t waiters;
+	struct sess_state *state; /* LIST with states; counted, with the job; of one below only the beginning */
 	int err; /* ERR_MALFORMED, ERR_VERSION: it is below and cannot be read; only the name is known */
 };
 
@@ -62,6 +63,7 @@ struct stack_job {
 	/* 1 .. STACK_PAGE_MAX. A page may have fewer, also none, and more behind it: one looks at a bounded number. It
 	 * has more only where that many share a bucket of memory. */
 	uint32_t max;
+	bool with_states;
 	char cursor[STACK_CURSOR_MAX];
 	/* The result. ERR_GONE: no such session, or the stack ends. ERR_CONFIG: key, cursor or max is not one.
 	 * ERR_BROKEN: the store below cannot be used; of END: what is in memory has ended, and what is below follows
@@ -72,6 +74,7 @@ struct stack_job {
 	size_t count; /* DEMOTE_APP: how many have left memory, also when `err` ended it */
 	struct sess_state *state; /* SHOW; counted */
 	bool more;                /* LIST: `cursor` is where the next page begins */
+	void *owner;              /* the submitter's */
 	/* On the stack's thread, or, when that ends already, in stack_submit(): it must only post a mail. */
 	void (*done)(struct stack_job *j);
 };
