@@ -122,7 +122,7 @@ static bool unchanged(const struct session *s, const struct sess_leaver *l)
 /* It stays. What may be below of it is taken for being there: then it is removed when the session ends. */
 static void note_below(struct shard *sh, struct session *s, const struct sess_leaver *l)
 {
-	bool longer = l->ttl_s > s->ttl_s;
+	bool longer = (uint64_t)l->used_s + l->ttl_s > sess_core_deadline_s(s);
 
 	if (l->stored == SESS_NOT_STORED)
 		return;

@@ -1,5 +1,5 @@
 /* The inside of the session table: one shard, and what the files of the table share. Only session/table.c, shard.c,
- * commit.c and move.c include this.
+ * commit.c, direct.c and move.c include this.
  *
  * A shard owns the sessions in its buckets (one reference each) and the wheel that finds the expired ones. Every
  * function here wants the shard's lock held unless it says otherwise. What must not happen under the lock, freeing and
@@ -24,6 +24,7 @@ struct shard {
 	uint64_t live, waiters, pinned;
 	uint64_t both;                             /* live ones of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */
+	uint64_t placed;                           /* of the created: under ids that were not drawn here */
 	struct wheel wheel;                        /* in seconds since the table began */
 };
 

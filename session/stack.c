@@ -300,6 +300,31 @@ int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uin
 	return err;
 }
 
+enum sess_open stack_peek(struct stack *s, uint16_t app, const struct sess_id *id, struct instant now,
+			  struct sess_peek *out)
+{
+	return sess_table_peek(s->table, app, id, now, out);
+}
+
+int stack_write(struct stack *s, uint16_t app, const struct sess_id *id, const struct sess_write *w, struct instant now,
+		struct sess_state **before)
+{
+	int result = sess_table_write(s->table, app, id, w, now, before);
+
+	look_at_room(s);
+	return result;
+}
+
+int stack_await_gone(struct stack *s, const struct sess_id *id, struct stack_wait *wait)
+{
+	struct stack_forget *f = malloc(sizeof *f);
+
+	if (!f)
+		return ERR_NO_MEMORY;
+	post_forget(s, f, id, wait);
+	return 0;
+}
+
 bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 {
 	if (!atomic_load(&s->usable) || bytes + ROOM_EXTRA_BYTES > sess_table_max(s->table))

@@ -109,6 +109,7 @@ enum sess_open sess_table_open(struct sess_table *t, uint16_t app, const struct 
 	do {
 		struct session *s = NULL;
 		pthread_mutex_lock(&sh->lock);
+		w->placed = sh->placed;
 		result = look_up(t, sh, &want, hash, now, &after, &s);
 		again = result == SESS_QUEUED && !spare;
 		if (result == SESS_QUEUED && spare) {
@@ -215,7 +216,9 @@ void sess_table_close(struct sess_table *t, struct sess_hold *h, struct instant 
 	struct shard *sh = shard_of(t, s->hash);
 	shard_after_init(&after);
 	pthread_mutex_lock(&sh->lock);
-	if (s->phase == SESS_LIVE)
+	if (s->phase == SESS_LIVE && h->fixed)
+		(void)sess_core_touch_fixed(s, table_now_s(t, now));
+	else if (s->phase == SESS_LIVE)
 		sess_core_touch(s, table_now_up_s(t, now));
 	let_go(sh, h, &after);
 	pthread_mutex_unlock(&sh->lock);
