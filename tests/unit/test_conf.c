@@ -16,6 +16,7 @@
 #define LISTEN "listen \"127.0.0.1:9001\" { protocol = fastcgi }\n"
 #define KNOWN_HERE "known here: node, listen, app, store, log, admin, status"
 #define BACKEND "backend \"127.0.0.1:9002\" { }"
+#define ADOPTED "app a { " BACKEND " session { mode=adopted cookie=PHPSESSID key='K:' socket='unix:/s'"
 
 #define TEN "aaaaaaaaaa"
 #define PATH_107 "/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "aaaaaa"
@@ -416,7 +417,7 @@ static void every_option_says_what_is_allowed(void **state)
 	     "backend.processes: \"1025\": a number from 1 to 1024"},
 	    {"app a { backend 'spawn:/bin/sh' {", "stop-timeout = 2h", "} }",
 	     "backend.stop-timeout: \"2h\": a time from 0 to 1h"},
-	    {"app a { " BACKEND " session {", "mode = yes", "} }", "session.mode: \"yes\": none or managed"},
+	    {"app a { " BACKEND " session {", "mode = yes", "} }", "session.mode: \"yes\": none, managed or adopted"},
 	    {"app a { " BACKEND " session {", "cookie = 'a b'", "} }",
 	     "session.cookie: \"a b\": 1 to 64 letters, digits or !#$%&'*+-.^_`|~"},
 	    {"app a { " BACKEND " session {", "cookie-path = x", "} }",
@@ -443,6 +444,24 @@ static void every_option_says_what_is_allowed(void **state)
 	     "session.read-only: \"status\": \"/PREFIX\", of plain segments, or \"*SUFFIX\""},
 	    {"app a { " BACKEND " session {", "stateless = { '*' }", "} }",
 	     "session.stateless: \"*\": \"/PREFIX\", of plain segments, or \"*SUFFIX\""},
+	    {ADOPTED, "cookie-format = signed", "} }", "session.cookie-format: \"signed\": plain or express"},
+	    {"app a { " BACKEND " session { mode=adopted cookie=c key=k", "socket = localhost", "} }",
+	     "session.socket: \"localhost\": an address is \"127.0.0.1:9001\", \"[::1]:9001\" or \"unix:/path\""},
+	    {"app a { " BACKEND " session { mode=adopted cookie=c key=k", "socket = 'spawn:/bin/sh'", "} }",
+	     "session.socket: \"spawn:/bin/sh\": only a backend can be spawned"},
+	    {"app a { " BACKEND " session { mode=adopted cookie=c socket='unix:/s'", "key = 'a b'", "} }",
+	     "session.key: \"a b\": at most 128 visible ASCII characters"},
+	    {"app a { " BACKEND " session { mode=adopted cookie=c socket='unix:/s'", "key = '\xc3\xa4'", "} }",
+	     "session.key: \"\\xc3\\xa4\": at most 128 visible ASCII characters"},
+	    {ADOPTED, "password = '" PATH_108 TEN TEN "a'", "} }",
+	     "session.password: at most 128 printable ASCII characters"},
+	    {ADOPTED, "socket-mode = 0999", "} }",
+	     "session.socket-mode: \"0999\": permission bits in octal, 0000 to 0777"},
+	    {ADOPTED, "socket-owner = no-such-user", "} }",
+	     "session.socket-owner: \"no-such-user\": a user of this system"},
+	    {ADOPTED, "socket-group = no-such-group", "} }",
+	     "session.socket-group: \"no-such-group\": a group of this system"},
+	    {ADOPTED, "socket-connections = 0", "} }", "session.socket-connections: \"0\": a number from 1 to 1000000"},
 	    {"store { memory {", "max = 1k", "} }", "store.memory.max: \"1k\": a size from 1M to 1024G"},
 	    {"store { memory {", "evict = all", "} }", "store.memory.evict: \"all\": never, idle, lru or ttl"},
 	    {"store { memory {", "after = 999ms", "} }", "store.memory.after: \"999ms\": a time from 1s to 3650d"},
@@ -471,7 +490,7 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"log {", "level = loud", "}", "log.level: \"loud\": error, warn, info or debug"},
 	    {"log {", "to = syslog", "}", "log.to: \"syslog\": stderr or a full path"},
 	};
-	char text[512], expected[512];
+	char text[1024], expected[512];
 	bool seen[256] = {false};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -540,22 +559,17 @@ static void what_is_not_built_is_refused_by_name(void **state)
 	(void)state;
 	assert_errors(LISTEN "cluster \"eu\" { peers = { a, b } }\n"
 			     "store { shared { url = \"postgresql://weir@db/weir\" } }\n"
-			     "app a { " BACKEND " session { mode = adopted\n"
+			     "app a { " BACKEND " session {\n"
 			     "relocate = auto\n"
 			     "copies = 1\n"
 			     "ack = memory\n"
-			     "socket = \"unix:/x\"\n"
-			     "key = K\n"
 			     "route = yes } }\n",
 		      "f:2: cluster: \"eu\": not built yet in this version\n"
 		      "f:3: store.shared: not built yet in this version\n"
-		      "f:4: session.mode: \"adopted\": not built yet in this version\n"
 		      "f:5: session.relocate: \"auto\": not built yet in this version\n"
 		      "f:6: session.copies: \"1\": not built yet in this version\n"
 		      "f:7: session.ack: \"memory\": not built yet in this version\n"
-		      "f:8: session.socket: \"unix:/x\": not built yet in this version\n"
-		      "f:9: session.key: \"K\": not built yet in this version\n"
-		      "f:10: session.route: \"yes\": not built yet in this version\n");
+		      "f:8: session.route: \"yes\": not built yet in this version\n");
 }
 
 static void what_is_missing(void **state)
