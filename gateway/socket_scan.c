@@ -103,29 +103,36 @@ static const char *read_scan(const struct resp_command *cmd, struct scan *s)
 	return NULL;
 }
 
-/* The whole key of a listed session. False: it has none, or does not match. */
-static bool key_of(const struct socket_client *c, const struct stack_info *info, const struct scan *s,
-		   char key[static CONF_KEY_MAX + SESS_KEY_MAX + 1])
+/* The whole key of a listed session, with a NUL behind it, in the worker's scratch buffer. False: it has none, or does
+ * not match. */
+static bool key_of(struct socket_client *c, const struct stack_info *info, const struct scan *s, struct view *key)
 {
+	struct buf *space = &c->worker->scratch;
 	struct view text, bytes;
 
 	if (!info->state || !sess_key_split_state(view_of(info->state->bytes, info->state->len), &text, &bytes))
 		return false;
-	int n = snprintf(key, CONF_KEY_MAX + SESS_KEY_MAX + 1, "%s%.*s", socket_app(c)->session.key, (int)text.len,
-			 (const char *)text.at);
-	return n > 0 && fnmatch(s->pattern, key, 0) == 0;
+	buf_clear(space);
+	buf_put_str(space, socket_app(c)->session.key);
+	buf_put(space, text);
+	buf_put_u8(space, 0);
+	if (buf_error(space))
+		return false;
+	*key = view_of(buf_view(space).at, buf_len(space) - 1);
+	return fnmatch(s->pattern, (const char *)key->at, 0) == 0;
 }
 
 static void put_page(struct socket_client *c, const struct scan *s)
 {
-	char key[CONF_KEY_MAX + SESS_KEY_MAX + 1], cursor[24];
+	char cursor[24];
 	struct buf *partial = &c->task.partial;
 	size_t count = 0;
 
 	for (size_t i = 0; i < c->job->count; i++) {
-		if (!key_of(c, &c->job->at[i], s, key))
+		struct view key;
+		if (!key_of(c, &c->job->at[i], s, &key))
 			continue;
-		resp_put_bulk(partial, view_str(key));
+		resp_put_bulk(partial, key);
 		count++;
 	}
 	snprintf(cursor, sizeof cursor, "%" PRIu64, cursor_of_job(c->job));
