@@ -547,6 +547,8 @@ static int bring_up(struct store *s, char *why, size_t why_len)
 {
 	if (disk_marker_is_there(s))
 		return disk_salvage(s, NULL, why, why_len);
+	if (disk_file_is_missing(s))
+		return disk_salvage(s, DISK_FILE " is missing", why, why_len);
 	int ret = disk_env_recover(s);
 	if (ret == 0)
 		return 0;
