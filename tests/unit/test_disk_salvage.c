@@ -197,6 +197,20 @@ static void logs_removed_after_a_crash(void **state)
 	assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
 }
 
+/* Berkeley DB makes a file of the log as long as it may become; behind what was written are zeros. */
+static long log_end(const char *path)
+{
+	static uint8_t bytes[33 << 20];
+	int fd = open(path, O_RDONLY);
+	ssize_t len = read(fd, bytes, sizeof bytes);
+
+	close(fd);
+	assert_in_range(len, 1, sizeof bytes - 1);
+	while (len > 0 && bytes[len - 1] == 0)
+		len--;
+	return len;
+}
+
 static void log_cut_short(void **state)
 {
 	static const long cut[] = {1, 100, 10000, 200000};
@@ -204,9 +218,11 @@ static void log_cut_short(void **state)
 	for (size_t i = 0; i < sizeof cut / sizeof cut[0]; i++) {
 		in_child(fill_in_halves);
 		const char *path = in_store("log.0000000001");
-		assert_int_equal(truncate(path, file_bytes(path) - cut[i]), 0);
+		assert_int_equal(truncate(path, log_end(path) - cut[i]), 0);
 		open_store();
 		assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
+		/* At least the last batch was in what was cut. */
+		assert_in_range(missing(SESSIONS / 2, SESSIONS, 1), 1, SESSIONS / 2);
 		assert_int_equal(count_of().sessions, SESSIONS - missing(0, SESSIONS, 1));
 		expect_in_step();
 		close_store(true);
