@@ -22,11 +22,15 @@ enum {
 	MARGIN_LOGS = 4, /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
 };
 
-static uint64_t clamp(uint64_t n, uint64_t least, uint64_t most)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-	if (n > most)
-		n = most;
-	return n < least ? least : n;
+	return a < b ? a : b;
+}
+
+static uint64_t clamp(uint64_t n, uint64_t low, uint64_t high)
+{
+	n = least(n, high);
+	return n < low ? low : n;
 }
 
 int disk_room_measure(struct store *s, char *why, size_t why_len)
@@ -45,9 +49,8 @@ int disk_room_measure(struct store *s, char *why, size_t why_len)
 			 (unsigned long long)bytes / MIB, DISK_BYTES_MIN / MIB);
 		return ERR_FULL;
 	}
-	uint64_t uses = bytes < s->max_bytes ? bytes : s->max_bytes;
-	s->log_bytes = clamp(uses / LOG_PART, LOG_BYTES_MIN, LOG_BYTES_MAX);
-	s->cache_bytes = clamp(bytes / CACHE_PART, CACHE_BYTES_MIN, s->cache_bytes);
+	s->log_bytes = clamp(least(bytes, s->max_bytes) / LOG_PART, LOG_BYTES_MIN, LOG_BYTES_MAX);
+	s->cache_bytes = clamp(least(bytes / CACHE_PART, s->max_bytes), CACHE_BYTES_MIN, s->cache_bytes);
 	return 0;
 }
 
