@@ -10,10 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-	ROOM_STEP_PART = 8, /* of a file of the log: what is written between two looks at the free space */
-};
-
 /* --- keys --- */
 
 /* Berkeley DB does not write to what it is given as a key or as data to put. */
@@ -146,22 +142,6 @@ int disk_commit(struct store *s)
 
 /* --- put --- */
 
-/* What is put is written twice, into the log and into the file. */
-static bool take_room(struct store *s, uint64_t bytes)
-{
-	const uint64_t step = s->log_bytes / ROOM_STEP_PART, needs = 2 * bytes;
-
-	if (s->room_bytes < needs) {
-		s->room_bytes = disk_room(s);
-		if (s->room_bytes > step && needs <= step)
-			s->room_bytes = step;
-	}
-	if (s->room_bytes < needs || bytes > disk_room_largest(s))
-		return false;
-	s->room_bytes -= needs;
-	return true;
-}
-
 /* Never below zero, whatever a damaged store says of itself. */
 static uint64_t less(uint64_t n, uint64_t by)
 {
@@ -214,9 +194,9 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	int err = begin(s);
 	if (err)
 		return err;
-	if (!take_room(s, bytes.len))
-		return ERR_FULL;
 	int ret = find_old(s, &head->id, &old, &there);
+	if (ret == 0 && !disk_room_take(s, bytes.len, there))
+		return ERR_FULL;
 	uint64_t rest = less(s->now.bytes, old.bytes);
 	if (ret == 0 && (bytes.len > s->max_bytes || rest > s->max_bytes - bytes.len))
 		return ERR_FULL;

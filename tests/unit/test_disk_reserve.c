@@ -99,6 +99,7 @@ static void full_to_the_last_byte(void **state)
 		expect_in_step();
 		unlink(in_store("ballast"));
 		assert_int_equal(put_err(30, 1), ERR_FULL);
+		commit();
 		tend();
 		assert_int_equal(put_until_full(30, 40), 40);
 		commit();
