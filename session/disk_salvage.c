@@ -2,8 +2,8 @@
  * aside, and what can be read of it comes into a new one.
  *
  * A salvage may be cut short by a crash or by a full disk. The marker is there from its begin to its end, and names the
- * folder with the damaged files once there is one; sessions.db is moved into it last, and DISK_RESCUED comes to it when
- * they are recovered. So what it has to go on with can be told. */
+ * folder for the damaged files before there is one; sessions.db is moved into it last, and DISK_RESCUED comes to it
+ * when they are recovered. So what it has to go on with can be told. */
 #include "session/disk_damage.h"
 
 #include "base/error.h"
@@ -109,7 +109,7 @@ static int marker_remove(const struct store *s)
 /* --- files --- */
 
 /* A second salvage within a second has a number behind the time. */
-static int make_aside(struct salvage *g)
+static int name_aside(struct salvage *g)
 {
 	char stamp[24];
 	time_t now = (time_t)clock_wall().s;
@@ -125,12 +125,17 @@ static int make_aside(struct salvage *g)
 			snprintf(g->name, sizeof(g->name), "%s%s-%u", aside_prefix, stamp, i);
 		if (!disk_path(g->s->dir, g->name, g->aside))
 			return ERR_SYSTEM;
-		if (mkdir(g->aside, 0700) == 0)
-			return disk_sync_folder(g->s->dir);
-		if (errno != EEXIST)
-			return ERR_SYSTEM;
+		if (access(g->aside, F_OK) != 0)
+			return 0;
 	}
 	return ERR_SYSTEM;
+}
+
+static int make_aside(struct salvage *g)
+{
+	if (!disk_path(g->s->dir, g->name, g->aside) || (mkdir(g->aside, 0700) != 0 && errno != EEXIST))
+		return ERR_SYSTEM;
+	return disk_sync_folder(g->s->dir);
 }
 
 static int move_file(const char *from_dir, const char *name, const char *to_dir)
@@ -230,11 +235,11 @@ static int put_aside(struct salvage *g, const char *reason)
 	marker_get(s, g->name, g->reason);
 	if (reason || !g->reason[0])
 		snprintf(g->reason, sizeof(g->reason), "%s", reason ? reason : "it met damage before");
-	bool resumed = g->name[0] && disk_path(s->dir, g->name, g->aside) && access(g->aside, F_OK) == 0;
-	int err = resumed ? 0 : make_aside(g);
-
-	if (!err && !resumed)
+	int err = g->name[0] ? 0 : name_aside(g);
+	if (!err)
 		err = marker_put(s, g->name, g->reason);
+	if (!err)
+		err = make_aside(g);
 	if (!err)
 		err = is_aside(g, DISK_FILE) ? discard_half(s) : move_aside(g);
 	if (!err && !is_aside(g, DISK_RESCUED))

@@ -432,6 +432,8 @@ static void marker_of_any_kind(void **state)
 		expect_salvaged(20, 20);
 		assert_true(logged_with("event=store_damaged", cases[i].reason));
 		assert_int_equal(missing(0, 20, 1), 0);
+		/* The folder that it names is the one, whether it was made already or not. */
+		assert_int_equal(access(in_store("damaged-20200101-000000"), F_OK) == 0, i == 1);
 		teardown(state);
 		setup(state);
 	}
