@@ -65,20 +65,23 @@ void carry_look_full(struct stack *s)
 		say_room(s);
 }
 
-/* The first `n` of the batch. Those for which there is no room keep no other back. */
+/* The first `n` of the batch. Those for which there is no room keep no other back. Where it ends in the midst of a
+ * batch the commit may make some: so the store is full when there is room for none, and from then on until all have
+ * some. */
 static int put_batch(struct stack *s, uint32_t n)
 {
 	int err = s->store ? 0 : ERR_BROKEN;
-	bool full = false;
+	bool full = false, some = false;
 
 	for (uint32_t i = 0; i < n && !err; i++) {
 		err = below_result(s, store_one(s, &s->batch[i]));
 		if (!err)
 			s->batch[i].stored = SESS_STORED;
+		some = some || !err;
 		full = full || err == ERR_FULL;
 		err = err == ERR_FULL ? 0 : err;
 	}
-	return !err && full ? ERR_FULL : err;
+	return !err && full && (!some || s->full_until.ms > 0) ? ERR_FULL : err;
 }
 
 /* What was put is not there after all, or may not be. */
