@@ -88,6 +88,7 @@ static json_t *info_document(const struct command *c, const struct stack_info *i
 	command_put_flag(&o, "busy", info->busy);
 	command_put_number(&o, "waiters", info->waiters);
 	command_put_flag(&o, "pinned", info->pinned);
+	command_put_flag(&o, "fresh", info->fresh);
 	command_put_number(&o, "version", info->version);
 	command_put_number(&o, "bytes", info->state_bytes);
 	command_put_number(&o, "created_at", not_later(info->created_s, now_s));
@@ -302,6 +303,41 @@ static const char *read_where(const char *text, enum stack_where *out)
 	return NULL;
 }
 
+static unsigned state_bit(struct view word)
+{
+	static const struct {
+		const char *word;
+		enum stack_is bit;
+	} states[] = {
+	    {"busy", STACK_IS_BUSY},     {"idle", STACK_IS_IDLE},   {"waiting", STACK_IS_WAITING},
+	    {"pinned", STACK_IS_PINNED}, {"fresh", STACK_IS_FRESH}, {"unreadable", STACK_IS_UNREADABLE},
+	};
+
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		if (view_eq(word, view_str(states[i].word)))
+			return states[i].bit;
+	}
+	return 0;
+}
+
+static bool read_states(const char *text, unsigned *out)
+{
+	struct view rest = view_str(text ? text : "");
+
+	if (!text)
+		return true;
+	do {
+		size_t len = 0;
+		while (len < rest.len && rest.at[len] != ',')
+			len++;
+		unsigned bit = state_bit(view_take(&rest, len));
+		if (!bit)
+			return false;
+		*out |= bit;
+	} while (view_take(&rest, 1).len > 0);
+	return true;
+}
+
 static bool read_age(const char *text, uint32_t *out_s)
 {
 	uint64_t ms;
@@ -322,6 +358,8 @@ static const char *read_filters(const struct command *c, struct errand *e)
 
 	if (why)
 		return why;
+	if (!read_states(command_option(c, ADMIN_IS), &e->job.is))
+		return "--is takes one of " ADMIN_IS_WORDS ", or several with commas between";
 	if (!read_age(command_option(c, ADMIN_OLDER), &e->job.older_s))
 		return "--older takes a time from 1s on, such as 90s, 30m or 2d";
 	if (!read_age(command_option(c, ADMIN_YOUNGER), &e->job.younger_s))

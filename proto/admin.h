@@ -55,6 +55,7 @@ enum admin_option_id {
 	ADMIN_JSON,
 	ADMIN_APP,
 	ADMIN_IN,
+	ADMIN_IS,
 	ADMIN_OLDER,
 	ADMIN_YOUNGER,
 	ADMIN_LIMIT,
@@ -63,6 +64,9 @@ enum admin_option_id {
 	ADMIN_STATE,
 	ADMIN_OPTIONS
 };
+
+/* What --is takes: one of them, or several with commas between. */
+#define ADMIN_IS_WORDS "busy, idle, waiting, pinned, fresh, unreadable"
 
 struct admin_option {
 	const char *name;  /* with the two dashes */

@@ -9,6 +9,7 @@ const struct admin_option admin_options[ADMIN_OPTIONS] = {
     [ADMIN_JSON] = {"--json", NULL, "answer in JSON"},
     [ADMIN_APP] = {"--app", "APP", "only sessions of this app"},
     [ADMIN_IN] = {"--in", "memory|disk", "only sessions that are there"},
+    [ADMIN_IS] = {"--is", "STATE", "only sessions that are all of these: " ADMIN_IS_WORDS},
     [ADMIN_OLDER] = {"--older", "TIME", "only sessions unused for this long, such as 90s, 30m or 2d"},
     [ADMIN_YOUNGER] = {"--younger", "TIME", "only sessions used within this time"},
     [ADMIN_LIMIT] = {"--limit", "NUMBER", "how many at most, 1 to 1000; otherwise 100"},
@@ -18,8 +19,8 @@ const struct admin_option admin_options[ADMIN_OPTIONS] = {
 };
 
 enum {
-	OF_SESSIONS = BIT(ADMIN_APP) | BIT(ADMIN_IN) | BIT(ADMIN_OLDER) | BIT(ADMIN_YOUNGER) | BIT(ADMIN_LIMIT) |
-		      BIT(ADMIN_CURSOR) | BIT(ADMIN_ALL)
+	OF_SESSIONS = BIT(ADMIN_APP) | BIT(ADMIN_IN) | BIT(ADMIN_IS) | BIT(ADMIN_OLDER) | BIT(ADMIN_YOUNGER) |
+		      BIT(ADMIN_LIMIT) | BIT(ADMIN_CURSOR) | BIT(ADMIN_ALL)
 };
 
 const struct admin_command admin_commands[ADMIN_COMMANDS] = {

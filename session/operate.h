@@ -19,6 +19,16 @@ enum stack_op {
 
 enum stack_where { STACK_IN_MEMORY, STACK_BELOW, STACK_ANYWHERE };
 
+/* What a session is, in bits. Of one that cannot be read nothing else is known. */
+enum stack_is {
+	STACK_IS_BUSY = 1,    /* a request has it, or waits for it */
+	STACK_IS_IDLE = 2,    /* the opposite */
+	STACK_IS_WAITING = 4, /* a request waits for it */
+	STACK_IS_PINNED = 8,
+	STACK_IS_FRESH = 16, /* no request has brought it back yet */
+	STACK_IS_UNREADABLE = 32,
+};
+
 enum { STACK_PAGE_MAX = 1000, STACK_CURSOR_MAX = 48 };
 
 /* One session, as an operator sees it. */
@@ -28,7 +38,7 @@ struct stack_info {
 	enum stack_where where; /* MEMORY: also when an older version is below */
 	uint64_t version, state_bytes;
 	uint32_t created_s, used_s, ttl_s; /* calendar */
-	bool busy, pinned;
+	bool busy, pinned, fresh;
 	uint32_t waiters;
 	int err; /* ERR_MALFORMED, ERR_VERSION: it is below and cannot be read; only the name is known */
 };
@@ -37,7 +47,9 @@ struct stack_info {
 struct stack_place {
 	struct stack *stack;
 	uint32_t now_s; /* when it began */
-	/* Where it looks: memory, from this bucket on; then below, behind `id` if that has begun. */
+	/* Where it looks: memory, from this bucket on; then below, behind `id` if that has begun. `where`: or in one
+	 * of them only. */
+	enum stack_where where;
 	uint32_t shard, bucket;
 	bool below, begun, stopped, retried;
 	uint32_t looked; /* in this turn */
@@ -58,6 +70,7 @@ struct stack_job {
 	bool any_app;
 	uint16_t app;
 	enum stack_where where;
+	unsigned is;                 /* bits of enum stack_is, all of which it must have */
 	uint32_t older_s, younger_s; /* unused for at least / at most; 0: no bound */
 	/* 1 .. STACK_PAGE_MAX. A page may have fewer, also none, and more behind it: one looks at a bounded number. It
 	 * has more only where that many share a bucket of memory. */

@@ -115,8 +115,8 @@ class TestSessions(admin.Shared):
         jar, name, cookie = self.new("set=hello")
         for key in (name, cookie):
             r = self.show(key)
-            self.assertEqual((r["session"], r["app"], r["in"], r["busy"], r["pinned"], r["bytes"]),
-                             (name, "main", "memory", False, False, 5))
+            self.assertEqual((r["session"], r["app"], r["in"], r["busy"], r["pinned"], r["fresh"], r["bytes"]),
+                             (name, "main", "memory", False, False, False, 5))
             self.assertEqual(r["ttl_s"], 1800)
             self.assertTrue(before <= r["created_at"] <= time.time())
             self.assertTrue(before <= r["used_at"] <= time.time())
@@ -315,6 +315,43 @@ class TestPages(Case):
         wait.until(lambda: self.walk("--older 2s"), "some are two seconds old")
         young = self.names - set(self.walk("--older 2s"))
         self.assertLess(len(set(self.walk("--younger 1s")) - young), 3)
+
+    def test_by_state(self):
+        self.assert_walk("--is idle", self.names)
+        self.assert_walk("--is fresh --in disk", self.down)
+        self.assert_walk("--is busy", set())
+        self.assert_walk("--is unreadable", set())
+        some = sorted(self.names - self.down)[:3]
+        for name in some:
+            self.assertEqual(admin.ask(self.site.weir, "session pin " + name).code, "ok")
+        self.assert_walk("--is pinned", set(some))
+        self.assert_walk("--is pinned,idle --limit 1", set(some))
+        self.assert_walk("--is pinned,busy", set())
+        self.assert_walk("--is pinned --in disk", set())
+        self.assert_walk("--is pinned --app other", set(some) & self.other)
+        for name in some:
+            self.assertEqual(admin.ask(self.site.weir, "session unpin " + name).code, "ok")
+        for wrong in ("x", "''", "busy,", ",busy", "busy idle", "BUSY", "memory"):
+            with self.subTest(wrong):
+                reply = self.page('--is "%s"' % wrong)
+                self.assertEqual((reply.code, reply.json["message"]),
+                                 ("bad-argument", "--is takes one of busy, idle, waiting, pinned, fresh, unreadable, "
+                                                  "or several with commas between"))
+
+    def test_by_state_of_requests(self):
+        jar, name, _ = admin.new_session(self.site)  # it has been back once, and is not fresh
+        self.addCleanup(admin.ask, self.site.weir, "session end " + name)
+        self.assertNotIn(name, self.walk("--is fresh"))
+        with self.site.client() as first, self.site.client() as second:
+            first.start(self.site.params("gate=state", jar=jar))
+            self.site.wait_at("state")
+            self.assert_walk("--is busy", {name})
+            second.start(self.site.params("", jar=jar))
+            wait.until(lambda: self.walk("--is waiting,busy") == [name], "one waits")
+            self.site.open("state")
+            first.response()
+            second.response()
+        wait.until(lambda: self.walk("--is busy") == [], "nobody has one")
 
     def test_cursor_of_another_store(self):
         cursor = self.page("--in memory --limit 1").next

@@ -315,6 +315,11 @@ printf '%s\n' "${COMPREPLY[@]}"
         self.assertEqual(self.complete("weirctl session p"), ["pin", "promote"])
         self.assertEqual(self.complete("weirctl log-level "), ["debug", "error", "info", "warn"])
         self.assertEqual(self.complete("weirctl sessions --in "), ["disk", "memory"])
+        states = ["busy", "fresh", "idle", "pinned", "unreadable", "waiting"]
+        self.assertEqual(self.complete("weirctl sessions --is "), states)
+        self.assertEqual(self.complete("weirctl sessions --is pinned,b"), ["pinned,busy"])
+        self.assertIn(", ".join(states), ", ".join(sorted(
+            admin.weirctl("help", "sessions")[1].split("all of these: ")[1].split("\n")[0].split(", "))))
         self.assertEqual(self.complete("weirctl sessions --l"), ["--limit"])
         self.assertEqual(self.complete("weirctl nonsense "), [])
         self.assertEqual(self.complete("weirctl -"), ["--json", "-c", "-h", "-p", "-s", "-t", "-v"])

@@ -268,7 +268,7 @@ static void wrong_options(void **unused)
 	assert_bad("status --json=1", "status: \"--json\" takes no value\nusage: status [--json]");
 	assert_bad("sessions --app",
 		   "sessions: \"--app\" needs a value\nusage: sessions [--app APP] [--in memory|disk] "
-		   "[--older TIME] [--younger TIME] [--limit NUMBER] [--cursor CURSOR] [--all] [--json]");
+		   "[--is STATE] [--older TIME] [--younger TIME] [--limit NUMBER] [--cursor CURSOR] [--all] [--json]");
 	assert_true(strstr(asked("sessions --limit 1 --limit 2", ADMIN_BAD_ARGUMENT), "\"--limit\" is there twice") !=
 		    NULL);
 	assert_bad("session show x --app y",
