@@ -125,7 +125,7 @@ static const char *read_words(struct invocation *v, int argc, char **argv)
 
 /* --- help needs no weir --- */
 
-static int help(const struct admin_request *r)
+static enum ctl_exit help(const struct admin_request *r)
 {
 	struct buf text = {.max_bytes = 0};
 	enum admin_command_id id = admin_command_find(r->arguments, r->argument_count);
@@ -144,23 +144,22 @@ static int help(const struct admin_request *r)
 	return CTL_DONE;
 }
 
-static int talk(const struct invocation *v, const struct admin_request *r)
+static enum ctl_exit talk(const struct invocation *v, const struct admin_request *r)
 {
 	struct ctl_place place;
+	enum ctl_exit code = ctl_place_find(&place, v->config, v->socket, v->pid_file);
 
-	if (ctl_place_find(&place, v->config, v->socket, v->pid_file) != 0) {
-		ctl_say("out of memory");
-		return CTL_FAILED;
-	}
+	if (code != CTL_DONE)
+		return code;
 	int fd = ctl_reach(&place, v->wait_ms);
-	int code = fd < 0 ? CTL_UNREACHABLE : (int)ctl_talk(fd, r);
+	code = fd < 0 ? CTL_UNREACHABLE : ctl_talk(fd, r);
 	if (fd >= 0)
 		close(fd);
 	ctl_place_fini(&place);
 	return code;
 }
 
-static int run(const struct invocation *v)
+static enum ctl_exit run(const struct invocation *v)
 {
 	struct admin_request request;
 	struct buf why = {.max_bytes = 0};

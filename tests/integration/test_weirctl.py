@@ -1,6 +1,7 @@
 """weirctl: what a person types, what a script goes by, and what bash offers."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -107,15 +108,35 @@ class TestWeirctl(Case):
         self.assertRegex(err, r"^weirctl: \S+weir\.conf:\d+: .*nonsense")
 
     def test_a_config_that_cannot_be_used(self):
+        """It is told with its errors, and not that weir does not run; nobody is asked, and nobody woken."""
         self.start()
-        with open(self.site.weir.config, "a") as f:
-            f.write("nonsense = 1\n")
-        code, _, err = self.ctl("-s", self.path, "status")
-        self.assertEqual(code, 3)
-        self.assertIn("weirctl: %s cannot be used" % self.site.weir.config, err)
-        code, _, err = admin.weirctl("-c", "/nonexistent", "-s", self.path, "status")
-        self.assertEqual(code, 3)
-        self.assertIn("/nonexistent cannot be used", err)
+        config, pid_file = self.site.weir.config, self.scope.path("run/weir.pid")
+        with open(config, "a") as f:
+            f.write("nonsense = 1\nnode = 2\n")
+        broken = self.scope.write("broken.conf", "listen {\n")
+        for path, why in ((config, r"%s:\d+: nonsense: .*\n%s:\d+: node: .*" % (re.escape(config), re.escape(config))),
+                          (broken, re.escape(broken) + r":\d+: .*"),
+                          ("/nonexistent", "/nonexistent: cannot be read: No such file or directory"),
+                          ("/", "/: cannot be read: Is a directory")):
+            for more in ([], ["-s", self.path], ["-p", pid_file]):
+                with self.subTest(path=path, more=more):
+                    code, out, err = admin.weirctl("-c", path, *more, "status")
+                    self.assertEqual((code, out), (5, ""))
+                    self.assertRegex(err, r"\Aweirctl: the configuration cannot be used:\n%s\nweirctl: it says where "
+                                          r"weir is; so do -s SOCKET and -p FILE together\n\Z" % why)
+        self.assertFalse(os.path.exists(self.path))
+        # Whoever says both needs no file.
+        code, _, err = self.ctl("-s", self.path, "-p", pid_file, "status")
+        self.assertEqual((code, err), (0, ""))
+
+    def test_a_config_that_may_not_be_read(self):
+        if not ROOT:
+            self.skipTest("only root can be somebody else")
+        path = self.scope.write("secret.conf", "")
+        os.chmod(path, 0o600)
+        code, out, err = self.as_nobody("-c", path, "status")
+        self.assertEqual((code, out), (5, ""))
+        self.assertIn("%s: cannot be read: Permission denied\n" % path, err)
 
     def test_wrong_options(self):
         for args in (["-Z"], ["-t", "soon", "status"], ["--nonsense", "status"], [], ["-c"]):
@@ -237,26 +258,26 @@ class TestWeirctl(Case):
         for c in clients:
             c.close()
 
-    def test_another_user(self):
-        if not ROOT:
-            self.skipTest("only root can be somebody else")
-        self.start()
+    def as_nobody(self, *args):
         # The build may lie where others cannot look.
         program = self.scope.path("weirctl")
         with open(admin.weirctl_binary(), "rb") as source, open(program, "wb") as copy:
             copy.write(source.read())
         os.chmod(program, 0o755)
+        done = subprocess.run([program, *args], user="nobody", extra_groups=[], cwd="/", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
-        def as_nobody():
-            done = subprocess.run([program, "-s", self.path, "-p", self.scope.path("run/weir.pid"), "status"],
-                                  user="nobody", extra_groups=[], cwd="/", stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE)
-            return done.returncode, done.stderr.decode()
-        code, err = as_nobody()
+    def test_another_user(self):
+        if not ROOT:
+            self.skipTest("only root can be somebody else")
+        self.start()
+        where = ["-s", self.path, "-p", self.scope.path("run/weir.pid"), "status"]
+        code, _, err = self.as_nobody(*where)
         self.assertEqual((code, err), (3, "weirctl: may not signal process %d: only root and the user that weir runs "
                                           "as are let in\n" % self.site.weir.pid))
         self.assertEqual(self.ctl("status")[0], 0)
-        code, err = as_nobody()
+        code, _, err = self.as_nobody(*where)
         self.assertEqual((code, err), (3, "weirctl: %s: only root and the user that weir runs as are let in\n" %
                                        self.path))
 
