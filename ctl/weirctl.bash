@@ -74,6 +74,7 @@ _weirctl_arguments() {
 	"backend "*) _weirctl_words "$typed" drain ready ;;
 	"session show") [[ $typed == -* ]] && _weirctl_words "$typed" --json --state ;;
 	"session "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" show end pin unpin demote promote ;;
+	"metrics "*) _weirctl_words "$typed" --json --openmetrics ;;
 	"log-level "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" error warn info debug ;;
 	"help ") _weirctl_words "$typed" $_weirctl_commands ;;
 	esac

@@ -176,13 +176,17 @@ void command_backends(struct command *c)
 
 void command_metrics(struct command *c)
 {
-	metrics_put_openmetrics(control_gateway(c->daemon), &c->text);
+	const struct gateway *g = control_gateway(c->daemon);
+	enum openmetrics_form form = command_option(c, ADMIN_OPENMETRICS) ? OPENMETRICS_STRICT : OPENMETRICS_CLASSIC;
+
+	openmetrics_put(g, g->generation, form, &c->text);
 	if (!c->json) {
 		command_answer_text(c);
 		return;
 	}
 	json_t *o = json_object();
-	command_put(&o, "openmetrics", command_string(buf_view(&c->text)));
+	command_put_text(&o, "type", openmetrics_type(form));
+	command_put(&o, "metrics", command_string(buf_view(&c->text)));
 	command_answer(c, o);
 }
 

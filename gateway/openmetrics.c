@@ -54,7 +54,7 @@ static void begin(struct put *p, const struct family *f)
 
 	p->family = f;
 	put_metadata(p, "TYPE", kinds[f->kind]);
-	if (f->unit && p->form == OPENMETRICS)
+	if (f->unit && p->form == OPENMETRICS_STRICT)
 		put_metadata(p, "UNIT", f->unit);
 	put_metadata(p, "HELP", f->help);
 }
@@ -432,6 +432,12 @@ static void put_backends(struct put *p, const struct generation *g)
 			}
 		}
 	}
+}
+
+const char *openmetrics_type(enum openmetrics_form form)
+{
+	return form == OPENMETRICS_STRICT ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+					  : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 void openmetrics_put(const struct gateway *g, const struct generation *gen, enum openmetrics_form form, struct buf *out)

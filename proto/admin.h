@@ -62,6 +62,7 @@ enum admin_option_id {
 	ADMIN_CURSOR,
 	ADMIN_ALL, /* weirctl asks for page after page; weir itself knows nothing of it */
 	ADMIN_STATE,
+	ADMIN_OPENMETRICS,
 	ADMIN_OPTIONS
 };
 

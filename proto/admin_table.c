@@ -16,6 +16,7 @@ const struct admin_option admin_options[ADMIN_OPTIONS] = {
     [ADMIN_CURSOR] = {"--cursor", "CURSOR", "go on where a page ended"},
     [ADMIN_ALL] = {"--all", NULL, "all pages, one after the other (of weirctl)"},
     [ADMIN_STATE] = {"--state", NULL, "show its state too, which may hold secrets"},
+    [ADMIN_OPENMETRICS] = {"--openmetrics", NULL, "in the OpenMetrics format instead"},
 };
 
 enum {
@@ -41,7 +42,7 @@ const struct admin_command admin_commands[ADMIN_COMMANDS] = {
     [ADMIN_RELOAD] = {"reload", "", 0, true, "read the configuration again"},
     [ADMIN_DRAIN] = {"drain", "", 0, true, "end in good order, as the signal TERM does"},
     [ADMIN_LOG_LEVEL] = {"log-level", "[LEVEL]", 0, true, "show the log level, or set it: error, warn, info, debug"},
-    [ADMIN_METRICS] = {"metrics", "", 0, false, "all figures, in the OpenMetrics format"},
+    [ADMIN_METRICS] = {"metrics", "", BIT(ADMIN_OPENMETRICS), false, "all figures, in the text format of Prometheus"},
     [ADMIN_HELP] = {"help", "[COMMAND] ...", 0, false, "the commands, or one of them"},
 };
 

@@ -80,7 +80,9 @@ class TestLook(admin.Shared):
         reply = self.ask("metrics")
         self.assertTrue(reply.text.endswith("# EOF\n"), reply)
         self.assertRegex(reply.text, r"(?m)^# TYPE weir_\w+ counter$")
-        self.assertTrue(self.ask("metrics --json").json["openmetrics"].endswith("# EOF\n"))
+        self.assertTrue(self.ask("metrics --json").json["metrics"].endswith("# EOF\n"))
+        self.assertIn("# TYPE weir_requests_total counter\n", reply.text)
+        self.assertIn("# TYPE weir_requests counter\n", self.ask("metrics --openmetrics").text)
 
     def test_help(self):
         text = self.ask("help").text

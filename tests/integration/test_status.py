@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import address, fcgi, process, servers, wait, web, weir
+from harness import address, admin, fcgi, process, servers, wait, web, weir
 from harness.backend import Backend
 from harness.case import Case
 from harness.site import Site
@@ -177,14 +177,33 @@ class TestMetricsFormat(Case):
         self.assertEqual((bounds[0], bounds[-1], len(bounds)), (0.0001, float("inf"), 17))
 
     def test_who_gets_which(self):
-        for accept, kind in ((STRICT, STRICT_TYPE), (None, STRICT_TYPE), ("*/*", CLASSIC_TYPE),
+        for accept, kind in ((STRICT, STRICT_TYPE), (None, CLASSIC_TYPE), ("", CLASSIC_TYPE), ("*/*", CLASSIC_TYPE),
                              ("text/plain;version=0.0.4;q=1,*/*;q=0.1", CLASSIC_TYPE)):
             with self.subTest(accept=accept):
                 answer = status(self.site, "openmetrics", HTTP_ACCEPT=accept)
                 self.assertEqual((answer.status, answer.header("Content-Type")), (200, kind))
-        def samples(text):
-            return {line.rsplit(" ", 1)[0] for line in text.split("\n") if line[:1] != "#"}
-        self.assertEqual(samples(metrics(self.site)), samples(metrics(self.site, accept="*/*")))
+        self.assertEqual(self.samples(metrics(self.site)), self.samples(metrics(self.site, accept="*/*")))
+
+    def samples(self, text):
+        return {line.rsplit(" ", 1)[0] for line in text.split("\n") if line[:1] != "#"}
+
+    def test_weirctl(self):
+        """The same as from the page: what promtool and node_exporter read, or OpenMetrics."""
+        texts = {}
+        for options, kind, page in (([], CLASSIC_TYPE, metrics(self.site, accept=None)),
+                                    (["--openmetrics"], STRICT_TYPE, metrics(self.site))):
+            code, text, err = admin.weirctl("-c", self.site.weir.config, "metrics", *options)
+            self.assertEqual((code, err), (0, ""))
+            self.assertEqual(self.samples(text), self.samples(page))
+            self.assertEqual([line for line in text.split("\n") if line[:1] == "#"],
+                             [line for line in page.split("\n") if line[:1] == "#"])
+            document = json.loads(admin.weirctl("-c", self.site.weir.config, "--json", "metrics", *options)[1])
+            self.assertEqual(sorted(document), ["metrics", "type"])
+            self.assertEqual(document["type"], kind)
+            self.assertEqual(self.samples(document["metrics"]), self.samples(page))
+            texts[kind] = text
+        self.assertEqual(self.promtool("check", "metrics", text=texts[CLASSIC_TYPE]), (0, ""))
+        self.assertNotEqual(self.promtool("check", "metrics", text=texts[STRICT_TYPE])[0], 0)
 
     def test_odd_names(self):
         backend = document(self.site)["apps"][0]["backends"][0]["backend"]
