@@ -42,6 +42,8 @@ static json_t *memory_document(const struct stack_stats *s)
 
 	command_put_number(&o, "sessions", s->sessions);
 	command_put_number(&o, "pinned", s->pinned);
+	command_put_number(&o, "pinned_bytes", s->pinned_bytes);
+	command_put_number(&o, "pinned_max_bytes", s->pinned_max_bytes);
 	command_put_number(&o, "bytes", s->bytes);
 	command_put_number(&o, "max_bytes", s->max_bytes);
 	command_put_number(&o, "waiters", s->waiters);

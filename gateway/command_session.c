@@ -3,6 +3,7 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "gateway/render.h"
 #include "session/operate.h"
 
 #include <stdio.h>
@@ -98,10 +99,35 @@ static json_t *info_document(const struct command *c, const struct stack_info *i
 	return o;
 }
 
+static void fail_pin(struct command *c)
+{
+	struct stack_stats s;
+	struct buf text = {.max_bytes = 0};
+
+	stack_stats(control_gateway(c->daemon)->stack, &s);
+	buf_put_str(&text, "pinned sessions take ");
+	render_bytes(&text, s.pinned_bytes);
+	buf_put_str(&text, " and may take ");
+	render_bytes(&text, s.pinned_max_bytes);
+	buf_put_str(&text, " (store.memory.max-pinned): there is no room for this one");
+	buf_put_u8(&text, '\0');
+	command_fail(c, ADMIN_REFUSED, "%s", buf_error(&text) ? "no room" : (const char *)text.data);
+	buf_fini(&text);
+}
+
 /* Why the stack has not done it. */
 static void fail(struct command *c, int err)
 {
+	if (err == ERR_TOO_LARGE && c->request.command == ADMIN_SESSION_PIN) {
+		fail_pin(c);
+		return;
+	}
 	switch (err) {
+	case ERR_FULL:
+		command_fail(c, ADMIN_FAILED,
+			     c->request.command == ADMIN_SESSION_DEMOTE ? "the disk store is full"
+									: "memory is full, and nothing leaves it now");
+		break;
 	case ERR_GONE:
 		command_fail(c, ADMIN_NOT_FOUND, "there is no such session");
 		break;

@@ -298,6 +298,9 @@ static void put_session_events(struct put *p, const struct stack_stats *s)
 					    "Sessions that an application or an operator ended."},
 				   pinned = {"weir_sessions_pinned", GAUGE, NULL,
 					     "Sessions that stay in memory because an operator said so."},
+				   pinned_bytes = {"weir_session_pinned_bytes", GAUGE, "bytes", "What they take."},
+				   pinned_max = {"weir_session_pinned_max_bytes", GAUGE, "bytes",
+						 "What they may take; no more are pinned then."},
 				   waiters = {"weir_session_waiters", GAUGE, NULL, "Requests that wait for a session."},
 				   room = {"weir_session_room_waits", COUNTER, NULL,
 					   "Requests that waited for room in memory."};
@@ -306,6 +309,8 @@ static void put_session_events(struct put *p, const struct stack_stats *s)
 	put_one(p, &renewed, s->renewed);
 	put_one(p, &ended, s->ended);
 	put_one(p, &pinned, s->pinned);
+	put_one(p, &pinned_bytes, s->pinned_bytes);
+	put_one(p, &pinned_max, s->pinned_max_bytes);
 	put_one(p, &waiters, s->waiters);
 	put_one(p, &room, s->room_waits);
 }

@@ -82,10 +82,12 @@ static json_t *requests(const struct totals *t)
 
 static json_t *memory(const struct stack_stats *s)
 {
-	return OBJECT({"sessions", number(s->sessions)}, {"pinned", number(s->pinned)}, {"bytes", number(s->bytes)},
-		      {"max_bytes", number(s->max_bytes)}, {"waiters", number(s->waiters)},
-		      {"room_waits", number(s->room_waits)}, {"created", number(s->created)},
-		      {"renewed", number(s->renewed)}, {"ended", number(s->ended)}, {"expired", number(s->expired)});
+	return OBJECT({"sessions", number(s->sessions)}, {"bytes", number(s->bytes)},
+		      {"max_bytes", number(s->max_bytes)}, {"pinned", number(s->pinned)},
+		      {"pinned_bytes", number(s->pinned_bytes)}, {"pinned_max_bytes", number(s->pinned_max_bytes)},
+		      {"waiters", number(s->waiters)}, {"room_waits", number(s->room_waits)},
+		      {"created", number(s->created)}, {"renewed", number(s->renewed)}, {"ended", number(s->ended)},
+		      {"expired", number(s->expired)});
 }
 
 static json_t *disk(const struct stack_stats *s)

@@ -444,7 +444,11 @@ static int pin(struct stack *s, struct stack_job *j)
 {
 	int err = promote(s, j);
 
-	return err ? err : sess_table_pin(s->table, &j->place.id, j->op == STACK_PIN);
+	if (err)
+		return err;
+	if (j->op == STACK_UNPIN)
+		return sess_table_unpin(s->table, &j->place.id);
+	return sess_table_pin(s->table, &j->place.id, s->now_settings.max_pinned);
 }
 
 static int demote(struct stack *s, struct stack_job *j)

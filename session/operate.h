@@ -10,7 +10,9 @@ enum stack_op {
 	STACK_LIST, /* a page of sessions; one that comes up from below between two pages may be missing */
 	STACK_SHOW, /* one */
 	STACK_END,  /* at once, also while a request holds it: what that commits is dropped */
-	STACK_PIN,  /* promote it, and keep it in memory until it is unpinned, expires or ends */
+	/* Promote it, and keep it in memory until it is unpinned, expires or ends. ERR_TOO_LARGE: the pinned ones have
+	 * no room for it. */
+	STACK_PIN,
 	STACK_UNPIN,
 	STACK_DEMOTE,     /* ERR_BUSY: in use; ERR_REFUSED: pinned, or no store below */
 	STACK_PROMOTE,    /* into memory */

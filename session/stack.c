@@ -27,7 +27,8 @@ static int make_parts(struct stack *s, const struct stack_options *o, const stru
 
 static struct stack_settings settings_of(const struct stack *s, const struct stack_options *o)
 {
-	struct stack_settings set = {.evict = o->evict, .limits = o->evict_limits, .store = o->store};
+	struct stack_settings set = {
+	    .max_pinned = o->max_pinned, .evict = o->evict, .limits = o->evict_limits, .store = o->store};
 
 	set.store.dir = s->dir;
 	return set;
@@ -352,6 +353,7 @@ void stack_stats(struct stack *s, struct stack_stats *out)
 	sess_table_stats(s->table, &t);
 	pthread_mutex_lock(&s->lock);
 	*out = s->stats;
+	out->pinned_max_bytes = s->settings.max_pinned;
 	if (s->below)
 		out->below_max_bytes = s->settings.store.max_bytes;
 	pthread_mutex_unlock(&s->lock);
@@ -360,6 +362,7 @@ void stack_stats(struct stack *s, struct stack_stats *out)
 	out->max_bytes = t.max_bytes;
 	out->waiters = t.waiters;
 	out->pinned = t.pinned;
+	out->pinned_bytes = t.pinned_bytes;
 	out->both = t.both;
 	out->created = t.created;
 	out->ended = t.ended;

@@ -17,6 +17,7 @@ enum { MOVER_BATCH = 512 }; /* sessions that move down together; a look-up below
 
 /* What a reload may change. */
 struct stack_settings {
+	uint64_t max_pinned;
 	const struct evict_kind *evict;
 	struct evict_limits limits;
 	struct store_options store; /* its dir is owned by the stack */

@@ -453,6 +453,25 @@ class TestChange(Case):
         states = {r["APP"]: r["STATE"] for r in self.ask("backends").rows}
         self.assertEqual(states, {"other": "drained", "main": "ready"})
 
+    def test_pins_have_a_bound(self):
+        self.start(tail="admin { open = always }\nstore { memory { max-pinned = 4k } }\n")
+        names = [admin.new_session(self.site, "size=1500")[1] for _ in range(3)]
+        for name in names[:2]:
+            self.assertEqual(self.ask("session pin " + name).code, "ok")
+        reply = self.ask("session pin " + names[2])
+        self.assertEqual((reply.code, reply.text),
+                         ("refused", "pinned sessions take 3.1 KiB and may take 4 KiB (store.memory.max-pinned): there "
+                                     "is no room for this one\n"))
+        self.logged("session pin " + names[2], "refused")
+        memory = self.ask("status --json").json["memory"]
+        self.assertEqual((memory["pinned"], memory["pinned_max_bytes"]), (2, 4096))
+        self.assertIn("weir_session_pinned_bytes %d\n" % memory["pinned_bytes"], self.ask("metrics").text)
+        self.assertEqual(self.ask("session unpin " + names[0]).code, "ok")
+        self.assertEqual(self.ask("session pin " + names[2]).code, "ok")
+        self.edit("max-pinned = 4k", "max-pinned = 8k")
+        self.assertEqual(self.reload().code, "ok")
+        wait.until(lambda: self.ask("session pin " + names[0]).code == "ok", "there is room for it now")
+
     def test_log_level(self):
         self.start(log="level = info to = stderr")
         self.assertEqual(self.ask("log-level").text, "level  info\n")

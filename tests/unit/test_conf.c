@@ -34,6 +34,7 @@ static void a_small_file_gets_all_defaults(void **state)
 	assert_int_equal(c->scheduling, CONF_SCHEDULING_BATCH);
 	assert_string_equal(c->pid_file, "/run/weir/weir.pid");
 	assert_int_equal(c->memory.max, 512 << 20);
+	assert_int_equal(c->memory.max_pinned, 256 << 20);
 	assert_int_equal(c->memory.evict, CONF_EVICT_IDLE);
 	assert_int_equal(c->memory.after_ms, 600000);
 	assert_int_equal(c->disk.max, UINT64_C(20) << 30);
@@ -199,7 +200,7 @@ static void every_option_reaches_its_field(void **state)
 	    " session { cookie-path=/x cookie-domain=a.org cookie-http-only=no"
 	    " cookie-same-site=strict cookie-secure=always ttl=1s max-size=0 lock-wait=0 } }"
 	    "log { level=error }"
-	    "store { memory { evict=lru after=1s } disk { max=16M evict=ttl sync=write cache=1M } }"
+	    "store { memory { evict=lru after=1s max-pinned=2M } disk { max=16M evict=ttl sync=write cache=1M } }"
 	    "admin { socket=/c open=never idle=1s } status { path=/s/t allow={10.0.0.0/8} }");
 	assert_string_equal(c->state_dir, "/a");
 	assert_string_equal(c->run_dir, "/b");
@@ -246,6 +247,7 @@ static void every_option_reaches_its_field(void **state)
 	assert_string_equal(c->pid_file, "/p");
 	assert_int_equal(c->memory.evict, CONF_EVICT_LRU);
 	assert_int_equal(c->memory.after_ms, 1000);
+	assert_int_equal(c->memory.max_pinned, 2 << 20);
 	assert_int_equal(c->disk.max, 16 << 20);
 	assert_int_equal(c->disk.evict, CONF_DISK_EVICT_TTL);
 	assert_int_equal(c->disk.sync, CONF_SYNC_WRITE);
@@ -402,6 +404,10 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"store { memory {", "evict = all", "} }", "store.memory.evict: \"all\": never, idle, lru or ttl"},
 	    {"store { memory {", "after = 999ms", "} }", "store.memory.after: \"999ms\": a time from 1s to 3650d"},
 	    {"store { memory {", "after = 3651d", "} }", "store.memory.after: \"3651d\": a time from 1s to 3650d"},
+	    {"store { memory {", "max-pinned = 1025G", "} }",
+	     "store.memory.max-pinned: \"1025G\": a size from 0 to 1024G"},
+	    {"store { memory {", "max-pinned = 513M", "} }",
+	     "store.memory.max-pinned: \"513M\": at most max, which is for all sessions"},
 	    {"store { disk {", "max = 1048577G", "} }", "store.disk.max: \"1048577G\": a size from 0 to 1048576G"},
 	    {"store { disk {", "max = 1", "} }", "store.disk.max: \"1\": at least 16M, or 0: no disk store"},
 	    {"store { disk {", "max = 16777215", "} }",
@@ -685,6 +691,23 @@ static void a_node_may_do_without_a_disk_store(void **state)
 	conf_free(&c);
 }
 
+static void pinned_sessions_may_take_half_of_memory_unless_said(void **state)
+{
+	(void)state;
+	struct conf *c = load_good(LISTEN "store { memory { max = 3M } }");
+	assert_int_equal(c->memory.max_pinned, 3 << 19);
+	conf_free(&c);
+	c = load_good(LISTEN "store { memory { max-pinned = 1G  max = 1G } }");
+	assert_int_equal(c->memory.max_pinned, 1 << 30);
+	conf_free(&c);
+	c = load_good(LISTEN "store { memory { max-pinned = 0 } }");
+	assert_int_equal(c->memory.max_pinned, 0);
+	conf_free(&c);
+	/* One that was refused is not held against the other. */
+	assert_errors(LISTEN "store { memory { max-pinned = 1G  max = 1k } }",
+		      "f:2: store.memory.max: \"1k\": a size from 1M to 1024G\n");
+}
+
 static void programs_must_be_there(void **state)
 {
 	(void)state;
@@ -826,6 +849,7 @@ int main(void)
 	    cmocka_unit_test(the_admin_socket_is_no_listener),
 	    cmocka_unit_test(the_status_page_is_for_this_machine_unless_said),
 	    cmocka_unit_test(a_node_may_do_without_a_disk_store),
+	    cmocka_unit_test(pinned_sessions_may_take_half_of_memory_unless_said),
 	    cmocka_unit_test(programs_must_be_there),
 	    cmocka_unit_test(things_out_of_place),
 	    cmocka_unit_test(syntax_errors_have_their_line),

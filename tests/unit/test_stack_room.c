@@ -146,6 +146,64 @@ static void who_is_pinned_or_in_use_stays_under_pressure(void **unused)
 	close_one(&r);
 }
 
+/* Pinned ones may pass their bound, when they grow or when that is lowered. What is over it stays as long as others can
+ * leave, and no longer. */
+static void pins_over_their_bound_leave_when_nothing_else_can(void **unused)
+{
+	struct ask a = {.job.op = STACK_SHOW};
+
+	(void)unused;
+	set_room(100);
+	for (uint32_t n = 0; n < 40; n++) {
+		create(n, text);
+		assert_int_equal(ask_for(STACK_PIN, n), 0);
+	}
+	pass_s(1);
+	options.max_pinned = 10 * COST_BYTES;
+	stack_set(stack, &options);
+	for (uint32_t n = 40; n < 300; n++)
+		AWAIT(try_create(n, text) == 0);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	assert_int_equal(stats().pinned, 40);
+	set_room(30);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	assert_in_range(stats().pinned, 22, 27);
+	assert_int_equal(stats().sessions, stats().pinned);
+	set_room(5);
+	AWAIT(stats().pinned == 10);
+	turn();
+	assert_int_equal(stats().pinned, 10);
+	/* It has kept its pin. */
+	set_room(100);
+	for (uint32_t n = 0; n < 40; n++)
+		expect_session(n, text);
+	assert_int_equal(stats().pinned, 40);
+	set_key(&a, 0);
+	assert_int_equal(ask(&a), 0);
+	assert_true(a.job.at[0].pinned);
+	stack_job_fini(&a.job);
+}
+
+/* They are many, and in the way of nobody who looks for something else. */
+static void pins_within_their_bound_never_leave(void **unused)
+{
+	(void)unused;
+	set_room(100);
+	options.max_pinned = 50 * COST_BYTES;
+	stack_set(stack, &options);
+	turn();
+	for (uint32_t n = 0; n < 40; n++) {
+		create(n, text);
+		assert_int_equal(ask_for(STACK_PIN, n), 0);
+	}
+	set_room(30);
+	pass_s(1);
+	for (int i = 0; i < 5; i++)
+		turn();
+	assert_int_equal(stats().pinned, 40);
+	assert_int_equal(stats().demoted, 0);
+}
+
 /* --- who waits for room --- */
 
 static bool await_room(struct request *r, uint64_t bytes)
@@ -390,6 +448,8 @@ int main(void)
 	    TEST(memory_stays_well_filled),
 	    TEST(the_most_recently_used_stay),
 	    TEST(who_is_pinned_or_in_use_stays_under_pressure),
+	    TEST(pins_over_their_bound_leave_when_nothing_else_can),
+	    TEST(pins_within_their_bound_never_leave),
 	    TEST(who_finds_no_room_waits_for_it),
 	    TEST(a_wait_for_room_can_be_given_up),
 	    TEST(nobody_waits_where_no_room_will_come),
