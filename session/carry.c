@@ -276,6 +276,8 @@ static int read_up(struct stack *s, const struct sess_id *id)
 		if (!err)
 			err = arrive(s, &r);
 	}
+	if (err == ERR_FULL && r.state.len + STATE_HEAD_BYTES <= sess_table_max(s->table))
+		stack_say_full(s);
 	return err;
 }
 
