@@ -78,24 +78,24 @@ static json_t *info_document(const struct command *c, const struct stack_info *i
 	int64_t now_s = clock_wall().s;
 	json_t *o = json_object();
 
-	command_put_text(&o, "session", info->name);
+	document_put_text(&o, "session", info->name);
 	if (info->err) {
-		command_put_text(&o, "in", "disk");
-		command_put_text(&o, "error", error_text(info->err));
+		document_put_text(&o, "in", "disk");
+		document_put_text(&o, "error", error_text(info->err));
 		return o;
 	}
-	command_put_text(&o, "app", stack_app_name(control_gateway(c->daemon)->stack, info->app));
-	command_put_text(&o, "in", info->where == STACK_IN_MEMORY ? "memory" : "disk");
-	command_put_flag(&o, "busy", info->busy);
-	command_put_number(&o, "waiters", info->waiters);
-	command_put_flag(&o, "pinned", info->pinned);
-	command_put_flag(&o, "fresh", info->fresh);
-	command_put_number(&o, "version", info->version);
-	command_put_number(&o, "bytes", info->state_bytes);
-	command_put_number(&o, "created_at", not_later(info->created_s, now_s));
-	command_put_number(&o, "used_at", not_later(info->used_s, now_s));
-	command_put_number(&o, "ttl_s", info->ttl_s);
-	command_put_number(&o, "expires_at", (uint64_t)info->used_s + info->ttl_s);
+	document_put_text(&o, "app", stack_app_name(control_gateway(c->daemon)->stack, info->app));
+	document_put_text(&o, "in", info->where == STACK_IN_MEMORY ? "memory" : "disk");
+	document_put_flag(&o, "busy", info->busy);
+	document_put_number(&o, "waiters", info->waiters);
+	document_put_flag(&o, "pinned", info->pinned);
+	document_put_flag(&o, "fresh", info->fresh);
+	document_put_number(&o, "version", info->version);
+	document_put_number(&o, "bytes", info->state_bytes);
+	document_put_number(&o, "created_at", not_later(info->created_s, now_s));
+	document_put_number(&o, "used_at", not_later(info->used_s, now_s));
+	document_put_number(&o, "ttl_s", info->ttl_s);
+	document_put_number(&o, "expires_at", (uint64_t)info->used_s + info->ttl_s);
 	return o;
 }
 
@@ -197,9 +197,9 @@ static void put_state(json_t **o, const struct sess_state *s)
 	json_t *text = is_plain(state) ? json_stringn((const char *)state.at, state.len) : NULL;
 
 	if (text)
-		command_put(o, "state", text);
+		document_put(o, "state", text);
 	else
-		command_put(o, "state_base64", base64_string(state));
+		document_put(o, "state_base64", base64_string(state));
 }
 
 static void finish_session(struct errand *e)
@@ -216,7 +216,7 @@ static void finish_session(struct errand *e)
 	}
 	json_t *o = info_document(c, &e->job.at[0]);
 	if (e->job.op == STACK_END)
-		command_put_flag(&o, "ended", true);
+		document_put_flag(&o, "ended", true);
 	if (command_option(c, ADMIN_STATE))
 		put_state(&o, e->job.state);
 	errand_free(e);
@@ -267,11 +267,11 @@ static void answer_page(struct errand *e)
 
 	if (e->job.more)
 		snprintf(c->next, sizeof c->next, "%s", e->job.cursor);
-	command_put(&o, "sessions", e->page);
+	document_put(&o, "sessions", e->page);
 	e->page = NULL;
 	if (c->json) {
-		command_put_flag(&o, "more", e->job.more);
-		command_put_text(&o, "cursor", e->job.more ? e->job.cursor : NULL);
+		document_put_flag(&o, "more", e->job.more);
+		document_put_text(&o, "cursor", e->job.more ? e->job.cursor : NULL);
 	}
 	errand_free(e);
 	command_answer(c, o);
@@ -290,7 +290,7 @@ static void finish_page(struct errand *e)
 		return;
 	}
 	for (size_t i = 0; i < e->job.count; i++)
-		command_append(&e->page, info_document(c, &e->job.at[i]));
+		document_append(&e->page, info_document(c, &e->job.at[i]));
 	e->listed += e->job.count;
 	if (!e->page || !e->job.more || e->listed >= e->limit || c->abandoned) {
 		answer_page(e);

@@ -63,8 +63,8 @@ class TestLook(admin.Shared):
         self.assertEqual(r, {"apps": [{"app": "main", "state": "running", "sessions": "managed", "backends": 1,
                                        "waiting": 0, "queue": 1024}]})
         self.assertEqual(self.ask("apps").text,
-                         "APP   STATE    SESSIONS  BACKENDS  WAITING  QUEUE\n"
-                         "main  running  managed          1        0   1024\n")
+                         "APP   STATE    SESSIONS  WAITING  QUEUE  BACKENDS\n"
+                         "main  running  managed         0   1024         1\n")
 
     def test_backends(self):
         self.site.ask("")
@@ -465,7 +465,7 @@ class TestChange(Case):
         self.logged("session pin " + names[2], "refused")
         memory = self.ask("status --json").json["memory"]
         self.assertEqual((memory["pinned"], memory["pinned_max_bytes"]), (2, 4096))
-        self.assertIn("weir_session_pinned_bytes %d\n" % memory["pinned_bytes"], self.ask("metrics").text)
+        self.assertIn("weir_session_pinned_bytes %d\n" % memory["pinned_size_bytes"], self.ask("metrics").text)
         self.assertEqual(self.ask("session unpin " + names[0]).code, "ok")
         self.assertEqual(self.ask("session pin " + names[2]).code, "ok")
         self.edit("max-pinned = 4k", "max-pinned = 8k")

@@ -60,6 +60,18 @@ class TestNumbers(Case):
         self.assertEqual(backend["requests"], len(self.site.backend.requests))
         self.assertEqual(backend["failures"], 2)
 
+    def test_the_admin_socket_says_the_same(self):
+        page, said = document(self.site), admin.ask(self.site.weir, "status --json").json
+        for part in ("requests", "memory", "disk"):
+            for d in (page, said):
+                d[part].pop("status_page", None)
+            self.assertEqual(said[part], page[part])
+        [app] = page["apps"]
+        [backend] = app.pop("backends")
+        self.assertEqual(len(backend.pop("requests_5s")) > 0, True)
+        self.assertEqual(admin.ask(self.site.weir, "backends --json").json["backends"], [backend])
+        self.assertEqual(admin.ask(self.site.weir, "apps --json").json["apps"], [{**app, "backends": 1}])
+
     def test_history(self):
         """All of it lies in the last minutes, second by second."""
         def history():
