@@ -86,18 +86,11 @@ void command_metrics(struct command *c)
 void command_help(struct command *c)
 {
 	const struct admin_request *r = &c->request;
-	enum admin_command_id id = admin_command_find(r->arguments, r->argument_count);
+	bool some = c->json ? admin_help_put_json(&c->text, r->arguments, r->argument_count)
+			    : admin_help_put(&c->text, r->arguments, r->argument_count);
 
-	if (r->argument_count > 0 && id == ADMIN_COMMANDS) {
+	if (some)
+		command_answer_text(c);
+	else
 		command_fail(c, ADMIN_NOT_FOUND, "there is no such command");
-	} else if (c->json) {
-		admin_help_put_json(&c->text);
-		command_answer_text(c);
-	} else if (r->argument_count > 0) {
-		admin_command_put_help(&c->text, id);
-		command_answer_text(c);
-	} else {
-		admin_help_put(&c->text);
-		command_answer_text(c);
-	}
 }

@@ -91,6 +91,8 @@ class TestLook(admin.Shared):
                          "usage: session show ID [--state] [--json]")
         reply = self.ask("help nonsense")
         self.assertEqual((reply.code, reply.text), ("not-found", "there is no such command\n"))
+        self.assertEqual([c["command"] for c in self.ask("help session show --json").json], ["session show"])
+        self.assertEqual(self.ask("help nonsense --json").json["error"], "not-found")
         commands = [c["command"] for c in self.ask("help --json").json]
         self.assertIn("session promote", commands)
         for command in commands:

@@ -152,7 +152,13 @@ class TestWeirctl(Case):
             self.assertIn("\nsession show ID ", out)
         self.assertRegex(admin.weirctl("-v")[1], r"^weirctl \d+\.\d+")
         self.assertRegex(admin.weirctl("help", "sessions")[1], r"^usage: sessions \[--app APP\]")
-        json.loads(admin.weirctl("help", "--json")[1])
+        self.assertGreater(len(json.loads(admin.weirctl("help", "--json")[1])), 10)
+        [one] = json.loads(admin.weirctl("help", "session", "show", "--json")[1])
+        self.assertEqual(one["command"], "session show")
+        self.assertEqual(admin.weirctl("help", "nonsense", "--json")[:2], (4, ""))
+        code, out, _ = admin.weirctl("help", "backend")
+        self.assertEqual((code, [line.split("  ")[0] for line in out.splitlines()]),
+                         (0, ["backend drain [APP] NAME", "backend ready [APP] NAME"]))
 
     def test_the_manual_has_all(self):
         with open(os.path.join(case.TREE, "doc", "weirctl.8")) as f:
