@@ -99,6 +99,14 @@ static json_t *info_document(const struct command *c, const struct stack_info *i
 	return o;
 }
 
+static bool has_disk(const struct command *c)
+{
+	struct stack_stats s;
+
+	stack_stats(control_gateway(c->daemon)->stack, &s);
+	return s.below != STACK_BELOW_NONE;
+}
+
 static void fail_pin(struct command *c)
 {
 	struct stack_stats s;
@@ -141,7 +149,8 @@ static void fail(struct command *c, int err)
 		command_fail(c, ADMIN_BUSY, "a request has the session in use");
 		break;
 	case ERR_REFUSED:
-		command_fail(c, ADMIN_REFUSED, "the session is pinned, or there is no disk store");
+		command_fail(c, ADMIN_REFUSED,
+			     has_disk(c) ? "the session is pinned: unpin it first" : "there is no disk store");
 		break;
 	case ERR_BROKEN:
 		command_fail(c, ADMIN_UNAVAILABLE, "the disk store does not work just now; status says why");
@@ -206,12 +215,19 @@ static void finish_session(struct errand *e)
 {
 	struct command *c = e->command;
 	int err = e->job.err;
+	bool known = e->job.count > 0;
 
-	if (e->job.count > 0)
+	if (known)
 		memcpy(c->session, e->job.at[0].name, sizeof c->session);
-	if (err || e->job.count == 0) {
+	if (err || !known) {
+		bool half = known && e->job.op == STACK_END && err == ERR_BROKEN;
 		errand_free(e);
-		fail(c, err ? err : ERR_GONE);
+		if (half)
+			command_fail(c, ADMIN_UNAVAILABLE,
+				     "it has ended; what there may be of it on disk goes when the disk store works "
+				     "again, and status says why it does not now");
+		else
+			fail(c, err ? err : ERR_GONE);
 		return;
 	}
 	json_t *o = info_document(c, &e->job.at[0]);

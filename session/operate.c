@@ -536,7 +536,7 @@ static int run(struct stack *s, struct stack_job *j)
 static void finish(struct stack_job *j, int err)
 {
 	j->err = err;
-	if (err && j->op != STACK_DEMOTE_APP)
+	if (err && j->op != STACK_DEMOTE_APP && j->op != STACK_END)
 		j->count = 0;
 	j->done(j);
 }

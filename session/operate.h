@@ -79,8 +79,8 @@ struct stack_job {
 	uint32_t max;
 	char cursor[STACK_CURSOR_MAX];
 	/* The result. ERR_GONE: no such session, or the stack ends. ERR_CONFIG: key, cursor or max is not one.
-	 * ERR_BROKEN: the store below cannot be used; of END: what is in memory has ended, and what is below follows
-	 * when it can. */
+	 * ERR_BROKEN: the store below cannot be used; of END, if `at` has the session: what is in memory has ended, and
+	 * what is below follows when it can. */
 	int err;
 	struct stack_info
 	    *at;      /* owned by the job: stack_job_fini(); LIST: a page; END: what it was; others: what it is */

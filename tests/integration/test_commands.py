@@ -218,7 +218,7 @@ class TestSessions(admin.Shared):
         r = self.ask("session pin %s --json" % name).json
         self.assertEqual((r["in"], r["pinned"]), ("memory", True))
         reply = self.ask("session demote " + name)
-        self.assertEqual((reply.code, reply.text), ("refused", "the session is pinned, or there is no disk store\n"))
+        self.assertEqual((reply.code, reply.text), ("refused", "the session is pinned: unpin it first\n"))
         self.assertEqual(self.ask("session unpin " + name).fields["pinned"], "no")
         self.assertEqual(self.ask("session demote " + name).fields["in"], "disk")
 
@@ -473,6 +473,45 @@ class TestChange(Case):
         self.edit("max-pinned = 4k", "max-pinned = 8k")
         self.assertEqual(self.reload().code, "ok")
         wait.until(lambda: self.ask("session pin " + names[0]).code == "ok", "there is room for it now")
+
+    def test_without_a_disk_store(self):
+        self.start(tail="admin { open = always }\nstore { disk { max = 0 } }\n")
+        jar, name, _ = admin.new_session(self.site)
+        reply = self.ask("session demote " + name)
+        self.assertEqual((reply.code, reply.text), ("refused", "there is no disk store\n"))
+        for verb in ("promote", "pin", "unpin"):
+            self.assertEqual(self.ask("session %s %s" % (verb, name)).fields["in"], "memory")
+        self.assertEqual(self.ask("sessions --in disk").text, "none\n")
+        self.assertEqual(self.ask("app stop main").code, "ok")
+        self.assertEqual(self.ask("app start main").code, "ok")
+        self.assertEqual(self.ask("session end " + name).code, "ok")
+        self.assertEqual(self.ask("session end " + name).code, "not-found")
+        self.assertEqual(self.site.state(jar)[0], "none")
+
+    def test_while_the_disk_store_does_not_work(self):
+        """What is known is told, and what cannot be done says why."""
+        blocked = self.scope.path("state/sessions")
+        os.makedirs(os.path.dirname(blocked), exist_ok=True)
+        with open(blocked, "w"):
+            pass
+        self.start()
+        self.site.weir.wait_line("event=store_failed")
+        jar, name, _ = admin.new_session(self.site)
+        self.assertEqual(self.ask("session show " + name).code, "ok")
+        why = "the disk store does not work just now; status says why\n"
+        for line in ("session demote " + name, "session show 0123456789abcdef", "session end 0123456789abcdef",
+                     "session pin 0123456789abcdef", "sessions --in disk"):
+            with self.subTest(line):
+                reply = self.ask(line)
+                self.assertEqual((reply.code, reply.text), ("unavailable", why))
+        self.assertIn(name, self.ask("sessions").text)
+        self.assertEqual(self.ask("status --json").json["disk"]["state"], "broken")
+        reply = self.ask("session end " + name)
+        self.assertEqual((reply.code, reply.text),
+                         ("unavailable", "it has ended; what there may be of it on disk goes when the disk store works "
+                                         "again, and status says why it does not now\n"))
+        self.logged("session end " + name, "unavailable")
+        self.assertEqual(self.site.state(jar)[0], "none")
 
     def test_log_level(self):
         self.start(log="level = info to = stderr")
