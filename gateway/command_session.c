@@ -300,6 +300,12 @@ static void finish_page(struct errand *e)
 	struct command *c = e->command;
 	int err = e->job.err;
 
+	if (err && e->listed > 0) {
+		/* The cursor is that of the page that has failed: who goes on there is told why. */
+		e->job.more = true;
+		answer_page(e);
+		return;
+	}
 	if (err) {
 		errand_free(e);
 		fail(c, err);

@@ -504,7 +504,11 @@ class TestChange(Case):
             with self.subTest(line):
                 reply = self.ask(line)
                 self.assertEqual((reply.code, reply.text), ("unavailable", why))
-        self.assertIn(name, self.ask("sessions").text)
+        reply = self.ask("sessions --json")
+        self.assertEqual([s["session"] for s in reply.json["sessions"]], [name])
+        self.assertTrue(reply.json["more"])
+        self.assertEqual(self.ask("sessions --cursor " + reply.next).text, why)
+        self.assertEqual(len(self.ask("sessions --in memory").rows), 1)
         self.assertEqual(self.ask("status --json").json["disk"]["state"], "broken")
         reply = self.ask("session end " + name)
         self.assertEqual((reply.code, reply.text),
