@@ -148,9 +148,10 @@ static void put_process(struct put *p, const struct gateway *g, const struct gen
 {
 	static const struct family build = {"weir_build_info", GAUGE, NULL,
 					    "The version, and the node's name. Always 1."},
-				   start = {"process_start_time_seconds", GAUGE, "seconds",
+				   start = {"weir_process_start_time_seconds", GAUGE, "seconds",
 					    "When the process started, since 1970."},
-				   cpu = {"process_cpu_seconds", COUNTER, "seconds", "Processor time of all threads."},
+				   cpu = {"weir_process_cpu_seconds", COUNTER, "seconds",
+					  "Processor time of all threads."},
 				   draining = {"weir_draining", GAUGE, NULL, "1 while weir is on its way to its end."},
 				   workers = {"weir_workers", GAUGE, NULL, "Threads that serve requests."},
 				   reloads = {"weir_config_reloads", COUNTER, NULL,

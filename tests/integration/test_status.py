@@ -116,8 +116,8 @@ class TestNumbers(Case):
             'weir_app_up{app="main"}': 1, "weir_workers": 2, "weir_draining": 0,
         }
         self.assertEqual({key: int(sample[key]) for key in expected}, expected)
-        self.assertLess(abs(time.time() - float(sample["process_start_time_seconds"])), 600)
-        self.assertGreater(float(sample["process_cpu_seconds_total"]), 0)
+        self.assertLess(abs(time.time() - float(sample["weir_process_start_time_seconds"])), 600)
+        self.assertGreater(float(sample["weir_process_cpu_seconds_total"]), 0)
         self.assertGreater(float(sample["weir_request_duration_seconds_sum"]), 0)
 
 
@@ -145,6 +145,26 @@ class TestMetricsFormat(Case):
         self.assertEqual(self.promtool("check", "metrics", text=text), (0, ""))
         # And it would say something.
         self.assertNotEqual(self.promtool("check", "metrics", text=text.replace("_total", ""))[0], 0)
+
+    def test_node_exporter_passes_it_on(self):
+        """As a text file, beside figures of its own that have the usual names."""
+        folder = self.scope.path("texts")
+        os.mkdir(folder)
+        with open(os.path.join(folder, "weir.prom"), "w", encoding="utf-8") as f:
+            f.write(admin.weirctl("-c", self.site.weir.config, "metrics")[1])
+        where = address.tcp()
+        server = process.Process("node_exporter", [
+            process.find("prometheus-node-exporter"), "--web.listen-address=" + where, "--collector.disable-defaults",
+            "--collector.textfile", "--collector.textfile.directory=" + folder], self.scope.fresh("exporter.log"))
+        self.scope.show(server)
+        self.scope.at_end(server.stop)
+        address.wait_accepts(where, server)
+        with urllib.request.urlopen("http://%s/metrics" % where, timeout=wait.BOUND) as answer:
+            text = answer.read().decode()
+        self.assertIn("\nnode_textfile_scrape_error 0\n", text)
+        self.assertIn("\nprocess_cpu_seconds_total ", text)
+        self.assertIn("\nweir_process_cpu_seconds_total ", text)
+        self.assertRegex(text, r'\nweir_responses_total\{class="2xx"\} [1-9]')
 
     def test_the_parser_of_prometheus_takes_it(self):
         """promtool reads OpenMetrics where it fills a database; there each sample needs a time."""
