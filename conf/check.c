@@ -200,11 +200,14 @@ static void check_apps(const struct conf *c, const struct conf_node *file, struc
 static void check_store(const struct conf *c, const struct conf_node *store, struct conf_report *r)
 {
 	const struct conf_value *max = conf_tree_value(conf_tree_child(store, "store.disk", 0), "max");
+	const struct conf_value *pinned = conf_tree_value(conf_tree_child(store, "store.memory", 0), "max-pinned");
 
 	if (store)
 		check_single(store, r);
 	if (max && c->disk.max > 0 && c->disk.max < disk_least)
 		report_value(r, max, "at least 16M, or 0: no disk store");
+	if (pinned && c->memory.max > 0 && c->memory.max_pinned > c->memory.max) /* 0: refused */
+		report_value(r, pinned, "at most max, which is for all sessions");
 }
 
 static void check_admin(const struct conf *c, const struct conf_node *file, struct conf_report *r)

@@ -270,6 +270,15 @@ static void load_apps(struct loader *l)
 		load_app(l, conf_tree_child(&l->tree.file, "app", i), &c->apps[i]);
 }
 
+static void load_memory(struct loader *l, const struct conf_node *node)
+{
+	struct conf_memory *memory = &l->conf->memory;
+
+	fill(l, node, "store.memory", memory);
+	if (!conf_tree_value(node, "max-pinned"))
+		memory->max_pinned = memory->max / 2;
+}
+
 static void load_admin(struct loader *l)
 {
 	fill(l, conf_tree_child(&l->tree.file, "admin", 0), "admin", &l->conf->admin);
@@ -284,7 +293,7 @@ static void load_tree(struct loader *l)
 	load_node(l);
 	load_listens(l);
 	load_apps(l);
-	fill(l, conf_tree_child(store, "store.memory", 0), "store.memory", &l->conf->memory);
+	load_memory(l, conf_tree_child(store, "store.memory", 0));
 	fill(l, conf_tree_child(store, "store.disk", 0), "store.disk", &l->conf->disk);
 	load_admin(l);
 	fill(l, conf_tree_child(file, "status", 0), "status", &l->conf->status);

@@ -175,6 +175,9 @@ const struct conf_option conf_options[] = {
 	   .help = "What leaves memory; idle: what lies unused, and as lru; lru: when it fills; ttl: the expired."),
     OPTION("store.memory", "after", TIME, .preset = "10m", .min = SECOND, .max = 3650 * DAY, AT(conf_memory, after_ms),
 	   .help = "idle: how long a session lies unused before it moves to disk."),
+    OPTION("store.memory", "max-pinned", SIZE, .preset_note = "half of max", .min = 0, .max = 1024 * GIB,
+	   AT(conf_memory, max_pinned),
+	   .help = "Bytes of them that pinned sessions may take; no more are pinned then."),
 
     OPTION("store.disk", "max", SIZE, .preset = "20G", .min = 0, .max = 1024 * 1024 * GIB, AT(conf_disk, max),
 	   .help = "Bytes of all sessions on disk, at least 16M; 0: sessions are kept in memory only."),

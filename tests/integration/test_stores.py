@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import cgi, wait, weir
+from harness import admin, cgi, wait, weir
 from harness.backend import Backend
 from harness.case import Case, Parallel
 from harness.site import Site
@@ -213,11 +213,26 @@ class TestPressure(StoreCase):
         self.assertGreater(stats(site)["disk"]["promoted"], 1000)
 
     def test_never_refuses(self):
+        """New sessions, and those on disk, until there is room. The log says why, once."""
         for evict in ("never", "ttl"):
             site = self.site("max = 1M  evict = " + evict)
+            self.wait_disk_ready(site)
+            down, name, _ = admin.new_session(site, "size=50000")
+            self.assertEqual(admin.ask(site.weir, "session demote " + name).code, "ok")
             statuses = [site.ask("size=50000", jar=cgi.Jar()).status for _ in range(30)]
             self.assertEqual(set(statuses), {200, 503}, evict)
-            self.assertEqual(stats(site)["disk"]["sessions"], 0)
+            self.assertEqual(stats(site)["disk"]["demoted"], 1)
+            for _ in range(3):
+                answer = site.ask("", jar=down)
+                self.assertEqual((answer.status, answer.header("Set-Cookie")), (503, None))
+                self.assertTrue(answer.header("Retry-After"))
+            [line] = site.weir.lines("event=memory_full")
+            self.assertIn('level=error event=memory_full max=1048576 evict=%s reason="nothing moves to disk"' % evict,
+                          line)
+            for s in admin.ask(site.weir, "sessions --in memory --limit 3 --json").json["sessions"]:
+                self.assertEqual(admin.ask(site.weir, "session end " + s["session"]).code, "ok")
+            site.weir.wait_line("event=memory_has_room")
+            self.assertEqual(len(site.state(down)[1]), 50000)
             site.weir.stop()
 
     def test_while_all_are_in_use_a_request_waits_for_room(self):
