@@ -142,6 +142,14 @@ int disk_commit(struct store *s)
 
 /* --- put --- */
 
+/* Who is there may have room that a new one may not. */
+static bool take_room(struct store *s, const struct sess_id *id, uint64_t bytes)
+{
+	struct disk_place old;
+
+	return disk_room_take(s, bytes, false) || (disk_place_get(s, id, &old) == 0 && disk_room_take(s, bytes, true));
+}
+
 /* Never below zero, whatever a damaged store says of itself. */
 static uint64_t less(uint64_t n, uint64_t by)
 {
@@ -194,9 +202,9 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	int err = begin(s);
 	if (err)
 		return err;
-	int ret = find_old(s, &head->id, &old, &there);
-	if (ret == 0 && !disk_room_take(s, bytes.len, there))
+	if (!take_room(s, &head->id, bytes.len))
 		return ERR_FULL;
+	int ret = find_old(s, &head->id, &old, &there);
 	uint64_t rest = less(s->now.bytes, old.bytes);
 	if (ret == 0 && (bytes.len > s->max_bytes || rest > s->max_bytes - bytes.len))
 		return ERR_FULL;
