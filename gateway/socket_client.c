@@ -11,10 +11,8 @@
 
 enum {
 	BACKLOG_MAX = 256 << 10, /* replies that nobody takes: above it nothing more is done */
-	VALUE_SLACK_BYTES =
-	    64
-	    << 10, /* a value that is too large is told so up to here; one that is larger still ends the connection */
-	MOMENT_BYTES = NET_READ_BYTES, /* of an input buffer that stays */
+	/* A value over max-size is told so; one that is over twice that and this ends the connection. */
+	VALUE_SLACK_BYTES = 64 << 10,
 };
 
 static const struct net_stream_ops client_ops;
@@ -26,7 +24,7 @@ static struct net_loop *loop_of(const struct socket_client *c)
 
 static const struct generation *generation_of(const struct socket_client *c)
 {
-	return (c->share ? c->share : c->worker->share)->generation;
+	return (c->host ? c->host : c->worker->share)->generation;
 }
 
 const struct conf_app *socket_app(const struct socket_client *c)
@@ -72,8 +70,8 @@ static void client_free(struct socket_client *c)
 
 	atomic_fetch_sub(&c->listener->connections, 1);
 	atomic_fetch_sub(&w->socket_count, 1);
-	if (c->share)
-		share_release(c->share);
+	if (c->host)
+		share_unhost(c->host);
 	buf_fini(&c->in);
 	buf_fini(&c->unquoted);
 	buf_fini(&c->queue);
@@ -127,14 +125,29 @@ static void finish(struct socket_client *c)
 		socket_client_close(c);
 }
 
+const struct generation_share *socket_client_host(const struct socket_client *c)
+{
+	return c->host;
+}
+
+static void belong(struct socket_client *c, struct generation_share *old)
+{
+	struct generation_share *newest = c->worker->share;
+	const struct conf_listen *l = generation_listen(newest->generation, c->listener);
+
+	if (l && c->host) {
+		share_unhost(c->host);
+		c->host = NULL;
+	} else if (!l && !c->host) {
+		c->host = share_host(old);
+	}
+	c->conf = l ? l : generation_listen(c->host->generation, c->listener);
+	INVARIANT(c->conf != NULL);
+}
+
 void socket_client_switch(struct socket_client *c, struct generation_share *old)
 {
-	const struct conf_listen *l = c->share ? NULL : generation_listen(c->worker->share->generation, c->listener);
-
-	if (l)
-		c->conf = l;
-	else if (!c->share)
-		c->share = share_use(old);
+	belong(c, old);
 }
 
 /* --- commands --- */
@@ -254,7 +267,7 @@ static void settle(struct socket_client *c)
 		return;
 	if (buf_len(&c->in) == 0)
 		net_buf_give(loop_of(c), &c->in);
-	if (c->quits)
+	if (c->quits || (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
 		finish(c);
 	else
 		set_paused(c);
@@ -275,6 +288,15 @@ void socket_resume(struct socket_client *c)
 {
 	run_input(c);
 	net_loop_flush(loop_of(c));
+}
+
+void socket_client_drain(struct socket_client *c)
+{
+	c->drains = true;
+	if (c->wait == SOCKET_WAIT_LOCK)
+		socket_give_up_lock(c);
+	else
+		run_input(c);
 }
 
 /* --- events of the stream --- */
@@ -352,20 +374,19 @@ static const struct net_stream_ops client_ops = {
     .closed = on_closed,
 };
 
-static void init(struct socket_client *c, struct worker *w, struct listener *l)
+static void init(struct socket_client *c, struct worker *w, struct listener *l, struct generation_share *old)
 {
 	c->worker = w;
 	c->listener = l;
-	c->conf = generation_listen(w->share->generation, l);
-	INVARIANT(c->conf != NULL);
+	list_init(&c->link);
+	belong(c, old);
 	c->version = RESP_2;
 	c->authenticated = *socket_app(c)->session.password == '\0';
-	list_init(&c->link);
 	net_timer_init(&c->output, on_output_timer);
 	socket_wait_init(c);
 }
 
-void socket_client_new(struct worker *w, struct listener *l, int fd)
+void socket_client_new(struct worker *w, struct listener *l, struct generation_share *old, int fd)
 {
 	struct socket_client *c = calloc(1, sizeof *c);
 
@@ -376,13 +397,11 @@ void socket_client_new(struct worker *w, struct listener *l, int fd)
 		worker_look_quiet(w);
 		return;
 	}
-	init(c, w, l);
+	init(c, w, l, old);
 	if (net_stream_open(&c->stream, &w->loop, &client_ops, fd, l->address.is_unix) != 0) {
 		client_free(c);
 		return;
 	}
 	list_append(&w->socket_clients, &c->link);
 	net_stream_read_start(&c->stream);
-	if (w->closing)
-		socket_client_close(c);
 }

@@ -49,13 +49,14 @@ struct socket_client {
 	struct net_stream stream;
 	struct worker *worker;          /* borrowed */
 	struct listener *listener;      /* borrowed */
-	const struct conf_listen *conf; /* of the worker's newest generation, or of `share` */
-	struct generation_share *share; /* counted; NULL: its listener is in the newest generation */
+	const struct conf_listen *conf; /* of the worker's newest generation, or of `host` */
+	struct generation_share *host;  /* hosted; NULL: its listener is in the newest generation */
 	struct list link;               /* in worker->socket_clients */
 	enum socket_state state;
 	enum resp_version version;
 	bool authenticated;
 	bool quits;          /* after the reply under way */
+	bool drains;         /* after what has come of commands */
 	bool paused;         /* not read, because a command waits or replies are not taken */
 	bool stream_closed;  /* CLOSED, and the stream is the client's again */
 	struct buf in;       /* what has come and is not done, from the command under way on */
@@ -121,6 +122,8 @@ bool socket_patience_over(struct socket_client *c);
 /* Gives up what is waited for, and what is held. */
 void socket_wait_end(struct socket_client *c);
 bool socket_awaits_mail(const struct socket_client *c);
+/* Who waits for a client's lock is told that it is not to be had. */
+void socket_give_up_lock(struct socket_client *c);
 /* The session that a command has opened goes back. */
 void socket_let_go(struct socket_client *c);
 

@@ -192,19 +192,25 @@ enum socket_result socket_await_lock(struct socket_client *c, bool *taken)
 	return SOCKET_WAITS;
 }
 
+void socket_give_up_lock(struct socket_client *c)
+{
+	if (!keylock_unpark(c->worker->gateway->keylocks, c->parked))
+		return; /* it has it, and the mail is on its way */
+	c->awaits_lock = false;
+	c->task.timed_out = true;
+	over(c);
+}
+
 static void on_lock_timer(struct socket_client *c)
 {
 	struct keylocks *locks = c->worker->gateway->keylocks;
 	uint64_t look_ms = UINT64_MAX;
 
 	keylock_look(locks, c->parked, socket_now(c), &look_ms);
-	if (patience_ms(c) > 0) {
+	if (patience_ms(c) > 0)
 		start_lock_timer(c, look_ms);
-	} else if (keylock_unpark(locks, c->parked)) {
-		c->awaits_lock = false;
-		c->task.timed_out = true;
-		over(c);
-	} /* else it has it, and the mail is on its way */
+	else
+		socket_give_up_lock(c);
 }
 
 /* --- a job --- */
