@@ -4,6 +4,8 @@
 #include "base/base64.h"
 #include "base/error.h"
 #include "gateway/render.h"
+#include "session/claim.h"
+#include "session/key.h"
 #include "session/operate.h"
 
 #include <stdio.h>
@@ -200,9 +202,28 @@ static json_t *base64_string(struct view bytes)
 	return string;
 }
 
-static void put_state(json_t **o, const struct sess_state *s)
+/* Whether the app keeps its sessions itself. */
+static bool is_adopted(const struct command *c, uint16_t app)
+{
+	const struct generation *g = control_gateway(c->daemon)->generation;
+
+	for (size_t i = 0; i < g->conf->app_count; i++) {
+		if (g->stack_apps[i] == app)
+			return g->conf->apps[i].session.mode == CONF_SESSION_ADOPTED;
+	}
+	return false;
+}
+
+/* Of an adopted session the name that its application has for it lies in front. */
+static void put_state(json_t **o, const struct sess_state *s, bool adopted)
 {
 	struct view state = s ? view_of(s->bytes, s->len) : VIEW("");
+	struct view name, bytes;
+
+	if (adopted && sess_key_split_state(state, &name, &bytes)) {
+		document_put(o, "key", json_stringn((const char *)name.at, name.len));
+		state = bytes;
+	}
 	json_t *text = is_plain(state) ? json_stringn((const char *)state.at, state.len) : NULL;
 
 	if (text)
@@ -231,10 +252,13 @@ static void finish_session(struct errand *e)
 		return;
 	}
 	json_t *o = info_document(c, &e->job.at[0]);
-	if (e->job.op == STACK_END)
+	if (e->job.op == STACK_END) {
 		document_put_flag(&o, "ended", true);
+		/* No request that is at work on it begins it anew. */
+		claims_end(control_gateway(c->daemon)->claims, &e->job.place.id, CLAIMS_BY_OTHER);
+	}
 	if (command_option(c, ADMIN_STATE))
-		put_state(&o, e->job.state);
+		put_state(&o, e->job.state, is_adopted(c, e->job.at[0].app));
 	errand_free(e);
 	command_answer(c, o);
 }

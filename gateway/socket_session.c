@@ -238,7 +238,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	if (found != SESS_OPENED)
 		return SOCKET_DONE;
 	/* Before it ends: who works on it now must find that it is too late as soon as it has. */
-	claims_end(c->worker->gateway->claims, &k->id);
+	claims_end(c->worker->gateway->claims, &k->id, CLAIMS_BY_REQUEST);
 	int err = stack_commit(socket_stack(c), &c->hold, &end, NULL, socket_now(c), &c->store_wait, &o);
 	*failed = err < 0;
 	*was = err >= 0 && !o.dropped;

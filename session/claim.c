@@ -273,7 +273,7 @@ static uint32_t mark(struct list *claims)
 	return marked;
 }
 
-void claims_end(struct claims *cs, const struct sess_id *id)
+void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by)
 {
 	uint64_t hash = hash_of(cs, id);
 	struct claim_shard *sh = shard_of(cs, hash);
@@ -282,7 +282,7 @@ void claims_end(struct claims *cs, const struct sess_id *id)
 	struct claim_id *ci = find(sh, id, hash);
 	if (ci) {
 		/* Who does not know yet that it is its turn cannot have ended anything. */
-		if (ci->holder && ci->holder->state == CLAIM_GRANTED)
+		if (ci->holder && (ci->holder->state == CLAIM_GRANTED || by == CLAIMS_BY_OTHER))
 			ci->holder->elder = true;
 		ci->elders += mark(&ci->beside);
 		(void)mark(&ci->queue);

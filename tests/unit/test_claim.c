@@ -135,7 +135,7 @@ static void end(uint32_t n)
 {
 	struct sess_id id = id_of(n);
 
-	claims_end(claims, &id);
+	claims_end(claims, &id, CLAIMS_BY_REQUEST);
 	claims_check(claims);
 }
 
@@ -495,6 +495,19 @@ static void who_was_granted_and_has_not_begun_is_an_elder(void **unused)
 	assert_true(may_create(1));
 }
 
+static void whom_another_one_ends_it_under_is_an_elder(void **unused)
+{
+	struct sess_id id = id_of(1);
+	struct request r;
+
+	(void)unused;
+	assert_int_equal(take_kind(&r, 1, true), CLAIM_TAKEN);
+	claims_end(claims, &id, CLAIMS_BY_OTHER);
+	assert_false(may_create(1));
+	release(&r);
+	assert_true(may_create(1));
+}
+
 static void an_elder_that_ends_it_again_stays_one(void **unused)
 {
 	struct request holder, r;
@@ -696,6 +709,7 @@ int main(void)
 	    TEST(who_gave_up_is_no_elder_any_more),
 	    TEST(who_was_granted_and_has_not_begun_is_an_elder),
 	    TEST(an_elder_that_ends_it_again_stays_one),
+	    TEST(whom_another_one_ends_it_under_is_an_elder),
 	    TEST(each_end_marks_those_who_came_since),
 	    TEST(side_by_side_one_elder_is_enough),
 	    TEST(who_is_alone_but_not_exclusive_is_an_elder),

@@ -209,7 +209,7 @@ static void end(struct worker *w)
 	struct slot *slot = &w->shared->slots[draw(w) % SLOTS];
 
 	look_on(slot);
-	claims_end(w->shared->claims, &slot->id);
+	claims_end(w->shared->claims, &slot->id, CLAIMS_BY_REQUEST);
 	if (slot->watched) {
 		slot->ends++;
 		if (slot->holder && slot->holder->may_create)
