@@ -119,7 +119,7 @@ unit-programs: $(UNIT)
 .PHONY: integration
 integration:
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps
-	@$(AGAIN) -j$(JOBS) BUILD=release all apps
+	@$(AGAIN) -j$(JOBS) BUILD=release all apps node-modules
 	@tests/integration/run $(TESTS)
 
 TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
