@@ -56,12 +56,12 @@ class Weir(Store):
 
     title = "weir"
 
-    def __init__(self, scope, where, apps=(), password="", session="", options="", key=PREFIX, other=(), backends=(),
-                 protocol="fastcgi", listen=None, workers=2, gateway=weir.Weir, **more):
+    def __init__(self, scope, where, apps=(), password="", session="", options="", key=PREFIX,
+                 cookie="PHPSESSID", other=(), backends=(), protocol="fastcgi", listen=None, workers=2, gateway=weir.Weir, **more):
         self.where, self.password, self.scope = where, password or None, scope
         texts = [a.text() for a in apps] or list(backends) or [NOBODY]
-        section = 'mode = adopted  socket = "%s"  key = "%s"  %s %s' % (
-            where, key, 'password = "%s"' % password if password else "", session)
+        section = 'mode = adopted  socket = "%s"  key = "%s"  cookie = "%s"  %s %s' % (
+            where, key, cookie, 'password = "%s"' % password if password else "", session)
         front = listen or scope.unix("f")
         self.gateway = gateway(scope, [(front, protocol, "")],
                                [*other, weir.app("main", texts, "timeout = 60s queue-wait = 30s " + options, section)],
