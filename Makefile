@@ -216,7 +216,7 @@ demo:
 
 # --- the bench: side by side against peers; its programs share nothing with weir ---
 
-BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb)
+BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb kv)
 
 .PHONY: bench-programs
 bench-programs: $(BENCH)
