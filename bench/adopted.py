@@ -9,7 +9,8 @@ import table
 from middle import STORE, Middle, start_nginx, write_weir
 from processes import Failed, cpu_seconds, nobody_group, program
 
-KV_HEAD = ("sessions in", "clients", "command", "commands/s", "p50 us", "p99 us", "CPU us/command", "rate x Redis", "CPU x Redis")
+KV_HEAD = ("sessions in", "clients", "command", "commands/s", "p50 us", "p99 us", "CPU us/command", "rate x Redis",
+           "CPU x Redis")
 PAGE_HEAD = ("PHP-FPM, sessions in", "requests/s", "p50 us", "p99 us", "CPU us/request of it", "of PHP", "rate x Redis")
 GOAL = ("goal", "", "", "", "", "", "", "at least 1", "at most 1")
 KV_PREFIX, PAGE_PREFIX = "bench:", "PHPREDIS_SESSION:"

@@ -1,5 +1,5 @@
-"""Clients of Redis on the session socket: redis-py, redis-cli, redis-benchmark. Every test is asked of a real redis-server
-first, and of weir then, and must find no difference."""
+"""Clients of Redis on the session socket: redis-py, redis-cli, redis-benchmark. Every test is asked of a real
+redis-server first, and of weir then, and must find no difference."""
 import re
 import subprocess
 
@@ -215,7 +215,8 @@ class RedisPy:
 
     def test_transaction(self):
         with self.redis.pipeline(transaction=True) as p:
-            p.set(KEY + "a", "x").expire(KEY + "a", 100).get(KEY + "a").get(KEY + "none").delete(KEY + "a").exists(KEY + "a")
+            p.set(KEY + "a", "x").expire(KEY + "a", 100).get(KEY + "a").get(KEY + "none")
+            p.delete(KEY + "a").exists(KEY + "a")
             self.assertEqual(p.execute(), [True, True, b"x", None, 1, 0])
 
     def test_pipeline(self):
@@ -238,7 +239,8 @@ class RedisPy:
     def test_errors_that_clients_know(self):
         """By their words, as redis-py turns them into exceptions."""
         for words, said in (
-                (("NOSUCH",), r"^unknown command .NOSUCH."), (("GET",), r"^wrong number of arguments for 'get' command"),
+                (("NOSUCH",), r"^unknown command .NOSUCH."),
+                (("GET",), r"^wrong number of arguments for 'get' command"),
                 (("SET", KEY + "a", "x", "EX", "0"), r"^invalid expire time in 'set' command"),
                 (("SETEX", KEY + "a", "-1", "x"), r"^invalid expire time in 'setex' command"),
                 (("SET", KEY + "a", "x", "EX", "1", "PX", "1"), r"^syntax error"),

@@ -1,5 +1,5 @@
-"""The life of adopted sessions: who may work on one, what has ended stays ended, the held tail of an answer, and all that
-managed sessions have as well: stores, expiry, restarts, weirctl."""
+"""The life of adopted sessions: who may work on one, what has ended stays ended, the held tail of an answer, and all
+that managed sessions have as well: stores, expiry, restarts, weirctl."""
 import json
 import signal
 import time
@@ -42,7 +42,7 @@ WRITES = {  # what a library writes its session with, and what weir says when th
 
 
 class Ended:
-    """Two requests of one session, and the first of them comes to write when the second has ended it (SCENARIOS.md B2)."""
+    """Two requests of one session; the first comes to write when the second has ended it (SCENARIOS.md B2)."""
 
     def check_straggler(self, write, reply):
         name = "%s-%s" % (self.name(), "".join(c for c in write if c.isalnum()))
@@ -54,7 +54,7 @@ class Ended:
         self.site.open(name)
         self.assertEqual(json.loads(straggler.response().body), ["old", reply, None])
         self.assertIsNone(self.site.kept(name), "it came back")
-        self.assertEqual(self.site.visit(name, "get&set=new&get"), [None, "OK", "new"], "a later log-in with the same id")
+        self.assertEqual(self.site.visit(name, "get&set=new&get"), [None, "OK", "new"], "a later log-in with the id")
         self.assertEqual(self.site.kept(name), b"new")
 
     def test_stays_ended(self):
@@ -258,8 +258,8 @@ class TestExpress(Life):
     def test_one_after_the_other(self):
         client = self.client()
         self.site.start(client, "s%3Aab.c-D_9.c2lnbmF0dXJl%2BB", "gate=express&set=x")
-        for cookie, status in (("s%3Aab.c-D_9.another", 503), ("s:ab.c-D_9.signature", 503), ("s%3aab%2Ec-D%5F9.x", 503),
-                               ("s%3Aab.c-D_8.c2lnbmF0dXJl", 200), ("ab.c-D_9", 200), ("s%3Aab", 200), ("s%3A", 200),
+        for cookie, status in (("s%3Aab.c-D_9.another", 503), ("s:ab.c-D_9.signature", 503),
+                               ("s%3aab%2Ec-D%5F9.x", 503), ("s%3Aab.c-D_8.c2lnbmF0dXJl", 200), ("ab.c-D_9", 200), ("s%3Aab", 200), ("s%3A", 200),
                                ("s%3", 200), ("s%3Aab.c%", 200)):
             with self.subTest(cookie=cookie):
                 self.assertEqual(self.site.ask("PING=", cookie="connect.sid=" + cookie).status, status)
@@ -296,8 +296,8 @@ class Hold:
                 self.assertTrue(client.response().complete)
 
     def test_not_where_nothing_is_written(self):
-        for number, (more, kind) in enumerate((({"path": "/read-only"}, "text/html"), ({"path": "/stateless"}, "text/html"),
-                                               ({}, "text/event-stream"))):
+        for number, (more, kind) in enumerate((({"path": "/read-only"}, "text/html"),
+                                               ({"path": "/stateless"}, "text/html"), ({}, "text/event-stream"))):
             with self.subTest(more=more, kind=kind):
                 name, client = "%s%d" % (self.name(), number), self.client()
                 self.site.start(client, name, "type=%s&body=whole&gate=%s" % (kind, name), **more)
@@ -457,8 +457,8 @@ class TestStores(Stores):
                 client.ask("SET", "%smemory%d" % (KEY, n), "x", "EX", 1)
             client.ask("SET", KEY + "stays", "x", "EX", 1000)
             wait.until(lambda: client.ask("DBSIZE") == 1, lambda: "the end of 20: %s" % client.ask("DBSIZE"))
-            self.assertEqual(client.ask("MGET", *["%s%s%d" % (KEY, w, n) for w in ("disk", "memory") for n in range(10)]),
-                             [None] * 20)
+            ended = ["%s%s%d" % (KEY, where, n) for where in ("disk", "memory") for n in range(10)]
+            self.assertEqual(client.ask("MGET", *ended), [None] * 20)
 
         def expired():
             text = admin.ask(site.weir, "metrics").text

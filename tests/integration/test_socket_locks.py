@@ -40,8 +40,8 @@ class Locks(Case):
         return self.other.ask("GET", self.lock_name())
 
     def begin(self, client, token, ms=60000):
-        """Asks for it, and does not wait for the answer. When this returns weir has read it: there is one worker, and it
-        has answered what was sent later."""
+        """Asks for it, and does not wait for the answer. When this returns weir has read it: there is one worker, and
+        it has answered what was sent later."""
         client.say("SET", self.lock_name(), token, "NX", "PX", ms)
         for _ in range(2):
             self.other.ask("PING")

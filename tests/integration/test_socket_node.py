@@ -1,6 +1,6 @@
-"""Node.js on the session socket: Express with express-session and connect-redis, on node-redis 5 and 6 (RESP2 and RESP3)
-and on ioredis. The application is asked over HTTP, with its store on a real redis-server and on weir's socket; and over
-FastCGI through weir, which then knows the session from the signed cookie."""
+"""Node.js on the session socket: Express with express-session and connect-redis, on node-redis 5 and 6 (RESP2 and
+RESP3) and on ioredis. The application is asked over HTTP, with its store on a real redis-server and on weir's socket;
+and over FastCGI through weir, which then knows the session from the signed cookie."""
 import json
 import os
 from urllib.parse import urlencode
@@ -24,9 +24,9 @@ class Express:
         self.where = where
         at = where.rpartition(":")[2]
         kind = "fcgi" if where.startswith("unix:") else "http"
-        self.process = process.Process(
-            "node", [process.find("node"), os.path.join(apps.APPS, "session.js"), store_path, "%s:%s" % (kind, at), client],
-            scope.fresh("node.log"), env={"NODE_PATH": MODULES, "NODE_ENV": "production"})
+        argv = [process.find("node"), os.path.join(apps.APPS, "session.js"), store_path, "%s:%s" % (kind, at), client]
+        self.process = process.Process("node", argv, scope.fresh("node.log"),
+                                       env={"NODE_PATH": MODULES, "NODE_ENV": "production"})
         scope.show(self.process)
         scope.at_end(self.process.stop)
 
@@ -145,8 +145,8 @@ class Sessions:
         names = {sid(jar) for jar in jars}
         self.assertEqual(self.get("length", cgi.Jar()), 30)
         self.assertEqual(set(self.get("ids", cgi.Jar())), names)
-        everything = self.get("all", cgi.Jar())
-        self.assertEqual({(s["id"], s["value"]) for s in everything}, {(sid(jar), "v%d" % n) for n, jar in enumerate(jars)})
+        everything = {s["id"]: s["value"] for s in self.get("all", cgi.Jar())}
+        self.assertEqual(everything, {sid(jar): "v%d" % n for n, jar in enumerate(jars)})
         self.assertEqual(self.get("clear", cgi.Jar()), "cleared")
         self.assertEqual((self.get("length", cgi.Jar()), self.get("all", cgi.Jar())), (0, []))
         self.assertEqual(self.count(jars[0]), 1)

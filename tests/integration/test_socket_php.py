@@ -1,5 +1,5 @@
-"""PHP with its sessions in "Redis": phpredis as its users configure it, Predis, Symfony's handler. Every test is asked of
-a real redis-server first, so that it says what PHP does, and then of weir's session socket."""
+"""PHP with its sessions in "Redis": phpredis as its users configure it, Predis, Symfony's handler. Every test is asked
+of a real redis-server first, so that it says what PHP does, and then of weir's session socket."""
 import json
 import os
 import re
@@ -24,13 +24,14 @@ def ini(settings):
 class Php(Case):
     kind = adopted.Weir
     session = ""
+    how = ""  # more of session.save_path
 
     @classmethod
     def start_shared(cls, scope):
         where = scope.unix("kv")
-        path = where.removeprefix("unix:")
+        path = "unix://%s%s" % (where.removeprefix("unix:"), cls.how)
         cls.app = apps.PhpFpm(scope, processes=16, settings=(
-            ("session.save_handler", "redis"), ("session.save_path", "unix://" + path), ("log_errors", "1"),
+            ("session.save_handler", "redis"), ("session.save_path", path), ("log_errors", "1"),
             ("error_reporting", "8191")))
         cls.store = cls.kind(scope, where, [cls.app], session=cls.session)
 
@@ -189,6 +190,16 @@ class TestRedis(Checks, Php):
 class TestExclusive(Checks, Php):
     serial = True
     session = "lock = exclusive"
+
+
+class TestPersistentRedis(TestRedis):
+    """Connections that PHP keeps from one request to the next; each of its processes has one."""
+
+    how = "?persistent=1&database=0"
+
+
+class TestPersistent(TestExclusive):
+    how = "?persistent=1&database=0"
 
 
 class TestShared(Checks, Php):

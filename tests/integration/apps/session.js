@@ -2,8 +2,8 @@
  *
  *   node session.js SOCKET LISTEN CLIENT
  *
- * SOCKET: the path of Redis's socket. LISTEN: "http:PORT" or "fcgi:PATH", a Unix socket. CLIENT: redis-6, redis-6-resp2,
- * redis-5, or ioredis, which connect-redis 8 was the last to know. NODE_PATH says where the packages are.
+ * SOCKET: the path of Redis's socket. LISTEN: "http:PORT" or "fcgi:PATH", a Unix socket. CLIENT: redis-6,
+ * redis-6-resp2, redis-5, or ioredis, which connect-redis 8 was the last to know. NODE_PATH says where the packages are.
  *
  *   /count  /read  /set?value=  /regenerate  /destroy  /reload
  *   /count?hold=MS  that long between reading and writing

@@ -6,8 +6,8 @@
 //   do=set&value=TEXT    $_SESSION['value']; drop=1: session_abort(), nothing is written
 //   do=regenerate        session_regenerate_id(); delete=1: and the old one goes
 //   do=destroy           restart=1: session_destroy(), then session_start() and n = 1 in the same request
-//   do=late              as count; the whole answer goes out, with its length, and a shutdown function waits: pause=S, or
-//                        gate=FILE, until that is there; then PHP writes the session. redirect=1: an answer without a
+//   do=late              as count; the whole answer goes out, with its length, and a shutdown function waits: pause=S,
+//                        or gate=FILE, until that is there; then PHP writes the session. redirect=1: an answer without a
 //                        body; type=CONTENT-TYPE
 //   ini[NAME]=VALUE      before anything else
 //   handler=predis|symfony  instead of session.save_handler; at=SOCKET

@@ -85,8 +85,8 @@ class Scripted:
 
       get  set=VALUE  del                 with the id of the cookie; COMMAND=WORDS: any other command, the key behind it
       gate=NAME                           waits until the test opens it
-      body=TEXT                           the whole answer goes out, with its length; otherwise it goes at the end, and is
-                                          the JSON of all replies
+      body=TEXT                           the whole answer goes out, with its length; otherwise it goes at the end, and
+                                          is the JSON of all replies
       cookie=VALUE  status=N  type=TEXT   for the head
       die                                 the connection is closed
     """

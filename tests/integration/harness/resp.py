@@ -1,5 +1,5 @@
-"""Redis's protocol, byte by byte: what a client says and what a server answers (RESP2 and RESP3). A client that can also
-do what no good client does."""
+"""Redis's protocol, byte by byte: what a client says and what a server answers (RESP2 and RESP3). A client that can
+also do what no good client does."""
 import socket
 
 from . import address, wait
