@@ -2,7 +2,6 @@
 of a real redis-server first, so that it says what PHP does, and then of weir's session socket."""
 import json
 import os
-import re
 from urllib.parse import urlencode
 
 from harness import adopted, address, apps, cgi, servers, wait, web
@@ -253,32 +252,6 @@ class TestHandlers(Handlers, Php):
             self.assertEqual(sorted(parallel.join()), list(range(2, 18)), handler)
 
 
-class Whole:
-    """Reads an answer as a web server passes it on to a browser: it is whole when its length is there."""
-
-    def __init__(self, client):
-        self.client = client
-
-    def length(self):
-        """Bytes of head and body together."""
-        size = 1
-        while True:
-            text = self.client.wait_output(1, size)
-            head, _, _ = text.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)^content-length: *(\d+)", head, re.MULTILINE)
-            if length:
-                # The end of the head may be what is held back.
-                return len(head.rstrip(b"\r\n")) + 4 + int(length.group(1))
-            size = len(text) + 1
-
-    def all_but_the_last(self):
-        """What is there when all but one byte must be."""
-        return self.client.wait_output(1, self.length() - 1)
-
-    def wait(self):
-        return self.client.wait_output(1, self.length())
-
-
 class TestRace(Php):
     """PHP writes its session after it has printed everything. A client that has its whole answer must find what the
     request has written (DESIGN.md section 5, SCENARIOS.md B10). With lock = shared, so that nothing but the held tail
@@ -295,7 +268,7 @@ class TestRace(Php):
     def start(self, client, jar, path="/shop", **query):
         client.start(self.store.front.params(urlencode({"do": "late", **query}), path, jar,
                                              SCRIPT_FILENAME=os.path.join(apps.APPS, "session.php")))
-        return Whole(client)
+        return adopted.Whole(client)
 
     def test_whoever_has_the_answer_has_the_session(self):
         jar = cgi.Jar()
@@ -320,7 +293,7 @@ class TestRace(Php):
         gate = self.scope.path("gate")
         with self.store.front.client() as client:
             whole = self.start(client, jar, gate=gate)
-            self.assertEqual(len(whole.all_but_the_last()), whole.length() - 1)
+            whole.all_but_the_last()
             self.assertEqual(self.kept(jar.values[NAME]), b"n|i:1;")
             self.scope.write("gate", "")
             whole.wait()
@@ -369,7 +342,7 @@ class TestRaceRedis(Php):
         with self.store.front.client() as client:
             client.start(self.store.front.params(urlencode({"do": "late", "gate": gate}), jar=jar,
                                                  SCRIPT_FILENAME=os.path.join(apps.APPS, "session.php")))
-            Whole(client).wait()
+            adopted.Whole(client).wait()
             self.assertEqual(self.kept(jar.values[NAME]), b"n|i:1;")
             self.scope.write("gate", "")
             self.assertTrue(client.response().complete)

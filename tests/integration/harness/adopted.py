@@ -2,6 +2,7 @@
 session socket. What holds with the first must hold with the second; where weir promises more, a test says so."""
 import json
 import os
+import re
 import threading
 from urllib.parse import parse_qsl
 
@@ -85,8 +86,8 @@ class Scripted:
 
       get  set=VALUE  del                 with the id of the cookie; COMMAND=WORDS: any other command, the key behind it
       gate=NAME                           waits until the test opens it
-      body=TEXT                           the whole answer goes out, with its length; otherwise it goes at the end, and
-                                          is the JSON of all replies
+      body=N                              the whole answer goes out, with its length and N bytes of body; otherwise it
+                                          goes at the end, and is the JSON of all replies
       cookie=VALUE  status=N  type=TEXT   for the head
       die                                 the connection is closed
     """
@@ -113,13 +114,13 @@ class Scripted:
                     head[HEADS[word]] = "%s=%s" % (self._cookie, value) if word == "cookie" else value
                 elif word == "body":
                     sent = True
-                    self._out(x, head, value)
+                    self._out(x, head, "x" * int(value))
                 elif word == "set":
                     replies.append(client.ask("SET", key, value, "EX", 1000))
                 else:
                     replies.append(client.ask(word, key, *value.split()))
         if not sent:
-            self._out(x, head, json.dumps([r.decode() if isinstance(r, bytes) else r for r in replies]))
+            self._out(x, head, json.dumps([r.decode("latin-1") if isinstance(r, bytes) else r for r in replies]))
         x.end()
 
     @staticmethod
@@ -154,3 +155,32 @@ class Scripted:
 
 
 HEADS = {"cookie": "Set-Cookie", "status": "Status", "type": "Content-Type"}
+
+
+class Whole:
+    """Reads an answer as a web server passes it on to a browser: it is whole when its length is there."""
+
+    def __init__(self, client):
+        self.client = client
+
+    def length(self):
+        """Bytes of head and body together."""
+        size = 1
+        while True:
+            text = self.client.wait_output(1, size)
+            head, _, _ = text.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)^content-length: *(\d+)", head, re.MULTILINE)
+            if length:
+                # The end of the head may be what is held back.
+                return len(head.rstrip(b"\r\n")) + 4 + int(length.group(1))
+            size = len(text) + 1
+
+    def all_but_the_last(self):
+        """Until one byte is missing; it must be."""
+        length = self.length()
+        text = self.client.wait_output(1, length - 1)
+        if len(text) != length - 1:
+            raise AssertionError("it is all there: %r" % text[:200])
+
+    def wait(self):
+        return self.client.wait_output(1, self.length())
