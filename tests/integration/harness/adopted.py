@@ -169,7 +169,7 @@ class Whole:
         while True:
             text = self.client.wait_output(1, size)
             head, _, _ = text.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)^content-length: *(\d+)", head, re.MULTILINE)
+            length = re.search(rb"(?i)^content-length: *(\d+)\r", head, re.MULTILINE)
             if length:
                 # The end of the head may be what is held back.
                 return len(head.rstrip(b"\r\n")) + 4 + int(length.group(1))
