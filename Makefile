@@ -91,7 +91,7 @@ unit: $(UNIT)
 
 # Threads are tested where there are some.
 THREADED := mailbox table_threads pool pool_generations loop stream secret \
-	stack stack_end stack_down stack_room stack_stop stack_memory stack_threads operate operate_list
+	stack stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate operate_list
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads

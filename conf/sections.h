@@ -8,7 +8,8 @@
 enum conf_evict { CONF_EVICT_NEVER, CONF_EVICT_IDLE, CONF_EVICT_LRU, CONF_EVICT_TTL };
 
 struct conf_memory {
-	uint64_t max; /* bytes of all sessions */
+	uint64_t max;        /* bytes of all sessions */
+	uint64_t max_pinned; /* of them */
 	enum conf_evict evict;
 	uint64_t after_ms; /* IDLE: unused for that long */
 };

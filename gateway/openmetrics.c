@@ -54,7 +54,7 @@ static void begin(struct put *p, const struct family *f)
 
 	p->family = f;
 	put_metadata(p, "TYPE", kinds[f->kind]);
-	if (f->unit && p->form == OPENMETRICS)
+	if (f->unit && p->form == OPENMETRICS_STRICT)
 		put_metadata(p, "UNIT", f->unit);
 	put_metadata(p, "HELP", f->help);
 }
@@ -148,9 +148,10 @@ static void put_process(struct put *p, const struct gateway *g, const struct gen
 {
 	static const struct family build = {"weir_build_info", GAUGE, NULL,
 					    "The version, and the node's name. Always 1."},
-				   start = {"process_start_time_seconds", GAUGE, "seconds",
+				   start = {"weir_process_start_time_seconds", GAUGE, "seconds",
 					    "When the process started, since 1970."},
-				   cpu = {"process_cpu_seconds", COUNTER, "seconds", "Processor time of all threads."},
+				   cpu = {"weir_process_cpu_seconds", COUNTER, "seconds",
+					  "Processor time of all threads."},
 				   draining = {"weir_draining", GAUGE, NULL, "1 while weir is on its way to its end."},
 				   workers = {"weir_workers", GAUGE, NULL, "Threads that serve requests."},
 				   reloads = {"weir_config_reloads", COUNTER, NULL,
@@ -298,6 +299,9 @@ static void put_session_events(struct put *p, const struct stack_stats *s)
 					    "Sessions that an application or an operator ended."},
 				   pinned = {"weir_sessions_pinned", GAUGE, NULL,
 					     "Sessions that stay in memory because an operator said so."},
+				   pinned_bytes = {"weir_session_pinned_bytes", GAUGE, "bytes", "What they take."},
+				   pinned_max = {"weir_session_pinned_max_bytes", GAUGE, "bytes",
+						 "What they may take; no more are pinned then."},
 				   waiters = {"weir_session_waiters", GAUGE, NULL, "Requests that wait for a session."},
 				   room = {"weir_session_room_waits", COUNTER, NULL,
 					   "Requests that waited for room in memory."};
@@ -306,6 +310,8 @@ static void put_session_events(struct put *p, const struct stack_stats *s)
 	put_one(p, &renewed, s->renewed);
 	put_one(p, &ended, s->ended);
 	put_one(p, &pinned, s->pinned);
+	put_one(p, &pinned_bytes, s->pinned_bytes);
+	put_one(p, &pinned_max, s->pinned_max_bytes);
 	put_one(p, &waiters, s->waiters);
 	put_one(p, &room, s->room_waits);
 }
@@ -433,6 +439,12 @@ static void put_backends(struct put *p, const struct generation *g)
 			}
 		}
 	}
+}
+
+const char *openmetrics_type(enum openmetrics_form form)
+{
+	return form == OPENMETRICS_STRICT ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+					  : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 void openmetrics_put(const struct gateway *g, const struct generation *gen, enum openmetrics_form form, struct buf *out)

@@ -26,6 +26,7 @@ static struct stack_options options_of(const struct conf *c, const char *dir)
 	};
 	struct stack_options o = {
 	    .memory_max = c->memory.max,
+	    .max_pinned = c->memory.max_pinned,
 	    .evict = evict_find(conf_memory_evict(c)),
 	    .evict_limits = {.after_s = (uint32_t)(c->memory.after_ms / 1000)},
 	    .below = c->disk.max > 0 ? store_find("disk") : NULL,

@@ -19,6 +19,8 @@ struct gateway {
 	unsigned worker_count;
 	struct sess_keys keys;
 	struct stack *stack;
+	struct claims *claims;     /* owned; of adopted sessions */
+	struct keylocks *keylocks; /* owned; of the clients of session sockets */
 	struct worker *workers; /* owned array of worker_count */
 	struct watch *watch;    /* owned; any thread may ask it */
 	/* A worker has got so far; called on its thread. */

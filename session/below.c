@@ -155,6 +155,12 @@ int below_result(struct stack *s, int err)
 
 void below_forget(struct stack *s, struct stack_forget *f)
 {
+	/* It was settled meanwhile, and a new session may have the id. */
+	if (!sess_table_owes(s->table, &f->id)) {
+		tell(f);
+		free(f);
+		return;
+	}
 	int err = s->store ? below_result(s, s->below->remove(s->store, &f->id)) : ERR_BROKEN;
 
 	if (err)

@@ -65,20 +65,23 @@ void carry_look_full(struct stack *s)
 		say_room(s);
 }
 
-/* The first `n` of the batch. Those for which there is no room keep no other back. */
+/* The first `n` of the batch. Those for which there is no room keep no other back. Where it ends in the midst of a
+ * batch the commit may make some: so the store is full when there is room for none, and from then on until all have
+ * some. */
 static int put_batch(struct stack *s, uint32_t n)
 {
 	int err = s->store ? 0 : ERR_BROKEN;
-	bool full = false;
+	bool full = false, some = false;
 
 	for (uint32_t i = 0; i < n && !err; i++) {
 		err = below_result(s, store_one(s, &s->batch[i]));
 		if (!err)
 			s->batch[i].stored = SESS_STORED;
+		some = some || !err;
 		full = full || err == ERR_FULL;
 		err = err == ERR_FULL ? 0 : err;
 	}
-	return !err && full ? ERR_FULL : err;
+	return !err && full && (!some || s->full_until.ms > 0) ? ERR_FULL : err;
 }
 
 /* What was put is not there after all, or may not be. */
@@ -177,6 +180,19 @@ static uint32_t collect_oldest(struct stack *s, struct sess_reason *why, uint64_
 	return n;
 }
 
+/* Where nothing else is left to leave: what is pinned beyond its bound, for it has grown since, or come up from below.
+ * It keeps the pin, and is in memory again when it is asked for. */
+static uint32_t collect_pinned(struct stack *s, struct sess_reason *why, uint64_t bytes)
+{
+	uint64_t pinned = sess_table_pinned_bytes(s->table), most = s->now_settings.max_pinned;
+
+	if (pinned <= most)
+		return 0;
+	why->pinned_too = true;
+	why->used_until_s = 0;
+	return collect(s, why, bytes < pinned - most ? bytes : pinned - most);
+}
+
 uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 {
 	const struct stack_settings *set = &s->now_settings;
@@ -194,6 +210,8 @@ uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 	if (!s->store || instant_before(now, s->full_until))
 		return 0;
 	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, UINT64_MAX);
+	if (n == 0 && bytes > 0)
+		n = collect_pinned(s, &why, bytes);
 	if (n == 0)
 		return 0;
 	uint64_t left = let_leave(s, &why, n, &err);
@@ -261,6 +279,8 @@ static int read_up(struct stack *s, const struct sess_id *id)
 		if (!err)
 			err = arrive(s, &r);
 	}
+	if (err == ERR_FULL && r.state.len + STATE_HEAD_BYTES <= sess_table_max(s->table))
+		stack_say_full(s);
 	return err;
 }
 

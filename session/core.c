@@ -144,6 +144,18 @@ void sess_core_touch(struct session *s, uint32_t now_s)
 		s->used_s = now_s;
 }
 
+bool sess_core_touch_fixed(struct session *s, uint32_t now_s)
+{
+	uint64_t deadline_s = sess_core_deadline_s(s);
+
+	if (now_s <= s->used_s || now_s >= deadline_s)
+		return false;
+	if (s->ttl_s != SESS_TTL_NEVER)
+		s->ttl_s = (uint32_t)(deadline_s - now_s);
+	s->used_s = now_s;
+	return true;
+}
+
 struct sess_state *sess_core_store(struct session *s, struct sess_state *state)
 {
 	struct sess_state *old = s->state;

@@ -88,6 +88,10 @@ bool sess_core_expired(const struct session *s, uint64_t now_s);
 
 void sess_core_touch(struct session *s, uint32_t now_s);
 
+/* The same for one that expires when it would have anyway: what its life has become longer by is taken off the time to
+ * live. False: it was used in this second already, and nothing has changed. */
+bool sess_core_touch_fixed(struct session *s, uint32_t now_s);
+
 /* New state (ownership of one reference moves in; returns the old one, for the caller to unref); version grows. */
 struct sess_state *sess_core_store(struct session *s, struct sess_state *state);
 

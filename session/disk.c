@@ -10,10 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-	ROOM_STEP_PART = 8, /* of a file of the log: what is written between two looks at the free space */
-};
-
 /* --- keys --- */
 
 /* Berkeley DB does not write to what it is given as a key or as data to put. */
@@ -153,22 +149,6 @@ int disk_commit(struct store *s)
 
 /* --- put --- */
 
-/* What is put is written twice, into the log and into the file. */
-static bool take_room(struct store *s, uint64_t bytes)
-{
-	const uint64_t step = s->log_bytes / ROOM_STEP_PART, needs = 2 * bytes;
-
-	if (s->room_bytes < needs) {
-		s->room_bytes = disk_room(s);
-		if (s->room_bytes > step && needs <= step)
-			s->room_bytes = step;
-	}
-	if (s->room_bytes < needs || bytes > disk_room_largest(s))
-		return false;
-	s->room_bytes -= needs;
-	return true;
-}
-
 /* Never below zero, whatever a damaged store says of itself. */
 static uint64_t less(uint64_t n, uint64_t by)
 {
@@ -218,12 +198,15 @@ static bool fits(const struct store *s, uint64_t without_bytes, uint64_t bytes)
 	return bytes <= s->max_bytes && less(s->now.bytes, without_bytes) <= s->max_bytes - bytes;
 }
 
-/* One that is there already keeps its turn, unless its expiry has changed. */
-static int put_again(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old)
+/* One that is there already keeps its turn, unless its expiry has changed. `room`: the disk has some for a new one. */
+static int put_again(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old,
+		     bool room)
 {
 	bool there;
 	int ret = find_old(s, id, old, &there);
 
+	if (ret == 0 && !room && !(there && disk_room_take(s, place->bytes, true)))
+		return ERR_FULL;
 	if (ret == 0 && !fits(s, old->bytes, place->bytes))
 		return ERR_FULL;
 	if (ret == 0 && old->expires_s == place->expires_s)
@@ -237,16 +220,18 @@ static int put_again(struct store *s, const struct sess_id *id, struct disk_plac
 static int put_place(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old,
 		     bool *there)
 {
+	bool room = disk_room_take(s, place->bytes, false);
+
 	*old = (struct disk_place){0};
 	*there = true;
-	if (fits(s, 0, place->bytes)) {
+	if (room && fits(s, 0, place->bytes)) {
 		int ret = place_put(s, id, place, DB_NOOVERWRITE);
 		if (ret != DB_KEYEXIST) {
 			*there = false;
 			return ret;
 		}
 	}
-	return put_again(s, id, place, old);
+	return put_again(s, id, place, old, room);
 }
 
 int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes)
@@ -258,8 +243,6 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	int err = begin(s);
 	if (err)
 		return err;
-	if (!take_room(s, bytes.len))
-		return ERR_FULL;
 	int ret = put_place(s, &head->id, &place, &old, &there);
 	if (ret == ERR_FULL)
 		return ret;
@@ -587,6 +570,8 @@ static int bring_up(struct store *s, char *why, size_t why_len)
 {
 	if (disk_marker_is_there(s))
 		return disk_salvage(s, NULL, why, why_len);
+	if (disk_file_is_missing(s))
+		return disk_salvage(s, DISK_FILE " is missing", why, why_len);
 	int ret = disk_env_recover(s);
 	if (ret == 0)
 		return 0;

@@ -12,6 +12,8 @@ struct session;
 
 enum sess_lock { SESS_LOCK_EXCLUSIVE, SESS_LOCK_NONE };
 
+#define SESS_TTL_NEVER UINT32_MAX /* a time to live without end; only of adopted sessions */
+
 /* A request's place in the queue for a session: for its lock, or for its arrival from the store below. Owned by the
  * request, zeroed before its first use; it must not be freed while it is queued or while a grant is on its way (GRANTED
  * and not yet delivered). */
@@ -20,6 +22,7 @@ struct sess_waiter {
 	/* GRANTED: woken; by then the session may have ended again, so that only granted() tells. */
 	enum { SESS_WAITER_IDLE, SESS_WAITER_QUEUED, SESS_WAITER_GRANTED } state;
 	enum sess_lock lock;
+	uint64_t placed; /* what open() found, for a write after ABSENT (session/direct.h) */
 	/* Called by the thread that gives the lock, after the shard's lock is released: it must only post a mail. */
 	void (*granted)(struct sess_waiter *w);
 };
@@ -31,6 +34,7 @@ struct sess_hold {
 	uint16_t app;            /* as the request presented it */
 	enum sess_lock lock;     /* what it asked for */
 	bool locked;             /* it holds the exclusive lock */
+	bool fixed;              /* set by the holder: to be held is no use that would prolong its life */
 	bool fetch;              /* QUEUED for a session that nobody has asked the store below for yet */
 };
 

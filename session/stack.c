@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/log.h"
 #include "session/below.h"
 #include "session/carry.h"
 #include "session/stack_state.h"
@@ -27,7 +28,8 @@ static int make_parts(struct stack *s, const struct stack_options *o, const stru
 
 static struct stack_settings settings_of(const struct stack *s, const struct stack_options *o)
 {
-	struct stack_settings set = {.evict = o->evict, .limits = o->evict_limits, .store = o->store};
+	struct stack_settings set = {
+	    .max_pinned = o->max_pinned, .evict = o->evict, .limits = o->evict_limits, .store = o->store};
 
 	set.store.dir = s->dir;
 	return set;
@@ -300,12 +302,60 @@ int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uin
 	return err;
 }
 
+enum sess_open stack_peek(struct stack *s, uint16_t app, const struct sess_id *id, struct instant now,
+			  struct sess_peek *out)
+{
+	return sess_table_peek(s->table, app, id, now, out);
+}
+
+int stack_write(struct stack *s, uint16_t app, const struct sess_id *id, const struct sess_write *w, struct instant now,
+		struct sess_state **before)
+{
+	int result = sess_table_write(s->table, app, id, w, now, before);
+
+	look_at_room(s);
+	return result;
+}
+
+int stack_await_gone(struct stack *s, const struct sess_id *id, struct stack_wait *wait)
+{
+	struct stack_forget *f = malloc(sizeof *f);
+
+	if (!f)
+		return ERR_NO_MEMORY;
+	post_forget(s, f, id, wait);
+	return 0;
+}
+
+/* Why nothing will leave memory, whoever needs room there; NULL: something may. Under the lock. */
+static const char *why_no_room(const struct stack *s)
+{
+	if (!s->below)
+		return "there is no disk store";
+	if (!s->settings.evict->relieves)
+		return "nothing moves to disk";
+	if (!atomic_load(&s->usable))
+		return s->stats.below == STACK_BELOW_FULL ? "the disk store is full" : "the disk store does not work";
+	return NULL;
+}
+
+void stack_say_full(struct stack *s)
+{
+	if (atomic_exchange(&s->full, true))
+		return;
+	pthread_mutex_lock(&s->lock);
+	const char *why = why_no_room(s), *evict = s->settings.evict->name;
+	pthread_mutex_unlock(&s->lock);
+	log_event(LOG_ERROR, "memory_full", LOG_I("max", sess_table_max(s->table)), LOG_S("evict", evict),
+		  LOG_S("reason", why ? why : "all that is there is in use or pinned"));
+}
+
 bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 {
-	if (!atomic_load(&s->usable) || bytes + ROOM_EXTRA_BYTES > sess_table_max(s->table))
+	if (bytes + ROOM_EXTRA_BYTES > sess_table_max(s->table))
 		return false;
 	pthread_mutex_lock(&s->lock);
-	bool hope = s->settings.evict->relieves;
+	bool hope = !why_no_room(s);
 	if (hope) {
 		wait->queued = true;
 		wait->lacks_bytes = bytes + ROOM_EXTRA_BYTES;
@@ -317,6 +367,8 @@ bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 	pthread_mutex_unlock(&s->lock);
 	if (hope)
 		wake_thread(s);
+	else
+		stack_say_full(s);
 	return hope;
 }
 
@@ -352,6 +404,7 @@ void stack_stats(struct stack *s, struct stack_stats *out)
 	sess_table_stats(s->table, &t);
 	pthread_mutex_lock(&s->lock);
 	*out = s->stats;
+	out->pinned_max_bytes = s->settings.max_pinned;
 	if (s->below)
 		out->below_max_bytes = s->settings.store.max_bytes;
 	pthread_mutex_unlock(&s->lock);
@@ -360,6 +413,7 @@ void stack_stats(struct stack *s, struct stack_stats *out)
 	out->max_bytes = t.max_bytes;
 	out->waiters = t.waiters;
 	out->pinned = t.pinned;
+	out->pinned_bytes = t.pinned_bytes;
 	out->both = t.both;
 	out->created = t.created;
 	out->ended = t.ended;

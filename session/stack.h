@@ -7,6 +7,7 @@
 #ifndef WEIR_SESSION_STACK_H
 #define WEIR_SESSION_STACK_H
 
+#include "session/direct.h"
 #include "session/evict.h"
 #include "session/hold.h"
 #include "session/store.h"
@@ -15,6 +16,7 @@ struct stack;
 
 struct stack_options {
 	uint64_t memory_max; /* bytes */
+	uint64_t max_pinned; /* bytes of them that pinned sessions may take */
 	const struct evict_kind *evict;
 	struct evict_limits evict_limits;
 	const struct store_kind *below; /* NULL: memory only */
@@ -93,6 +95,18 @@ bool stack_cancel_room(struct stack *s, struct stack_wait *wait);
 /* Lets the lock and the reference go; touches the session; *h is zeroed. Safe on a zeroed hold. */
 void stack_close(struct stack *s, struct sess_hold *h, struct instant now);
 
+/* --- by id, without a request: adopted sessions --- */
+
+/* sess_table_peek(): what memory says. */
+enum sess_open stack_peek(struct stack *s, uint16_t app, const struct sess_id *id, struct instant now,
+			  struct sess_peek *out);
+/* sess_table_write(). */
+int stack_write(struct stack *s, uint16_t app, const struct sess_id *id, const struct sess_write *w, struct instant now,
+		struct sess_state **before);
+/* After SESS_OWING: wait->done comes when what is below of the session that has ended has gone, or cannot go now.
+ * ERR_NO_MEMORY. */
+MUST_USE int stack_await_gone(struct stack *s, const struct sess_id *id, struct stack_wait *wait);
+
 /* Ends up to `max` of what has expired in memory, in the n-th of `of` parts of it. True when more is due. */
 bool stack_expire(struct stack *s, uint32_t part, uint32_t of, uint32_t max, struct instant now);
 
@@ -102,7 +116,8 @@ enum stack_below { STACK_BELOW_NONE, STACK_BELOW_OPENING, STACK_BELOW_READY, STA
 
 struct stack_stats {
 	/* memory */
-	uint64_t sessions, bytes, max_bytes, waiters, pinned;
+	uint64_t sessions, bytes, max_bytes, waiters;
+	uint64_t pinned, pinned_bytes, pinned_max_bytes;
 	uint64_t created, ended, expired, renewed; /* since the start */
 	/* below */
 	enum stack_below below;

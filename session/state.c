@@ -5,17 +5,25 @@
 
 #include <stdlib.h>
 
-struct sess_state *sess_state_new(struct view bytes)
+struct sess_state *sess_state_join(struct view head, struct view tail)
 {
-	INVARIANT(bytes.len <= SESS_STATE_MAX);
-	struct sess_state *s = malloc(sizeof(*s) + bytes.len);
+	INVARIANT(head.len <= SESS_STATE_MAX);
+	INVARIANT(tail.len <= SESS_STATE_MAX - head.len);
+	struct sess_state *s = malloc(sizeof(*s) + head.len + tail.len);
 	if (!s)
 		return NULL;
 	atomic_init(&s->refs, 1);
-	s->len = (uint32_t)bytes.len;
-	if (bytes.len > 0)
-		memcpy(s->bytes, bytes.at, bytes.len);
+	s->len = (uint32_t)(head.len + tail.len);
+	if (head.len > 0)
+		memcpy(s->bytes, head.at, head.len);
+	if (tail.len > 0)
+		memcpy(s->bytes + head.len, tail.at, tail.len);
 	return s;
+}
+
+struct sess_state *sess_state_new(struct view bytes)
+{
+	return sess_state_join(bytes, view_of(NULL, 0));
 }
 
 struct sess_state *sess_state_ref(struct sess_state *s)

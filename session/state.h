@@ -18,6 +18,8 @@ enum { SESS_STATE_MAX = 1 << 30 }; /* bytes; the application's own limit is far 
 
 /* A copy of the bytes with one reference; NULL: out of memory. */
 MUST_USE struct sess_state *sess_state_new(struct view bytes);
+/* The same of two, one behind the other. */
+MUST_USE struct sess_state *sess_state_join(struct view head, struct view tail);
 
 struct sess_state *sess_state_ref(struct sess_state *s);
 void sess_state_unref(struct sess_state *s); /* NULL is fine */

@@ -109,6 +109,7 @@ enum sess_open sess_table_open(struct sess_table *t, uint16_t app, const struct 
 	do {
 		struct session *s = NULL;
 		pthread_mutex_lock(&sh->lock);
+		w->placed = sh->placed;
 		result = look_up(t, sh, &want, hash, now, &after, &s);
 		again = result == SESS_QUEUED && !spare;
 		if (result == SESS_QUEUED && spare) {
@@ -215,7 +216,9 @@ void sess_table_close(struct sess_table *t, struct sess_hold *h, struct instant 
 	struct shard *sh = shard_of(t, s->hash);
 	shard_after_init(&after);
 	pthread_mutex_lock(&sh->lock);
-	if (s->phase == SESS_LIVE)
+	if (s->phase == SESS_LIVE && h->fixed)
+		(void)sess_core_touch_fixed(s, table_now_s(t, now));
+	else if (s->phase == SESS_LIVE)
 		sess_core_touch(s, table_now_up_s(t, now));
 	let_go(sh, h, &after);
 	pthread_mutex_unlock(&sh->lock);
@@ -272,6 +275,7 @@ void sess_table_stats(struct sess_table *t, struct sess_table_stats *out)
 		out->sessions += sh->live;
 		out->waiters += sh->waiters;
 		out->pinned += sh->pinned;
+		out->pinned_bytes += sh->pinned_bytes;
 		out->both += sh->both;
 		out->created += sh->created;
 		out->ended += sh->ended;
@@ -284,7 +288,7 @@ void sess_table_stats(struct sess_table *t, struct sess_table_stats *out)
 static void check_shard(const struct sess_table *t, const struct shard *sh)
 {
 	uint32_t count = 0;
-	uint64_t live = 0, pinned = 0, both = 0;
+	uint64_t live = 0, pinned = 0, pinned_bytes = 0, both = 0;
 
 	for (uint64_t i = 0; i <= sh->mask; i++) {
 		for (const struct session *s = sh->buckets[i]; s; s = s->next) {
@@ -295,12 +299,14 @@ static void check_shard(const struct sess_table *t, const struct shard *sh)
 			count++;
 			live += s->phase == SESS_LIVE;
 			pinned += s->pinned;
+			pinned_bytes += s->pinned ? session_bytes(s->state) : 0;
 			both += s->phase == SESS_LIVE && s->below;
 		}
 	}
 	INVARIANT(count == sh->count);
 	INVARIANT(live == sh->live);
 	INVARIANT(pinned == sh->pinned);
+	INVARIANT(pinned_bytes == sh->pinned_bytes);
 	INVARIANT(both == sh->both);
 }
 

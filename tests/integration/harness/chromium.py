@@ -10,8 +10,8 @@ import time
 from . import process, wait
 
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-           "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
-           "--disable-extensions")
+           "--hide-scrollbars", "--disable-background-networking", "--disable-component-update", "--disable-quic",
+           "--disable-sync", "--disable-extensions")
 
 
 class Chromium:
