@@ -149,6 +149,14 @@ int disk_commit(struct store *s)
 
 /* --- put --- */
 
+/* Who is there may have room that a new one may not. */
+static bool take_room(struct store *s, const struct sess_id *id, uint64_t bytes)
+{
+	struct disk_place old;
+
+	return disk_room_take(s, bytes, false) || (disk_place_get(s, id, &old) == 0 && disk_room_take(s, bytes, true));
+}
+
 /* Never below zero, whatever a damaged store says of itself. */
 static uint64_t less(uint64_t n, uint64_t by)
 {
@@ -198,15 +206,12 @@ static bool fits(const struct store *s, uint64_t without_bytes, uint64_t bytes)
 	return bytes <= s->max_bytes && less(s->now.bytes, without_bytes) <= s->max_bytes - bytes;
 }
 
-/* One that is there already keeps its turn, unless its expiry has changed. `room`: the disk has some for a new one. */
-static int put_again(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old,
-		     bool room)
+/* One that is there already keeps its turn, unless its expiry has changed. */
+static int put_again(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old)
 {
 	bool there;
 	int ret = find_old(s, id, old, &there);
 
-	if (ret == 0 && !room && !(there && disk_room_take(s, place->bytes, true)))
-		return ERR_FULL;
 	if (ret == 0 && !fits(s, old->bytes, place->bytes))
 		return ERR_FULL;
 	if (ret == 0 && old->expires_s == place->expires_s)
@@ -220,18 +225,16 @@ static int put_again(struct store *s, const struct sess_id *id, struct disk_plac
 static int put_place(struct store *s, const struct sess_id *id, struct disk_place *place, struct disk_place *old,
 		     bool *there)
 {
-	bool room = disk_room_take(s, place->bytes, false);
-
 	*old = (struct disk_place){0};
 	*there = true;
-	if (room && fits(s, 0, place->bytes)) {
+	if (fits(s, 0, place->bytes)) {
 		int ret = place_put(s, id, place, DB_NOOVERWRITE);
 		if (ret != DB_KEYEXIST) {
 			*there = false;
 			return ret;
 		}
 	}
-	return put_again(s, id, place, old, room);
+	return put_again(s, id, place, old);
 }
 
 int disk_put_bytes(struct store *s, const struct record_head *head, struct view bytes)
@@ -243,6 +246,8 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	int err = begin(s);
 	if (err)
 		return err;
+	if (!take_room(s, &head->id, bytes.len))
+		return ERR_FULL;
 	int ret = put_place(s, &head->id, &place, &old, &there);
 	if (ret == ERR_FULL)
 		return ret;
