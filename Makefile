@@ -33,7 +33,7 @@ say    = $(if $(V),,@echo '  $1 $@')
 .PHONY: help
 help:
 	@echo 'make            build build/release/weir and weirctl'
-	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C'
+	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C (APP=php: a shop)'
 	@echo 'make check      install what is missing, build with sanitizers, run all tests'
 	@echo 'make lint       format, include rules, sizes, purity, clang-tidy, cppcheck, man pages'
 	@echo 'make unit       unit tests (BUILD=asan or tsan for sanitizers)'
@@ -119,7 +119,7 @@ unit-programs: $(UNIT)
 .PHONY: integration
 integration:
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps
-	@$(AGAIN) -j$(JOBS) BUILD=release all apps
+	@$(AGAIN) -j$(JOBS) BUILD=release all apps node-modules
 	@tests/integration/run $(TESTS)
 
 TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
@@ -216,7 +216,7 @@ demo:
 
 # --- the bench: side by side against peers; its programs share nothing with weir ---
 
-BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb)
+BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb kv)
 
 .PHONY: bench-programs
 bench-programs: $(BENCH)

@@ -108,6 +108,14 @@ class Chromium:
         while "Page.loadEventFired" not in self._events:
             self._next(end)
 
+    def click(self, selector):
+        """What leads to another page, until that is loaded."""
+        self._events.clear()
+        self.run("document.querySelector(%s).click()" % json.dumps(selector))
+        end = time.monotonic() + wait.BOUND
+        while "Page.loadEventFired" not in self._events:
+            self._next(end)
+
     def run(self, expression):
         """The value of a JavaScript expression on the page."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
