@@ -15,7 +15,7 @@ bool socket_key(struct socket_client *c, struct view arg, struct socket_key *out
 	struct view prefix = view_str(app->session.key);
 
 	if (!view_starts(arg, prefix)) {
-		socket_error(c, "NOPERM the key is not under the prefix of this app's sessions");
+		socket_error(c, "ERR the key is not under the prefix of this app's sessions");
 		return false;
 	}
 	out->text = arg;
@@ -23,10 +23,25 @@ bool socket_key(struct socket_client *c, struct view arg, struct socket_key *out
 	out->lock = view_ends(out->text, VIEW(LOCK_SUFFIX)) && out->text.len > strlen(LOCK_SUFFIX);
 	if (!sess_key_is_good(out->text)) {
 		socket_error(
-		    c, "ERR the name of a session has 1 to 256 bytes, none of them a blank or a control character");
+		    c, "ERR a key has 1 to 256 bytes behind its prefix, none of them a blank or a control character");
 		return false;
 	}
 	sess_key_id(&c->worker->gateway->keys, app->name, out->text, &out->id);
+	return true;
+}
+
+/* Whether all arguments are good keys, before anything is done with one of them. */
+static bool keys_are_good(struct socket_client *c, const struct resp_command *cmd)
+{
+	struct socket_key k;
+
+	if (c->task.at > 0)
+		return true;
+	for (size_t i = 1; i < cmd->count; i++) {
+		if (!socket_key(c, cmd->args[i], &k))
+			return false;
+	}
+	c->task.at = 1;
 	return true;
 }
 
@@ -103,8 +118,8 @@ enum socket_result socket_mget(struct socket_client *c, const struct resp_comman
 	struct socket_task *t = &c->task;
 	struct socket_key k;
 
-	if (t->at == 0)
-		t->at = 1;
+	if (!keys_are_good(c, cmd))
+		return SOCKET_DONE;
 	for (; t->at < cmd->count; t->at++) {
 		if (!socket_key(c, cmd->args[t->at], &k))
 			return SOCKET_DONE;
@@ -144,8 +159,8 @@ enum socket_result socket_exists(struct socket_client *c, const struct resp_comm
 	struct sess_peek p;
 	enum sess_open found;
 
-	if (t->at == 0)
-		t->at = 1;
+	if (!keys_are_good(c, cmd))
+		return SOCKET_DONE;
 	for (; t->at < cmd->count; t->at++) {
 		if (!socket_key(c, cmd->args[t->at], &k))
 			return SOCKET_DONE;
@@ -254,8 +269,8 @@ enum socket_result socket_del(struct socket_client *c, const struct resp_command
 	struct socket_key k;
 	bool was = false, failed = false;
 
-	if (t->at == 0)
-		t->at = 1;
+	if (!keys_are_good(c, cmd))
+		return SOCKET_DONE;
 	for (; t->at < cmd->count; t->at++) {
 		if (!socket_key(c, cmd->args[t->at], &k))
 			return SOCKET_DONE;

@@ -58,8 +58,16 @@ static bool take_moment(struct view v, uint64_t unit_ms, struct wish *w)
 	return true;
 }
 
-static void bad_time(struct socket_client *c, struct view command)
+static void bad_time(struct socket_client *c, struct view command, struct view time)
 {
+	uint64_t n = 0;
+
+	if (time.len > 0 && time.at[0] == '-')
+		(void)view_take(&time, 1);
+	if (!view_to_u64(time, INT64_MAX, &n)) {
+		socket_error(c, "ERR value is not an integer or out of range");
+		return;
+	}
 	char lower[16];
 	size_t len = command.len < sizeof lower ? command.len : sizeof lower;
 
@@ -274,7 +282,7 @@ enum socket_result socket_set(struct socket_client *c, const struct resp_command
 			return SOCKET_DONE;
 		}
 		if (bad) {
-			bad_time(c, cmd->args[0]);
+			bad_time(c, cmd->args[0], cmd->args[i + 1]);
 			return SOCKET_DONE;
 		}
 		i += words;
@@ -291,7 +299,7 @@ static enum socket_result set_timed(struct socket_client *c, const struct resp_c
 	struct wish w = {.has_data = true, .data = cmd->args[3]};
 
 	if (!take_time(cmd->args[2], unit_ms, &w)) {
-		bad_time(c, cmd->args[0]);
+		bad_time(c, cmd->args[0], cmd->args[2]);
 		return SOCKET_DONE;
 	}
 	return run(c, cmd->args[1], &w);
@@ -336,18 +344,13 @@ static bool is_over(struct view v)
 static enum socket_result set_time(struct socket_client *c, const struct resp_command *cmd, uint64_t unit_ms)
 {
 	struct wish w = {.only = SESS_WRITE_THERE, .number = true};
-	uint64_t n = 0;
 
 	if (is_over(cmd->args[2])) {
 		struct resp_command del = {.args = {VIEW("DEL"), cmd->args[1]}, .count = 2};
 		return socket_del(c, &del);
 	}
-	if (!view_to_u64(cmd->args[2], UINT64_MAX, &n)) {
-		socket_error(c, "ERR value is not an integer or out of range");
-		return SOCKET_DONE;
-	}
 	if (!take_time(cmd->args[2], unit_ms, &w)) {
-		bad_time(c, cmd->args[0]);
+		bad_time(c, cmd->args[0], cmd->args[2]);
 		return SOCKET_DONE;
 	}
 	return run(c, cmd->args[1], &w);
@@ -366,8 +369,18 @@ enum socket_result socket_pexpire(struct socket_client *c, const struct resp_com
 enum socket_result socket_persist(struct socket_client *c, const struct resp_command *cmd)
 {
 	struct wish w = {.only = SESS_WRITE_THERE, .number = true, .has_ttl = true, .ttl_s = SESS_TTL_NEVER};
+	struct socket_key k;
+	struct sess_peek p;
 
-	return run(c, cmd->args[1], &w);
+	if (!socket_key(c, cmd->args[1], &k))
+		return SOCKET_DONE;
+	bool there = stack_peek(socket_stack(c), socket_stack_app(c), &k.id, socket_now(c), &p) == SESS_OPENED;
+	if (there)
+		sess_state_unref(p.state);
+	if (!there || p.left_s != SESS_TTL_NEVER)
+		return run(c, cmd->args[1], &w);
+	resp_put_integer(socket_out(c), 0);
+	return SOCKET_DONE;
 }
 
 /* GETEX key [EX s | PX ms | EXAT t | PXAT t | PERSIST]: the value, and another time. */
@@ -385,7 +398,7 @@ enum socket_result socket_getex(struct socket_client *c, const struct resp_comma
 		socket_error(c, "ERR syntax error");
 		return SOCKET_DONE;
 	} else if (bad) {
-		bad_time(c, cmd->args[0]);
+		bad_time(c, cmd->args[0], cmd->args[3]);
 		return SOCKET_DONE;
 	}
 	return run(c, cmd->args[1], &w);

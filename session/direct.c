@@ -98,12 +98,12 @@ static void set_ttl(struct session *s, uint32_t ttl_s, uint32_t now_s)
 static int replace(struct sess_table *t, struct shard *sh, struct session *s, const struct sess_write *w,
 		   struct spare *sp, uint32_t now_up_s, struct shard_after *after, struct sess_state **before)
 {
+	if (before && s->state)
+		*before = sess_state_ref(s->state);
 	if (w->only == SESS_WRITE_NEW)
 		return SESS_THERE;
 	if (w->has_data && !table_bytes_change(t, sess_state_cost(sp->state), sess_state_cost(s->state)))
 		return ERR_FULL;
-	if (before && s->state)
-		*before = sess_state_ref(s->state);
 	if (w->has_data) {
 		after->state = sess_core_store(s, sp->state);
 		sp->state = NULL;
