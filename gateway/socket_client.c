@@ -77,6 +77,7 @@ static void client_free(struct socket_client *c)
 	buf_fini(&c->queue);
 	buf_fini(&c->task.partial);
 	free(c->parked);
+	free(c->name);
 	if (c->job)
 		stack_job_fini(c->job);
 	free(c->job);
@@ -323,8 +324,11 @@ static void on_ended(struct net_stream *s, int err)
 {
 	struct socket_client *c = CONTAINER_OF(s, struct socket_client, stream);
 
-	(void)err;
-	socket_client_close(c);
+	/* One that has said all may still listen; one that waits has gone, and holds up nobody. */
+	if (err == ERR_CLOSED && c->state == SOCKET_OPEN && c->wait == SOCKET_WAIT_NONE)
+		finish(c);
+	else
+		socket_client_close(c);
 }
 
 static void on_full(struct net_stream *s)

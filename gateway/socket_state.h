@@ -63,6 +63,7 @@ struct socket_client {
 	size_t need;         /* bytes of `in` at which it is worth to look again */
 	struct buf unquoted; /* words of an inline command */
 	struct socket_task task;
+	char *name; /* CLIENT SETNAME; owned; NULL: none */
 
 	/* MULTI */
 	bool multi, multi_bad; /* bad: a command was refused, so EXEC does nothing */
