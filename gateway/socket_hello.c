@@ -27,8 +27,9 @@ static bool set_name(struct socket_client *c, struct view name)
 	}
 	if (!good) {
 		free(copy);
-		socket_error(c, "ERR Client names cannot contain spaces, newlines or special characters, and have at most "
-				"256 bytes.");
+		socket_error(c,
+			     "ERR Client names cannot contain spaces, newlines or special characters, and have at most "
+			     "256 bytes.");
 		return false;
 	}
 	copy[name.len] = '\0';
