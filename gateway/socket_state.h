@@ -57,6 +57,7 @@ struct socket_client {
 	bool authenticated;
 	bool quits;          /* after the reply under way */
 	bool drains;         /* after what has come of commands */
+	bool mute;           /* the client has said all */
 	bool paused;         /* not read, because a command waits or replies are not taken */
 	bool stream_closed;  /* CLOSED, and the stream is the client's again */
 	struct buf in;       /* what has come and is not done, from the command under way on */

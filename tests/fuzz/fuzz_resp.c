@@ -4,7 +4,7 @@
 
 #include "proto/resp.h"
 
-static const struct resp_limits limits = {.bulk_bytes = 1000, .command_bytes = 2000};
+static const struct resp_limits limits = {.bulk_bytes = 1000, .command_bytes = 2000, .args = RESP_ARGS_MAX};
 
 /* All commands of an input, each as an array again. */
 struct result {

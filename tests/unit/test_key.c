@@ -1,7 +1,6 @@
 /* Ids of adopted sessions: which texts are taken, what cookies and answers give, and the name in front of a state. */
 #include "session/key.h"
 
-#include "base/error.h"
 #include "tests/unit/guard.h"
 
 #include <setjmp.h>

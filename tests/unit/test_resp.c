@@ -14,8 +14,9 @@
 
 enum { BULK_MAX = 100, COMMAND_MAX = 150 };
 
-static const struct resp_limits small = {.bulk_bytes = BULK_MAX, .command_bytes = COMMAND_MAX};
-static const struct resp_limits wide = {.bulk_bytes = (size_t)4 << 30, .command_bytes = (size_t)4 << 30};
+static const struct resp_limits small = {.bulk_bytes = BULK_MAX, .command_bytes = COMMAND_MAX, .args = RESP_ARGS_MAX};
+static const struct resp_limits wide = {
+    .bulk_bytes = (size_t)4 << 30, .command_bytes = (size_t)4 << 30, .args = RESP_ARGS_MAX};
 
 /* What one call came to; `out` is kept out of it, being large. */
 struct answer {
