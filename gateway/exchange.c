@@ -8,7 +8,10 @@
 #include "gateway/managed.h"
 #include "proto/cgi.h"
 
-enum { JOIN_MAX = 16384 }; /* an answer's head and up to so much body leave as one record */
+enum {
+	JOIN_MAX = 16384,   /* an answer's head and up to so much body leave as one record */
+	SAFE_MIN_MS = 1000, /* an end has so long to be stored, where lock-wait is shorter */
+};
 
 static const uint8_t stream_type[2] = {FCGI_STDIN, FCGI_DATA};
 
@@ -216,7 +219,8 @@ static void wait_for_stack(struct request *r, struct view kept, struct view body
 {
 	struct net_loop *loop = &r->worker->loop;
 	struct buf all = {.max_bytes = 0};
-	bool again = r->answer_head > 0;
+	bool again = r->answer_head > 0, safe = r->waits == REQUEST_WAITS_SAFE;
+	uint64_t wait_ms = r->app->session.lock_wait_ms;
 
 	net_buf_take(loop, &all);
 	buf_put(&all, kept);
@@ -230,8 +234,8 @@ static void wait_for_stack(struct request *r, struct view kept, struct view body
 	}
 	if (r->conn)
 		conn_pause(r->conn);
-	if (r->waits == REQUEST_WAITS_ROOM && !again)
-		net_timer_start(loop, &r->timer, r->app->session.lock_wait_ms);
+	if (safe || !again)
+		net_timer_start(loop, &r->timer, safe && wait_ms < SAFE_MIN_MS ? SAFE_MIN_MS : wait_ms);
 }
 
 /* The head is complete: what it says of the session is committed before any of it leaves. True: it is on its way. */
@@ -449,6 +453,10 @@ void exchange_look(struct request *r)
 		request_fail(r, 503, MANAGED_NO_ROOM);
 		return;
 	}
+	if (r->waits && managed_wait_no_more(r)) {
+		exchange_stored(r);
+		return;
+	}
 	if (r->waits || !r->conn) {
 		r->active = net_now(loop);
 		net_timer_start(loop, &r->timer, r->app->timeout_ms);
@@ -476,13 +484,13 @@ void exchange_stored(struct request *r)
 		struct view head = view_take(&all, r->answer_head);
 		if (!answer_head(r, head, all))
 			return;
-		net_timer_start(&r->worker->loop, &r->timer, r->app->timeout_ms);
 	} else {
 		r->head_sent = true;
 		front_put(r->front, r, all);
 		net_buf_give(&r->worker->loop, &r->answer);
 	}
 	r->active = net_now(&r->worker->loop);
+	net_timer_start(&r->worker->loop, &r->timer, r->app->timeout_ms);
 	if (r->answer_done)
 		request_finish(r, r->app_status);
 	else if (!net_stream_full(&r->front->stream))

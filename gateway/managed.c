@@ -133,6 +133,19 @@ void managed_close(struct request *r)
 		stack_close(stack_of(r), &r->hold, now_of(r));
 	if (r->awaits_store && r->waits == REQUEST_WAITS_ROOM)
 		r->awaits_store = !stack_cancel_room(stack_of(r), &r->store_wait);
+	else if (r->awaits_store)
+		r->awaits_store = !stack_cancel_safe(stack_of(r), &r->store_wait);
+}
+
+bool managed_wait_no_more(struct request *r)
+{
+	INVARIANT(r->waits == REQUEST_WAITS_SAFE);
+	if (!stack_cancel_safe(stack_of(r), &r->store_wait))
+		return false;
+	r->awaits_store = false;
+	log_event(LOG_ERROR, "session_end_not_stored", LOG_S("app", r->app->name),
+		  LOG_S("reason", "not removed within lock-wait"));
+	return true;
 }
 
 size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS])

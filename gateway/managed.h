@@ -21,6 +21,10 @@ void managed_grant_back(struct request *r);
 /* Stops waiting, for the session or for the stack; the lock and the session go back. */
 void managed_close(struct request *r);
 
+/* WAITS_SAFE for too long: the answer leaves before what has ended is removed below. False: word that it is, is on its
+ * way. */
+bool managed_wait_no_more(struct request *r);
+
 enum { MANAGED_PARAMS = 5 };
 
 /* The SESSION_ variables, borrowed from `text` and from the request. Returns how many. */
