@@ -168,8 +168,8 @@ class Whole:
         size = 1
         while True:
             text = self.client.wait_output(1, size)
-            head, _, _ = text.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)^content-length: *(\d+)\r", head, re.MULTILINE)
+            head, end, _ = text.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)^content-length: *(\d+)\r", head + end, re.MULTILINE)
             if length:
                 # The end of the head may be what is held back.
                 return len(head.rstrip(b"\r\n")) + 4 + int(length.group(1))
