@@ -161,7 +161,7 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
-FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record
+FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---

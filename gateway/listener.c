@@ -254,10 +254,15 @@ static void run_out(struct listener *l)
 		  LOG_S("reason", "no file descriptors left"));
 }
 
+/* As Redis says it. */
+static const char too_many[] = "-ERR max number of clients reached\r\n";
+
 static void take(struct listener *l, int fd)
 {
 	if (atomic_fetch_add(&l->connections, 1) >= l->conf->max_connections) {
 		atomic_fetch_sub(&l->connections, 1);
+		if (l->app)
+			(void)send(fd, too_many, sizeof too_many - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		close(fd);
 		log_event(LOG_WARN, "connection_refused", LOG_S("listener", l->name),
 			  LOG_S("reason", l->app ? "socket-connections are open" : "max-connections are open"));

@@ -13,6 +13,8 @@ enum {
 	BACKLOG_MAX = 256 << 10, /* replies that nobody takes: above it nothing more is done */
 	/* A value over max-size is told so; one that is over twice that and this ends the connection. */
 	VALUE_SLACK_BYTES = 64 << 10,
+	STRANGER_BYTES = 16 << 10, /* of a command before AUTH */
+	STRANGER_ARGS = 10,
 };
 
 static const struct net_stream_ops client_ops;
@@ -77,6 +79,7 @@ static void client_free(struct socket_client *c)
 	buf_fini(&c->queue);
 	buf_fini(&c->task.partial);
 	free(c->parked);
+	free(c->name);
 	if (c->job)
 		stack_job_fini(c->job);
 	free(c->job);
@@ -152,11 +155,16 @@ void socket_client_switch(struct socket_client *c, struct generation_share *old)
 
 /* --- commands --- */
 
+/* Who has not said the password yet may not have anything kept for him, as in Redis. */
 static struct resp_limits limits_of(const struct socket_client *c)
 {
 	size_t bulk = (size_t)(2 * socket_max_size(c)) + VALUE_SLACK_BYTES;
 
-	return (struct resp_limits){.bulk_bytes = bulk, .command_bytes = bulk + VALUE_SLACK_BYTES};
+	if (!c->authenticated)
+		return (struct resp_limits){
+		    .bulk_bytes = STRANGER_BYTES, .command_bytes = STRANGER_BYTES, .args = STRANGER_ARGS};
+	return (struct resp_limits){
+	    .bulk_bytes = bulk, .command_bytes = bulk + VALUE_SLACK_BYTES, .args = RESP_ARGS_MAX};
 }
 
 static void task_done(struct socket_client *c)
@@ -169,6 +177,8 @@ static void task_done(struct socket_client *c)
 static void protocol_error(struct socket_client *c, const char *reason)
 {
 	buf_put_str(socket_out(c), "-ERR Protocol error: ");
+	if (!c->authenticated && view_starts(view_str(reason), VIEW("invalid ")))
+		buf_put_str(socket_out(c), "unauthenticated or ");
 	buf_put_str(socket_out(c), reason);
 	buf_put_str(socket_out(c), "\r\n");
 	log_event(LOG_INFO, "socket_protocol_error", LOG_S("app", socket_app(c)->name), LOG_S("reason", reason));
@@ -267,7 +277,10 @@ static void settle(struct socket_client *c)
 		return;
 	if (buf_len(&c->in) == 0)
 		net_buf_give(loop_of(c), &c->in);
-	if (c->quits || (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
+	if (c->mute && c->wait == SOCKET_WAIT_NONE) {
+		net_stream_last(&c->stream);
+		socket_client_close(c);
+	} else if (c->quits || (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
 		finish(c);
 	else
 		set_paused(c);
@@ -323,8 +336,12 @@ static void on_ended(struct net_stream *s, int err)
 {
 	struct socket_client *c = CONTAINER_OF(s, struct socket_client, stream);
 
-	(void)err;
-	socket_client_close(c);
+	/* Who has said all may still listen, but who waits for a lock has gone, and holds up nobody. */
+	c->mute = true;
+	if (err != ERR_CLOSED || c->wait == SOCKET_WAIT_LOCK)
+		socket_client_close(c);
+	else
+		settle(c);
 }
 
 static void on_full(struct net_stream *s)

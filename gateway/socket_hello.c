@@ -3,12 +3,39 @@
 
 #include "base/version.h"
 
+#include <stdlib.h>
+
 /* Clients look at it to know what they may ask for. */
 #define SPOKEN_VERSION "7.0.0"
 
 static void put_text(struct buf *b, const char *text)
 {
 	resp_put_bulk(b, view_str(text));
+}
+
+enum { NAME_MAX_BYTES = 256 };
+
+/* False: it is none, and the error is written. */
+static bool set_name(struct socket_client *c, struct view name)
+{
+	char *copy = name.len <= NAME_MAX_BYTES ? malloc(name.len + 1) : NULL;
+	bool good = copy != NULL;
+
+	for (size_t i = 0; good && i < name.len; i++) {
+		good = name.at[i] > ' ' && name.at[i] <= '~';
+		copy[i] = (char)name.at[i];
+	}
+	if (!good) {
+		free(copy);
+		socket_error(c,
+			     "ERR Client names cannot contain spaces, newlines or special characters, and have at most "
+			     "256 bytes.");
+		return false;
+	}
+	copy[name.len] = '\0';
+	free(c->name);
+	c->name = copy;
+	return true;
 }
 
 /* As long as the longer one, whatever the bytes are. */
@@ -79,6 +106,8 @@ static bool hello_options(struct socket_client *c, const struct resp_command *cm
 				return false;
 			i += 3;
 		} else if (view_eq_nocase(cmd->args[i], VIEW("SETNAME")) && i + 1 < cmd->count) {
+			if (!set_name(c, cmd->args[i + 1]))
+				return false;
 			i += 2;
 		} else {
 			resp_put_error_of(socket_out(c), "ERR Syntax error in HELLO option '", cmd->args[i], "'");
@@ -133,11 +162,17 @@ enum socket_result socket_about(struct socket_client *c, const struct resp_comma
 {
 	struct view what = cmd->args[1];
 
-	if (view_eq_nocase(what, VIEW("SETNAME")) && cmd->count == 3)
+	bool sets = view_eq_nocase(what, VIEW("SETNAME")) && cmd->count == 3;
+	bool gets = view_eq_nocase(what, VIEW("GETNAME")) && cmd->count == 2;
+	bool tells = view_eq_nocase(what, VIEW("SETINFO")) && cmd->count == 4;
+
+	if (tells || (sets && set_name(c, cmd->args[2])))
 		resp_put_simple(socket_out(c), "OK");
-	else if (view_eq_nocase(what, VIEW("SETINFO")) && cmd->count == 4)
-		resp_put_simple(socket_out(c), "OK");
-	else
+	else if (gets && c->name)
+		put_text(socket_out(c), c->name);
+	else if (gets)
+		resp_put_null(socket_out(c), c->version);
+	else if (!sets)
 		resp_put_error_of(socket_out(c), "ERR unknown subcommand '", what, "'. Try CLIENT HELP.");
 	return SOCKET_DONE;
 }

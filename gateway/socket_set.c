@@ -211,8 +211,10 @@ static enum socket_result write_session(struct socket_client *c, const struct so
 	case SESS_OWING:
 		return await_gone(c, k);
 	case ERR_FULL:
+		sess_state_unref(before);
 		return no_room(c, w);
 	default:
+		sess_state_unref(before);
 		socket_error(c, "ERR out of memory");
 		return SOCKET_DONE;
 	}

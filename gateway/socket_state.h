@@ -57,12 +57,14 @@ struct socket_client {
 	bool authenticated;
 	bool quits;          /* after the reply under way */
 	bool drains;         /* after what has come of commands */
+	bool mute;           /* the client has said all */
 	bool paused;         /* not read, because a command waits or replies are not taken */
 	bool stream_closed;  /* CLOSED, and the stream is the client's again */
 	struct buf in;       /* what has come and is not done, from the command under way on */
 	size_t need;         /* bytes of `in` at which it is worth to look again */
 	struct buf unquoted; /* words of an inline command */
 	struct socket_task task;
+	char *name; /* CLIENT SETNAME; owned; NULL: none */
 
 	/* MULTI */
 	bool multi, multi_bad; /* bad: a command was refused, so EXEC does nothing */

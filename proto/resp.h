@@ -19,6 +19,7 @@ enum resp_version { RESP_2 = 2, RESP_3 = 3 };
 struct resp_limits {
 	size_t bulk_bytes;    /* of one argument */
 	size_t command_bytes; /* of all arguments of one command */
+	size_t args;          /* of one command, at most RESP_ARGS_MAX */
 };
 
 struct resp_command {

@@ -171,7 +171,7 @@ static enum decode read_array(struct reader *r, const struct resp_limits *limits
 	uint64_t count = 0;
 	enum decode answer = read_header(r, &multibulk, &count);
 
-	if (answer == DECODE_OK && count > RESP_ARGS_MAX)
+	if (answer == DECODE_OK && count > limits->args)
 		return malformed(r, multibulk.invalid);
 	for (size_t i = 0; i < count && answer == DECODE_OK; i++)
 		answer = read_bulk(r, limits, &room, &out->args[i]);
@@ -275,7 +275,7 @@ static enum decode read_words(struct reader *r, struct view line, const struct r
 			(void)view_take(&line, 1);
 		if (line.len == 0)
 			break;
-		if (count == RESP_ARGS_MAX)
+		if (count == limits->args)
 			return malformed(r, too_big_inline);
 		struct view *word = &out->args[count++];
 		enum decode answer = read_word(r, &line, space, word);

@@ -141,20 +141,6 @@ bool sess_key_of_answer(struct view head, struct view name, struct view *value)
 
 /* --- states --- */
 
-void sess_key_put_state(struct buf *b, struct view text, struct view bytes)
-{
-	INVARIANT(text.len <= SESS_KEY_MAX);
-	uint8_t *to = buf_reserve(b, SESS_KEY_HEAD_BYTES + text.len + bytes.len);
-
-	if (!to)
-		return;
-	to[0] = (uint8_t)(text.len >> 8);
-	to[1] = (uint8_t)text.len;
-	buf_commit(b, SESS_KEY_HEAD_BYTES);
-	buf_put(b, text);
-	buf_put(b, bytes);
-}
-
 struct view sess_key_head(struct view text, uint8_t space[SESS_KEY_HEAD_BYTES + SESS_KEY_MAX])
 {
 	INVARIANT(text.len <= SESS_KEY_MAX);

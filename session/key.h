@@ -25,9 +25,8 @@ bool sess_key_of_cookie(enum sess_key_format format, struct view value, char spa
  * header's name in any case, the cookie's in its own. */
 bool sess_key_of_answer(struct view head, struct view name, struct view *value);
 
-/* A state as it is stored: the text's length (2 bytes, big endian), the text, the application's bytes. */
-void sess_key_put_state(struct buf *b, struct view text, struct view bytes);
-/* The part in front of the application's bytes, in `space`. */
+/* A state as it is stored: the text's length (2 bytes, big endian), the text, the application's bytes. The part in
+ * front of these, in `space`: */
 struct view sess_key_head(struct view text, uint8_t space[SESS_KEY_HEAD_BYTES + SESS_KEY_MAX]);
 /* False: it is none. */
 bool sess_key_split_state(struct view state, struct view *text, struct view *bytes);
