@@ -376,7 +376,7 @@ class TestStores(Stores):
     def test_restart(self):
         site = self.start()
         names = self.fill(site)
-        site.weir.restart()
+        site.restart()
         self.assert_all(site, names)
         self.assertEqual(site.visit("0", "get&set=after&get"), ["value 0", "OK", "after"])
 
@@ -386,7 +386,7 @@ class TestStores(Stores):
         names = self.fill(site)
         self.demote_all(site)
         site.store.ask("SET", KEY + "memory", "only", "EX", 1000)
-        site.weir.restart(signal.SIGKILL)
+        site.restart(signal.SIGKILL)
         wait.until(lambda: site.kept("0") is not None, "the first session from disk")
         self.assert_all(site, names)
         self.assertIsNone(site.kept("memory"))
@@ -399,7 +399,7 @@ class TestStores(Stores):
         with site.store.client() as client:
             self.assertEqual(client.ask("DEL", *["%s%d" % (KEY, n) for n in range(10)]), 10)
             self.assertEqual(client.ask("GETDEL", KEY + "10"), b"value 10")
-        site.weir.restart(signal.SIGKILL)
+        site.restart(signal.SIGKILL)
         wait.until(lambda: site.kept("15") is not None, "the first session from disk")
         self.assertEqual([site.kept(str(n)) for n in range(11)], [None] * 11)
         self.assertEqual(site.store.ask("DBSIZE"), 11)
