@@ -61,7 +61,7 @@ static bool is_ascii(const char *text, char least, size_t max_bytes)
 
 	while (text[len] >= least && text[len] < 0x7f)
 		len++;
-	return text[len] == '\0' && len <= max_bytes;
+	return len <= max_bytes && text[len] == '\0';
 }
 
 static bool is_text(enum conf_type type, const char *text)

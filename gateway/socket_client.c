@@ -1,5 +1,5 @@
 /* A session socket connection's life: bytes in, commands one after the other, replies out, limits. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/error.h"
 #include "base/invariant.h"

@@ -1,5 +1,5 @@
 /* The session socket's commands: one table, and what goes before each of them: authentication, arity, MULTI. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/error.h"
 

@@ -1,5 +1,5 @@
 /* The session socket's commands about the connection: who it is, what it speaks, whether it is alive. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/version.h"
 

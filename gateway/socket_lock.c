@@ -1,5 +1,5 @@
 /* Locks of clients (session/keylock.h): SET key_LOCK token NX PX ms, and the scripts that free one. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/error.h"
 

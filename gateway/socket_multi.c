@@ -1,6 +1,6 @@
 /* MULTI, EXEC and DISCARD of the session socket: commands are kept as they came, and EXEC runs one after the other.
  * They are of one connection, not of one moment: others may come between two of them. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/invariant.h"
 

@@ -2,7 +2,7 @@
  *
  * A cursor is a number: 0 is the beginning and the end; of memory the shard and the bucket, shifted left by one; of the
  * store below the first 63 bits of the last id, and a one. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/error.h"
 #include "session/key.h"
@@ -30,13 +30,17 @@ static void cursor_to_job(uint64_t cursor, struct stack_job *j)
 
 static uint64_t cursor_of_job(const struct stack_job *j)
 {
-	uint64_t high = 0, low = 0;
+	char *end = NULL;
 
 	if (!j->more)
 		return 0;
-	if (sscanf(j->cursor, "m:%" SCNu64 ":%" SCNu64, &high, &low) == 2)
-		return high << 33 | low << 1;
-	return sscanf(j->cursor, "d:%16" SCNx64, &high) == 1 ? high | 1 : 1;
+	if (j->cursor[0] == 'm') {
+		uint64_t shard = strtoull(j->cursor + strlen("m:"), &end, 10);
+		return shard << 33 | strtoull(end + 1, NULL, 10) << 1;
+	}
+	char first[16 + 1] = {0};
+	memcpy(first, j->cursor + strlen("d:"), 16);
+	return strtoull(first, NULL, 16) | 1;
 }
 
 /* --- pages --- */

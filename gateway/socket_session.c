@@ -1,5 +1,5 @@
 /* The session socket's commands that read and end sessions. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/error.h"
 #include "session/claim.h"

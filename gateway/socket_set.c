@@ -1,5 +1,5 @@
 /* The session socket's commands that write sessions, or the time at which they expire. */
-#include "gateway/socket_state.h"
+#include "gateway/socket_command.h"
 
 #include "base/error.h"
 #include "session/claim.h"

@@ -15,10 +15,8 @@
  *   disk_room.c     the disk that it is on: sizes, free space
  *   disk_salvage.c  what becomes of a damaged store
  *   disk_repair.c   its recovery around bad pages
- *   disk_reader.c   what its file holds, page by page
- *   disk_page.c     one page; pure
- *   disk_replay.c   what its log holds
- *   disk_op.c       one record of the log; pure */
+ *   disk_reader.c   what its file holds, page by page; disk_page.c one page; pure
+ *   disk_replay.c   what its log holds; disk_op.c one record of it; pure */
 #ifndef WEIR_SESSION_DISK_H
 #define WEIR_SESSION_DISK_H
 
