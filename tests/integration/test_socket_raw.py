@@ -399,6 +399,14 @@ class TestPassword(Raw):
         self.assertEqual(client.ask("RESET"), "RESET")
         self.assert_error(client.ask("PING"), "^NOAUTH ")
 
+    def test_one_who_may_not_cannot_announce_much(self):
+        """Redis: 16 KiB and ten arguments before AUTH."""
+        for announced in (b"*2\r\n$3\r\nGET\r\n$900000\r\n", b"*1000\r\n$4\r\nMGET\r\n"):
+            client = self.nobody()
+            client.send(announced)
+            self.assert_error(client.reply(), "^ERR Protocol error: unauthenticated ")
+            self.assertTrue(client.closed())
+
 
 class TestPasswordRedis(TestPassword):
     kind = adopted.Redis
@@ -480,12 +488,13 @@ class TestBounds(Raw):
         self.assertLess(self.store.gateway.rss_kib() - before, 8 * 1024, "memory is taken for what is only announced")
 
     def test_one_connection_too_many(self):
-        """It is closed; those that are there go on."""
+        """The one above the bound is told so, as Redis does it; those that are there go on."""
         clients = [self.client() for _ in range(50)]
         for client in clients:
             self.assertEqual(client.ask("PING"), "PONG")
         late = resp.Client(self.store.where)
         self.addCleanup(late.close)
+        self.assert_error(late.reply(), "^ERR max number of clients reached")
         self.assertTrue(late.closed())
         self.assertEqual([c.ask("PING") for c in clients], ["PONG"] * 50)
         clients[0].close()
