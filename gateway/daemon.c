@@ -123,7 +123,7 @@ static void close_now(struct daemon *d, const char *reason)
 	if (d->state >= DAEMON_CLOSING)
 		return;
 	log_event(LOG_INFO, "closing", LOG_S("reason", reason));
-	notify_stopping(&d->notify);
+	notify_stopping(&d->notify, &d->loop);
 	d->state = DAEMON_CLOSING;
 	reload_abandon(d, true);
 	each_worker(d, worker_close);
@@ -139,7 +139,7 @@ void daemon_drain(struct daemon *d)
 	uint64_t timeout_ms = daemon_conf(d)->drain_timeout_ms;
 
 	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", timeout_ms));
-	notify_stopping(&d->notify);
+	notify_stopping(&d->notify, &d->loop);
 	d->state = DAEMON_DRAINING;
 	reload_abandon(d, false);
 	net_timer_start(&d->loop, &d->drain, timeout_ms);

@@ -63,7 +63,7 @@ const struct conf_listen *generation_listen(const struct generation *gen, const 
 
 struct generation_app {
 	const char *name;
-	const char *sessions; /* "managed" or "none" */
+	const char *sessions; /* "managed", "adopted" or "none" */
 	uint16_t stack_app;
 	uint32_t waiting, queue; /* requests for a backend connection, and how many may */
 	bool stopped;            /* by an operator: its requests get 503 */

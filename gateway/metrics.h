@@ -33,7 +33,7 @@ struct metrics {
 	_Atomic uint64_t in_bytes, out_bytes;                     /* of bodies and answers */
 	_Atomic uint64_t session_none, session_new, session_live; /* what requests of managed apps were told */
 	_Atomic uint64_t session_dropped; /* writes to adopted sessions that had ended under who wrote */
-	_Atomic uint64_t status_page;                             /* requests for the status page */
+	_Atomic uint64_t status_page;     /* requests for the status page */
 };
 
 /* The same, at rest. */

@@ -10,6 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The manager waits so long from one word to the next. */
+#define EXTENSION "EXTEND_TIMEOUT_USEC=30000000"
+enum { EXTEND_MS = 10000 };
+
 static void say(struct notify *n, const char *text)
 {
 	if (n->fd < 0)
@@ -60,12 +64,21 @@ static void on_alive(struct net_timer *timer)
 	net_timer_start(n->loop, &n->alive, n->watchdog_ms);
 }
 
+static void on_extend(struct net_timer *timer)
+{
+	struct notify *n = CONTAINER_OF(timer, struct notify, extend);
+
+	say(n, EXTENSION);
+	net_timer_start(n->loop, &n->extend, n->extend_ms);
+}
+
 void notify_init(struct notify *n)
 {
 	const char *where = getenv("NOTIFY_SOCKET");
 
-	*n = (struct notify){.fd = -1};
+	*n = (struct notify){.fd = -1, .extend_ms = EXTEND_MS};
 	net_timer_init(&n->alive, on_alive);
+	net_timer_init(&n->extend, on_extend);
 	if (where && address_of(where, &n->to, &n->to_len)) {
 		n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		n->watchdog_ms = watchdog_ms();
@@ -98,9 +111,13 @@ void notify_reloading(struct notify *n)
 	say(n, text);
 }
 
-void notify_stopping(struct notify *n)
+void notify_stopping(struct notify *n, struct net_loop *loop)
 {
+	if (n->fd < 0)
+		return;
 	say(n, "STOPPING=1");
+	n->loop = loop;
+	on_extend(&n->extend);
 }
 
 void notify_watch(struct notify *n, struct net_loop *loop)
@@ -113,7 +130,9 @@ void notify_watch(struct notify *n, struct net_loop *loop)
 
 void notify_unwatch(struct notify *n)
 {
-	if (n->loop)
+	if (n->loop) {
 		net_timer_stop(n->loop, &n->alive);
+		net_timer_stop(n->loop, &n->extend);
+	}
 	n->loop = NULL;
 }

@@ -12,9 +12,11 @@ struct notify {
 	struct sockaddr_un to;
 	socklen_t to_len;
 	uint64_t watchdog_ms;   /* between two signs of life; 0: none are asked for */
+	uint64_t extend_ms;     /* between two words that the end goes on */
 	struct net_loop *loop;  /* borrowed; NULL: no signs are given */
 	struct net_timer alive; /* the next sign */
-	bool failed;            /* that was logged */
+	struct net_timer extend;
+	bool failed; /* that was logged */
 };
 
 /* Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, and takes them out of the environment: they are not meant for
@@ -24,9 +26,10 @@ void notify_fini(struct notify *n);
 
 void notify_ready(struct notify *n);     /* started, or a reload is over */
 void notify_reloading(struct notify *n); /* until notify_ready() */
-void notify_stopping(struct notify *n);
+/* The end begins. Until notify_unwatch() the manager hears that it goes on, however long that takes. */
+void notify_stopping(struct notify *n, struct net_loop *loop);
 
-/* A sign of life as often as the service manager wants one, until stop. */
+/* A sign of life as often as the service manager wants one, until notify_unwatch(). */
 void notify_watch(struct notify *n, struct net_loop *loop);
 void notify_unwatch(struct notify *n);
 

@@ -21,8 +21,8 @@ struct gateway {
 	struct stack *stack;
 	struct claims *claims;     /* owned; of adopted sessions */
 	struct keylocks *keylocks; /* owned; of the clients of session sockets */
-	struct worker *workers; /* owned array of worker_count */
-	struct watch *watch;    /* owned; any thread may ask it */
+	struct worker *workers;    /* owned array of worker_count */
+	struct watch *watch;       /* owned; any thread may ask it */
 	/* A worker has got so far; called on its thread. */
 	void (*unlistened)(struct gateway *g, unsigned worker);
 	void (*served)(struct gateway *g, unsigned worker);

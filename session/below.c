@@ -14,7 +14,7 @@ enum {
 	RETRY_MAX_MS = 30000, /* up to this */
 	QUIET_MS = 60000,     /* after so long without a failure the first one is no sign of more */
 	TEND_MS = 1000,       /* between two pieces of housekeeping, unless there is more to do */
-	EXPIRE_BATCH = 256,   /* sessions removed in one turn */
+	EXPIRE_BATCH = 256,   /* sessions removed in one turn, or until the batch is due */
 	SETTLE_BATCH = 256,   /* the same of those that have ended */
 };
 
@@ -106,11 +106,14 @@ void below_open(struct stack *s)
 		  LOG_I("bytes", count.bytes), LOG_I("ms", instant_since_ms(clock_now(), began)));
 }
 
-static void tell(struct stack_forget *f)
+static void tell(struct stack *s, struct stack_forget *f)
 {
+	pthread_mutex_lock(&s->lock);
 	struct stack_wait *wait = f->wait;
-
 	f->wait = NULL;
+	if (wait)
+		wait->forget = NULL;
+	pthread_mutex_unlock(&s->lock);
 	if (wait)
 		wait->done(wait);
 }
@@ -125,7 +128,7 @@ static void give_up(struct stack *s, struct stack_forget *f, int err)
 {
 	log_event(LOG_ERROR, "session_end_not_stored", LOG_S("store", s->below->name),
 		  LOG_S("reason", error_text(err)));
-	tell(f);
+	tell(s, f);
 	free(f);
 }
 
@@ -157,16 +160,19 @@ void below_forget(struct stack *s, struct stack_forget *f)
 {
 	/* It was settled meanwhile, and a new session may have the id. */
 	if (!sess_table_owes(s->table, &f->id)) {
-		tell(f);
+		tell(s, f);
 		free(f);
 		return;
 	}
 	int err = s->store ? below_result(s, s->below->remove(s->store, &f->id)) : ERR_BROKEN;
 
-	if (err)
+	if (err) {
 		give_up(s, f, err);
-	else
-		list_append(&s->forgotten, &f->mail.link);
+		return;
+	}
+	list_append(&s->forgotten, &f->mail.link);
+	if (s->below->due(s->store))
+		below_commit_forgotten(s);
 }
 
 void below_commit_forgotten(struct stack *s)
@@ -183,7 +189,7 @@ void below_commit_forgotten(struct stack *s)
 	while ((link = list_pop(&s->forgotten))) {
 		struct stack_forget *f = forget_of(link);
 		sess_table_settle(s->table, &f->id);
-		tell(f);
+		tell(s, f);
 		free(f);
 	}
 }
@@ -222,42 +228,52 @@ bool below_owes(struct stack *s)
 bool below_settle(struct stack *s)
 {
 	struct sess_id ids[SETTLE_BATCH];
-	uint32_t n = s->store ? owed(s, SETTLE_BATCH, ids) : 0;
+	uint32_t n = s->store ? owed(s, SETTLE_BATCH, ids) : 0, removed = 0;
+	bool due = false;
 	int err = 0;
 
 	if (n == 0)
 		return false;
-	for (uint32_t i = 0; !err && i < n; i++)
-		err = below_result(s, s->below->remove(s->store, &ids[i]));
+	while (!err && !due && removed < n) {
+		err = below_result(s, s->below->remove(s->store, &ids[removed++]));
+		due = !err && s->below->due(s->store);
+	}
 	if (!err)
 		err = below_result(s, s->below->commit(s->store));
-	for (uint32_t i = 0; !err && i < n; i++)
+	for (uint32_t i = 0; !err && i < removed; i++)
 		sess_table_settle(s->table, &ids[i]);
-	return !err && n == SETTLE_BATCH;
+	return !err && (due || n == SETTLE_BATCH);
 }
 
 /* --- what has expired --- */
 
+struct expiry {
+	struct stack *s;
+	uint32_t count;
+};
+
 static void not_below(void *arg, const struct sess_id *id)
 {
-	struct stack *s = arg;
+	struct expiry *e = arg;
 
-	sess_table_not_below(s->table, id);
+	sess_table_not_below(e->s->table, id);
+	e->count++;
 }
 
 /* A piece of it. True: there is more. */
 static bool expire(struct stack *s)
 {
 	uint32_t now_s = sess_table_now_s(s->table, clock_now());
-	uint32_t n = 0;
-	int err = s->below->expire(s->store, now_s, EXPIRE_BATCH, not_below, s, &n);
+	struct expiry e = {.s = s};
+	bool more;
+	int err = s->below->expire(s->store, now_s, EXPIRE_BATCH, not_below, &e, &more);
 
 	/* Also where nothing was removed: the store may have begun a batch, and it is tended outside of one. */
 	if (!err)
 		err = s->below->commit(s->store);
 	if (!below_result(s, err))
-		stack_count(s, &s->stats.below_expired, n);
-	return !err && n == EXPIRE_BATCH;
+		stack_count(s, &s->stats.below_expired, e.count);
+	return !err && more;
 }
 
 /* --- the rest --- */

@@ -11,7 +11,8 @@
 enum {
 	FULL_MS = 1000,        /* a full store is left alone for so long */
 	ROOM_PERCENT = 99,     /* and has room when it holds no more than this of what it held */
-	ROOM_TRIES = 4,        /* batches moved down to make room for one that comes up */
+	ROOM_TRIES = 4,        /* to bring one up, where others take the room that was made for it */
+	SESSION_BYTES = 100,   /* what a session costs at least */
 	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
 	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
 };
@@ -65,23 +66,25 @@ void carry_look_full(struct stack *s)
 		say_room(s);
 }
 
-/* The first `n` of the batch. Those for which there is no room keep no other back. Where it ends in the midst of a
- * batch the commit may make some: so the store is full when there is room for none, and from then on until all have
- * some. */
+/* The first `n` of the batch. Those that are refused keep no other back. Where it ends in the midst of a batch the
+ * commit may make some room: so the store is full when there is room for none, and from then on until all have some. */
 static int put_batch(struct stack *s, uint32_t n)
 {
-	int err = s->store ? 0 : ERR_BROKEN;
-	bool full = false, some = false;
+	int err = s->store ? 0 : ERR_BROKEN, refused = 0;
+	bool some = false;
 
 	for (uint32_t i = 0; i < n && !err; i++) {
 		err = below_result(s, store_one(s, &s->batch[i]));
-		if (!err)
-			s->batch[i].stored = SESS_STORED;
+		if (err == ERR_BROKEN)
+			break;
+		s->batch[i].stored = err ? SESS_REFUSED : SESS_STORED;
 		some = some || !err;
-		full = full || err == ERR_FULL;
-		err = err == ERR_FULL ? 0 : err;
+		refused = err && refused != ERR_FULL ? err : refused;
+		err = 0;
 	}
-	return !err && full && (!some || s->full_until.ms > 0) ? ERR_FULL : err;
+	if (!err && refused == ERR_FULL && some && s->full_until.ms == 0)
+		return 0;
+	return err ? err : refused;
 }
 
 /* What was put is not there after all, or may not be. */
@@ -111,16 +114,18 @@ static int store_batch(struct stack *s, uint32_t n)
 	return failed ? failed : err;
 }
 
-/* The collected leave memory, as far as they are stored below. How many have left. */
+/* The collected leave memory, as far as they are stored below. How many need not be collected again. */
 static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32_t n, int *err)
 {
-	uint64_t left = 0;
+	uint64_t left = 0, refused = 0;
 
 	*err = store_batch(s, n);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		refused += s->batch[i].stored == SESS_REFUSED;
 		left += sess_table_left(s->table, &s->batch[i], why);
+	}
 	stack_count(s, &s->stats.demoted, left);
-	return left;
+	return why->once ? left + refused : left;
 }
 
 /* A batch of all that `why` holds for, one shard after the other, with no more than so many bytes. */
@@ -209,7 +214,9 @@ uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 
 	if (!s->store || instant_before(now, s->full_until))
 		return 0;
-	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, UINT64_MAX);
+	if (bytes > MOVER_BATCH_BYTES)
+		bytes = MOVER_BATCH_BYTES;
+	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, MOVER_BATCH_BYTES);
 	if (n == 0 && bytes > 0)
 		n = collect_pinned(s, &why, bytes);
 	if (n == 0)
@@ -233,16 +240,16 @@ int carry_down(struct stack *s, const struct sess_id *id)
 	return err;
 }
 
-int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *left)
+int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *done)
 {
 	int err = 0;
 
-	*left = 0;
+	*done = 0;
 	if (!s->store)
 		return ERR_BROKEN;
-	uint32_t n = collect(s, why, UINT64_MAX);
+	uint32_t n = collect(s, why, MOVER_BATCH_BYTES);
 	if (n > 0)
-		*left = let_leave(s, why, n, &err);
+		*done = let_leave(s, why, n, &err);
 	return err;
 }
 
@@ -266,14 +273,28 @@ static int arrive(struct stack *s, const struct sess_record *r)
 	return err ? err : sess_table_arrive(s->table, app, r);
 }
 
-/* From below to a placeholder. The record is read again after each batch: they share the store. */
+/* Batch after batch moves down until memory has room for so many bytes. A full one makes some, so that what lacks
+ * bounds their number, whoever else takes room meanwhile. False: there is none. */
+static bool make_room(struct stack *s, uint64_t bytes)
+{
+	uint64_t lacks = sess_table_over(s->table, 100, bytes);
+	uint64_t batches = lacks / (MOVER_BATCH * SESSION_BYTES) + ROOM_TRIES;
+
+	if (bytes > sess_table_max(s->table))
+		return false;
+	while (lacks > 0 && batches-- > 0 && carry_down_evicted(s, bytes) > 0)
+		lacks = sess_table_over(s->table, 100, bytes);
+	return lacks == 0;
+}
+
+/* From below to a placeholder. The record is read again when room was made: that uses the store as well. */
 static int read_up(struct stack *s, const struct sess_id *id)
 {
 	struct sess_record r = {.version = 0};
 	int err = ERR_FULL;
 
 	for (int i = 0; i < ROOM_TRIES && err == ERR_FULL; i++) {
-		if (i > 0 && carry_down_evicted(s, r.state.len + STATE_HEAD_BYTES) == 0)
+		if (i > 0 && !make_room(s, r.state.len + STATE_HEAD_BYTES))
 			break;
 		err = below_read(s, id, &r);
 		if (!err)

@@ -13,8 +13,9 @@ int carry_up(struct stack *s, const struct sess_id *id);
 /* Moves one session down that is in memory. 0, or as sess_table_collect_one(); ERR_FULL, ERR_BROKEN. */
 int carry_down(struct stack *s, const struct sess_id *id);
 
-/* One batch of what nobody uses; how many have left in *left, 0: there are no more. 0, ERR_FULL, ERR_BROKEN. */
-int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *left);
+/* One batch of what nobody uses. *done: how many have left, or with why->once were refused. 0: with a *done of 0 there
+ * are no more; ERR_FULL, ERR_NO_MEMORY (some were refused, or the batch was); ERR_BROKEN. */
+int carry_down_some(struct stack *s, const struct sess_reason *why, uint64_t *done);
 
 enum { CARRY_LOW_PERCENT = 85 }; /* of memory's bound: so far it is emptied when it is tight */
 

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { BATCH_BYTES = 4 << 20 }; /* make a batch due, or as many as a file of the log has */
+
 /* --- keys --- */
 
 /* Berkeley DB does not write to what it is given as a key or as data to put. */
@@ -105,14 +107,18 @@ static int begin(struct store *s)
 {
 	if (s->batch)
 		return 0;
-	s->removed_bytes = 0;
-	s->putting = false;
+	s->batch_bytes = 0;
 	s->said[0] = 0;
 	s->gone = disk_folder_gone(s);
 	int ret = s->gone ? ERR_GONE : disk_relieve(s);
 	if (ret == 0)
 		ret = s->env->txn_begin(s->env, NULL, &s->batch, 0);
 	return ret ? disk_fail(s, ret, "begin") : 0;
+}
+
+static bool disk_due(const struct store *s)
+{
+	return s->batch && (s->batch_bytes >= BATCH_BYTES || s->batch_bytes >= s->log_bytes);
 }
 
 static void publish(struct store *s)
@@ -167,7 +173,7 @@ static void forget(struct store *s, uint64_t bytes)
 {
 	s->now.sessions = less(s->now.sessions, 1);
 	s->now.bytes = less(s->now.bytes, bytes);
-	s->removed_bytes += bytes;
+	s->batch_bytes += bytes;
 }
 
 static int record_put(struct store *s, const struct sess_id *id, const struct disk_place *place, struct view bytes)
@@ -258,7 +264,8 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	s->next_turn++;
 	s->now.bytes = less(s->now.bytes, old.bytes) + bytes.len;
 	s->now.sessions += !there;
-	s->putting = s->changed = true;
+	s->batch_bytes += bytes.len;
+	s->changed = true;
 	return 0;
 }
 
@@ -276,13 +283,6 @@ static int disk_put(struct store *s, const struct sess_record *r)
 }
 
 /* --- remove, expire --- */
-
-/* What is removed is written to the log as well, and on a full disk there is room for so much of it. Each removal
- * stands for itself, so a batch of nothing else may be committed in pieces. */
-static bool is_long(const struct store *s)
-{
-	return !s->putting && s->removed_bytes >= s->log_bytes;
-}
 
 static int id_del(struct store *s, const struct sess_id *id)
 {
@@ -313,12 +313,13 @@ static int disk_remove(struct store *s, const struct sess_id *id)
 		return disk_fail(s, ret, "remove");
 	forget(s, old.bytes);
 	s->changed = true;
-	return is_long(s) ? disk_commit(s) : 0;
+	return 0;
 }
 
 /* A walk along the records from the one that is due first. */
 struct reaping {
 	uint32_t now_s, max, count;
+	bool more;
 	void (*gone)(void *arg, const struct sess_id *id);
 	void *arg;
 	DBC *c;
@@ -355,7 +356,7 @@ static int reap_all(struct store *s, struct reaping *r)
 	DBT key = {.data = bytes, .ulen = sizeof(bytes), .flags = DB_DBT_USERMEM};
 	DBT none = {.flags = DB_DBT_PARTIAL};
 
-	while (r->count < r->max && !is_long(s)) {
+	while (r->count < r->max && !disk_due(s)) {
 		struct sess_id id;
 		struct disk_place at;
 		int ret = r->c->get(r->c, &key, &none, DB_NEXT);
@@ -374,40 +375,31 @@ static int reap_all(struct store *s, struct reaping *r)
 		if (ret)
 			return ret;
 	}
+	r->more = true;
 	return 0;
 }
 
-static int expire_piece(struct store *s, struct reaping *r)
-{
-	int err = begin(s);
-
-	if (err)
-		return err;
-	int ret = s->sessions->cursor(s->sessions, s->batch, &r->c, 0);
-	if (ret)
-		return disk_fail(s, ret, "expire");
-	ret = reap_all(s, r);
-	int closed = r->c->close(r->c);
-	ret = ret ? ret : closed;
-	return ret ? disk_fail(s, ret, "expire") : 0;
-}
-
 static int disk_expire(struct store *s, uint32_t now_s, uint32_t max, void (*gone)(void *arg, const struct sess_id *id),
-		       void *arg, uint32_t *count)
+		       void *arg, bool *more)
 {
 	struct reaping r = {.now_s = now_s, .max = max, .gone = gone, .arg = arg};
 
-	*count = 0;
+	*more = false;
 	if (!enter(s))
 		return ERR_BROKEN;
-	int err = expire_piece(s, &r);
-	while (!err && is_long(s)) {
-		err = disk_commit(s);
-		if (!err)
-			err = expire_piece(s, &r);
-	}
-	*count = r.count;
-	return err;
+	int err = begin(s);
+	if (err)
+		return err;
+	int ret = s->sessions->cursor(s->sessions, s->batch, &r.c, 0);
+	if (ret)
+		return disk_fail(s, ret, "expire");
+	ret = reap_all(s, &r);
+	int closed = r.c->close(r.c);
+	ret = ret ? ret : closed;
+	if (ret)
+		return disk_fail(s, ret, "expire");
+	*more = r.more;
+	return 0;
 }
 
 /* --- get, scan --- */
@@ -624,6 +616,7 @@ const struct store_kind store_disk = {
     .get = disk_get,
     .put = disk_put,
     .remove = disk_remove,
+    .due = disk_due,
     .commit = disk_commit,
     .expire = disk_expire,
     .scan = disk_scan,

@@ -64,8 +64,7 @@ struct store {
 
 	struct buf bytes;             /* a record on its way to the disk */
 	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
-	uint64_t removed_bytes;       /* by the batch */
-	bool putting;                 /* the batch has more than removals */
+	uint64_t batch_bytes;         /* put and removed by the batch */
 	struct instant checkpoint_at; /* when the last one was made */
 	uint64_t ahead_bytes;         /* of log since, when the kernel was last told to write */
 
@@ -110,7 +109,7 @@ MUST_USE int disk_meta_decode(struct view bytes, struct store_count *out);
 
 /* 0 or what Berkeley DB says. */
 MUST_USE int disk_checkpoint(struct store *s);
-/* To be called before a batch: where the disk is short of room, a checkpoint sets log free. */
+/* To be called before a batch: a checkpoint where there is much log, or some and the disk is short of room. */
 MUST_USE int disk_relieve(struct store *s);
 MUST_USE int disk_tend(struct store *s);
 

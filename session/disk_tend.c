@@ -42,17 +42,6 @@ static int look_at_log(struct store *s, uint64_t *bytes, uint32_t *file)
 	return 0;
 }
 
-int disk_relieve(struct store *s)
-{
-	uint64_t bytes = 0;
-	uint32_t file = 0;
-
-	if (!disk_room_is_scarce(s))
-		return 0;
-	int ret = look_at_log(s, &bytes, &file);
-	return ret || bytes < s->log_bytes / RELIEF_PART ? ret : disk_checkpoint(s);
-}
-
 /* The kernel begins to write; nobody waits for it. A hint only: nothing is said of its failure. */
 static void begin_writing(const struct store *s, const char *name)
 {
@@ -74,11 +63,31 @@ static void write_ahead(const struct store *s, uint32_t log_file)
 	begin_writing(s, DISK_FILE);
 }
 
-int disk_tend(struct store *s)
+/* A checkpoint after so many bytes of log; until then the kernel is kept busy. */
+static int shorten_log(struct store *s, uint64_t most_bytes)
 {
 	uint64_t bytes = 0;
 	uint32_t file = 0;
+	int ret = look_at_log(s, &bytes, &file);
 
+	if (ret)
+		return ret;
+	if (bytes >= most_bytes)
+		return disk_checkpoint(s);
+	if (bytes >= s->ahead_bytes + s->log_bytes / AHEAD_PART) {
+		s->ahead_bytes = bytes;
+		write_ahead(s, file);
+	}
+	return 0;
+}
+
+int disk_relieve(struct store *s)
+{
+	return shorten_log(s, disk_room_is_scarce(s) ? s->log_bytes / RELIEF_PART : s->log_bytes);
+}
+
+int disk_tend(struct store *s)
+{
 	if (s->broken)
 		return ERR_BROKEN;
 	if (s->batch)
@@ -86,13 +95,7 @@ int disk_tend(struct store *s)
 	disk_guard_watch(&s->file);
 	if (s->lacks_reserve)
 		disk_reserve_hold(s);
-	int ret = look_at_log(s, &bytes, &file);
-	bool old = bytes > 0 && instant_since_ms(clock_now(), s->checkpoint_at) >= CHECKPOINT_AGE_MS;
-	if (ret == 0 && (old || bytes >= s->log_bytes)) {
-		ret = disk_checkpoint(s);
-	} else if (ret == 0 && bytes >= s->ahead_bytes + s->log_bytes / AHEAD_PART) {
-		s->ahead_bytes = bytes;
-		write_ahead(s, file);
-	}
+	bool old = instant_since_ms(clock_now(), s->checkpoint_at) >= CHECKPOINT_AGE_MS;
+	int ret = shorten_log(s, old ? 1 : s->log_bytes);
 	return ret ? disk_fail(s, ret, "tend") : 0;
 }

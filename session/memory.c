@@ -121,6 +121,12 @@ static int memory_remove(struct store *s, const struct sess_id *id)
 	return err == ERR_GONE ? 0 : err;
 }
 
+static bool memory_due(const struct store *s)
+{
+	(void)s;
+	return false;
+}
+
 static int memory_commit(struct store *s)
 {
 	(void)s;
@@ -166,18 +172,16 @@ static int find(struct store *s, struct ids *ids, size_t enough)
 }
 
 static int memory_expire(struct store *s, uint32_t now_s, uint32_t max,
-			 void (*gone)(void *arg, const struct sess_id *id), void *arg, uint32_t *count)
+			 void (*gone)(void *arg, const struct sess_id *id), void *arg, bool *more)
 {
 	struct ids ids = {.due_s = now_s};
 	int err = find(s, &ids, max);
 
-	*count = 0;
-	for (size_t i = 0; !err && i < ids.count && *count < max; i++) {
+	*more = !err && ids.count >= max;
+	for (size_t i = 0; !err && i < ids.count && i < max; i++) {
 		err = memory_remove(s, &ids.at[i]);
-		if (err)
-			continue;
-		++*count;
-		gone(arg, &ids.at[i]);
+		if (!err)
+			gone(arg, &ids.at[i]);
 	}
 	free(ids.at);
 	return err;
@@ -234,6 +238,7 @@ const struct store_kind store_memory = {
     .get = memory_get,
     .put = memory_put,
     .remove = memory_remove,
+    .due = memory_due,
     .commit = memory_commit,
     .expire = memory_expire,
     .scan = memory_scan,

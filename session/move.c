@@ -126,7 +126,7 @@ static void note_below(struct shard *sh, struct session *s, const struct sess_le
 {
 	bool longer = (uint64_t)l->used_s + l->ttl_s > sess_core_deadline_s(s);
 
-	if (l->stored == SESS_NOT_STORED)
+	if (l->stored == SESS_NOT_STORED || l->stored == SESS_REFUSED)
 		return;
 	shard_set_below(sh, s, true);
 	s->outlived = longer || (s->outlived && l->stored == SESS_MAYBE_STORED);
@@ -144,7 +144,7 @@ bool sess_table_left(struct sess_table *t, struct sess_leaver *l, const struct s
 	struct session *s = shard_find(sh, &l->id, hash);
 	if (s && s->phase == SESS_LIVE) {
 		INVARIANT(s->leaving);
-		s->leaving = false;
+		s->leaving = why->once && l->stored == SESS_REFUSED;
 		left = l->stored == SESS_STORED && unchanged(s, l) && (!s->pinned || why->pinned_too);
 		if (left) {
 			shard_leave(sh, s, &after);

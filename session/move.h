@@ -11,8 +11,9 @@
 #include "session/record.h"
 #include "session/table.h"
 
-/* MAYBE: the store failed at the end of the batch, and may have it all the same when it is opened again. */
-enum sess_stored { SESS_NOT_STORED, SESS_MAYBE_STORED, SESS_STORED };
+/* REFUSED: the store goes on without it. MAYBE: the store failed at the end of the batch, and may have it all the same
+ * when it is opened again. */
+enum sess_stored { SESS_NOT_STORED, SESS_REFUSED, SESS_MAYBE_STORED, SESS_STORED };
 
 /* A session on its way down, as it was when it was collected. */
 struct sess_leaver {
@@ -34,6 +35,7 @@ struct sess_reason {
 	uint16_t app;
 	uint32_t used_until_s; /* what was used later stays; 0: no such bound */
 	bool pinned_too;       /* pinned ones leave as well: at the end, and when they have no room */
+	bool once;             /* what the store refuses is not collected again, ever */
 };
 
 /* Collects sessions of the shard, least recently used first: up to `max` of them, and until *bytes have come together,

@@ -20,6 +20,7 @@ enum {
 	STORE_NICE = 5,
 	HIGH_PERCENT = 90,  /* of memory's bound: above it memory is tight */
 	CROWD_PERCENT = 10, /* so much is freed at once for those who wait for room */
+	FAILURES_MAX = 3,   /* of the store at the end, without a success in between */
 };
 
 /* --- one turn --- */
@@ -137,33 +138,55 @@ static void rest(struct stack *s, uint64_t ms)
 
 /* --- the end --- */
 
+/* A store that is broken may be there again by now: at the end nothing is gained by waiting. */
+static bool open_again(struct stack *s)
+{
+	s->retry_at.ms = 0;
+	below_open(s);
+	return s->store != NULL;
+}
+
+/* Each of them once; but a batch with which the store fails goes back, and is tried again. The last error. */
+static int demote_each(struct stack *s)
+{
+	struct sess_reason why = {.evict = NULL, .pinned_too = true, .once = true};
+	int last = 0;
+
+	for (unsigned failures = 0; failures < FAILURES_MAX && !atomic_load(&s->hurry);) {
+		uint64_t done;
+		if (!open_again(s))
+			return ERR_BROKEN;
+		int err = carry_down_some(s, &why, &done);
+		last = err ? err : last;
+		if (!err && done == 0)
+			break;
+		failures = done > 0 ? 0 : failures + 1;
+	}
+	return last;
+}
+
 static void demote_for_good(struct stack *s)
 {
-	struct sess_reason why = {.evict = NULL, .pinned_too = true};
+	uint64_t before = s->stats.demoted;
 	struct sess_table_stats t;
-	uint64_t some = 1, left = 0;
-	int err = 0;
 
 	sess_table_stats(s->table, &t);
 	if (t.sessions == 0)
 		return;
 	log_event(LOG_INFO, "demoting", LOG_I("sessions", t.sessions));
-	for (; some > 0 && !atomic_load(&s->hurry); left += some)
-		err = carry_down_some(s, &why, &some);
+	int err = demote_each(s);
 	sess_table_stats(s->table, &t);
 	if (t.sessions == 0)
-		log_event(LOG_INFO, "demoted", LOG_I("sessions", left));
+		log_event(LOG_INFO, "demoted", LOG_I("sessions", s->stats.demoted - before));
 	else
 		log_event(LOG_ERROR, "sessions_lost", LOG_I("sessions", t.sessions),
 			  LOG_S("reason", err ? error_text(err) : "told to hurry"));
 }
 
-/* A store that is broken may be there again by now. */
-static void last_chance(struct stack *s)
+static void settle_for_good(struct stack *s)
 {
-	s->retry_at.ms = 0;
-	if (s->stop_demote || below_owes(s))
-		below_open(s);
+	for (unsigned failures = 0; failures < FAILURES_MAX && below_owes(s) && open_again(s);)
+		failures = below_settle(s) ? 0 : failures + 1;
 }
 
 /* Where processors are scarce the workers come first: what this thread does is mostly for later. Not last of all, for
@@ -186,11 +209,9 @@ void *mover_run(void *arg)
 		wait_ms = turn(s);
 	}
 	operate_give_up(s);
-	last_chance(s);
 	if (s->stop_demote && s->below)
 		demote_for_good(s);
-	while (below_settle(s))
-		;
+	settle_for_good(s);
 	if (s->store)
 		s->below->close(&s->store, true);
 	s->stopped(s->stopped_arg);

@@ -270,6 +270,8 @@ static void post_forget(struct stack *s, struct stack_forget *f, const struct se
 	f->stack = s;
 	f->id = *id;
 	f->wait = wait;
+	if (wait)
+		wait->forget = f;
 	mailbox_post(&s->inbox, &f->mail);
 }
 
@@ -291,6 +293,17 @@ int stack_commit(struct stack *s, struct sess_hold *h, const struct sess_commit 
 	free(f);
 	look_at_room(s);
 	return err;
+}
+
+bool stack_cancel_safe(struct stack *s, struct stack_wait *wait)
+{
+	pthread_mutex_lock(&s->lock);
+	struct stack_forget *f = wait->forget;
+	if (f)
+		f->wait = NULL;
+	wait->forget = NULL;
+	pthread_mutex_unlock(&s->lock);
+	return f != NULL;
 }
 
 int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uint32_t ttl_s, const struct sess_id *id,

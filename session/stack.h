@@ -65,7 +65,9 @@ void stack_read(struct stack *s, const struct sess_hold *h, struct sess_snapshot
  * request; it must live until `done` was called or the wait was cancelled. */
 struct stack_wait {
 	struct list link;
-	/* For room; guarded by the stack. */
+	/* Guarded by the stack. */
+	struct stack_forget *forget; /* the removal that it waits for; NULL: none */
+	/* For room; the same. */
 	bool queued;
 	uint64_t lacks_bytes;               /* what it needs at most */
 	uint64_t tried_bytes;               /* what memory held when it last tried; 0: it has not waited yet */
@@ -81,6 +83,10 @@ enum { STACK_WAITS = 1 };
 MUST_USE int stack_commit(struct stack *s, struct sess_hold *h, const struct sess_commit *c,
 			  const struct sess_id *fresh_id, struct instant now, struct stack_wait *wait,
 			  struct sess_outcome *out);
+
+/* After STACK_WAITS. True: the wait is over and `done` will not come; what was to go is removed all the same, some
+ * time. False: it is on its way. */
+bool stack_cancel_safe(struct stack *s, struct stack_wait *wait);
 
 /* Creates a session with c's data under *id (random). 0 or an error as above. */
 MUST_USE int stack_create(struct stack *s, uint16_t app, const struct sess_commit *c, uint32_t ttl_s,

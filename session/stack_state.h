@@ -13,7 +13,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { MOVER_BATCH = 512 }; /* sessions that move down together; a look-up below waits for one batch at most */
+/* Sessions that move down together: so many, or of so many bytes. */
+enum { MOVER_BATCH = 512, MOVER_BATCH_BYTES = 4 << 20 };
 
 /* What a reload may change. */
 struct stack_settings {
@@ -35,7 +36,7 @@ struct stack_forget {
 	struct mail mail;
 	struct stack *stack;
 	struct sess_id id;
-	struct stack_wait *wait; /* borrowed; NULL: nobody waits (any more) */
+	struct stack_wait *wait; /* borrowed; guarded by the stack's lock; NULL: nobody waits (any more) */
 };
 
 struct stack {

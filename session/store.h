@@ -2,9 +2,9 @@
  * sessions between them. A new store is one file with one `struct store_kind`, and one row in session/stores.c.
  *
  * A store is used by one thread at a time (the stack's own), but for count(), which any thread may call.
- * Changes are gathered in a batch, which the first put() or remove() begins and commit() ends: after a crash either all
- * of a batch is there or nothing, but that a batch of removals alone may be committed in pieces where it grows large.
- * get(), scan() and expire() see the batch that is under way. */
+ * Changes are gathered in a batch, which the first put(), remove() or expire() begins and commit() ends: after a crash
+ * either all of a batch is there or nothing. get(), scan() and expire() see the batch that is under way. It should be
+ * ended when it is due(): others wait for it, and a full disk has no room for a large one. */
 #ifndef WEIR_SESSION_STORE_H
 #define WEIR_SESSION_STORE_H
 
@@ -56,12 +56,13 @@ struct store_kind {
 	int (*get)(struct store *s, const struct sess_id *id, struct buf *space, struct sess_record *out);
 	int (*put)(struct store *s, const struct sess_record *r); /* replaces */
 	int (*remove)(struct store *s, const struct sess_id *id); /* 0 also when it is not there */
+	bool (*due)(const struct store *s);                       /* the batch under way is large */
 	int (*commit)(struct store *s);                           /* on failure nothing of the batch is there */
 
-	/* Removes up to `max` sessions that have expired at `now_s`, as a part of the batch, and tells each to `gone`.
-	 * How many in *count: `max` means that there may be more. */
+	/* Removes up to `max` sessions that have expired at `now_s`, as a part of the batch and until that is due, and
+	 * tells each to `gone`. *more: call again after a commit. */
 	int (*expire)(struct store *s, uint32_t now_s, uint32_t max, void (*gone)(void *arg, const struct sess_id *id),
-		      void *arg, uint32_t *count);
+		      void *arg, bool *more);
 
 	/* Walks over all sessions in an order of the store's own, from the beginning or behind `after` (which need not
 	 * be there any more). A walk over a store that changes between two calls may miss what came, and meets

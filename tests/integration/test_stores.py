@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import admin, cgi, wait, weir
+from harness import admin, cgi, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case, Parallel
 from harness.site import Site
@@ -352,6 +352,62 @@ class TestMoving(StoreCase):
             self.assertEqual(json.loads(answer.body)["SESSION_STATE"], "none")
         counts = stats(site)
         self.assertEqual(counts["disk"]["expired"] + counts["memory"]["expired"], 5)
+
+
+class TestStuck(StoreCase):
+    """The disk does not answer: what ends has to be removed there, and nobody knows when that will be."""
+
+    def both(self, site, data):
+        """In memory, and on disk as it was before."""
+        jar = self.new(site, data)
+        self.wait_demoted(site)
+        self.assert_has(site, jar, data)
+        return jar
+
+    def test_an_answer_waits_for_lock_wait_and_no_longer(self):
+        site = self.site("after = 1s", session="lock-wait = 300ms")
+        ended, renewed = self.both(site, "ended"), self.new(site, "renewed")
+        self.wait_demoted(site)
+        for jar, data in ((ended, "ended"), (renewed, "renewed")):
+            self.assert_has(site, jar, data)
+        dead, old = ended.header(), renewed.header()
+        with stall.stalled(site.weir.pid, "weir-store"):
+            self.assertEqual(site.ask("end=1", jar=ended).status, 200)
+            self.assertEqual(site.ask("renew=1", jar=renewed).status, 200)
+            self.assertEqual(len(site.weir.wait_line("event=session_end_not_stored", 2)), 2)
+            self.assertNotIn("WEIRSID", ended.values)
+            self.assertNotEqual(renewed.header(), old)
+            for cookie in (dead, old):
+                self.assertEqual(site.seen(cookie=cookie)["SESSION_STATE"], "none")
+            self.assert_has(site, renewed, "renewed")
+        wait.until(lambda: stats(site)["disk"]["sessions"] == 0, lambda: "the removals: %r" % stats(site))
+        self.assertEqual(site.seen(cookie=dead)["SESSION_STATE"], "none")
+
+    def test_an_answer_that_is_in_time_says_nothing(self):
+        site = self.site("after = 1s", session="lock-wait = 20s")
+        jar = self.both(site, "ended")
+        answers = Parallel()
+        with stall.stalled(site.weir.pid, "weir-store"):
+            answers.start(lambda: self.assertEqual(site.ask("end=1", jar=jar).status, 200))
+            wait.until(lambda: site.seen(cookie=jar.header())["SESSION_STATE"] == "none", "the end in memory")
+        answers.join()
+        self.assertEqual(site.weir.lines("session_end_not_stored"), [])
+
+    def test_who_waits_in_vain_keeps_no_worker(self):
+        """His client has gone; TERM ends the workers, and only the store is waited for."""
+        site = self.site("after = 1s", session="lock-wait = 20s")
+        jar = self.both(site, "ended")
+        with stall.stalled(site.weir.pid, "weir-store"):
+            client = site.client()
+            client.start(site.params("end=1", jar=jar))
+            wait.until(lambda: site.seen(cookie=jar.header())["SESSION_STATE"] == "none", "the end in memory")
+            client.close()
+            site.weir.process.send(signal.SIGTERM)
+            wait.until(lambda: "weir-worker" not in stall.threads(site.weir.pid).values(), "the end of the workers")
+        self.assertEqual(site.weir.wait_exit(), 0)
+        site.weir._stopped = False
+        site.weir.start()
+        self.assertEqual(site.seen(cookie=jar.header())["SESSION_STATE"], "none")
 
 
 class TestTrouble(StoreCase):

@@ -215,14 +215,14 @@ static inline void read_until_broken(void)
 	}
 	struct sess_record r = record_of(1, 2, 10);
 	struct reaped reaped = {0};
-	uint32_t count = 0;
+	bool more;
 	assert_int_equal(get_err(1), ERR_BROKEN);
 	assert_int_equal(store_disk.put(store, &r), ERR_BROKEN);
 	assert_int_equal(store_disk.remove(store, &r.id), ERR_BROKEN);
 	assert_int_equal(store_disk.commit(store), ERR_BROKEN);
 	assert_int_equal(store_disk.tend(store), ERR_BROKEN);
 	assert_int_equal(store_disk.scan(store, NULL, walk_note, &reaped), ERR_BROKEN);
-	assert_int_equal(store_disk.expire(store, UINT32_MAX, 5, reap_note, &reaped, &count), ERR_BROKEN);
+	assert_int_equal(store_disk.expire(store, UINT32_MAX, 5, reap_note, &reaped, &more), ERR_BROKEN);
 }
 
 /* Opens the store, works and ends like a killed process. */
@@ -246,13 +246,13 @@ static inline void use_all(void)
 {
 	struct walked w = {0};
 	struct reaped r = {0};
-	uint32_t count = 0;
+	bool more;
 
 	open_store();
 	for (uint32_t n = 0; n < SESSIONS && get_err(n) != ERR_BROKEN; n++)
 		continue;
 	(void)store_disk.scan(store, NULL, walk_note, &w);
-	(void)store_disk.expire(store, UINT32_MAX, MANY, reap_note, &r, &count);
+	(void)store_disk.expire(store, UINT32_MAX, MANY, reap_note, &r, &more);
 	close_store(false); /* which undoes what has expired */
 }
 

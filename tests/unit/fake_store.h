@@ -20,6 +20,7 @@ enum fake_op { FAKE_OPEN, FAKE_CLOSE, FAKE_GET, FAKE_PUT, FAKE_REMOVE, FAKE_COMM
 struct fake_rule {
 	int err;      /* what calls answer */
 	int times;    /* so often; FAKE_ALWAYS */
+	uint32_t nth; /* and each call whose number can be divided by this; 0: none */
 	bool gate;    /* calls wait */
 	bool inside;  /* one does */
 	bool applies; /* commit: fails, and is done all the same, as one whose fsync() fails may be */
@@ -40,6 +41,8 @@ static struct fake {
 	uint32_t top;                /* above all that was ever used */
 	uint32_t full_at;            /* sessions; put() refuses more */
 	uint64_t full_bytes;         /* of one state; put() refuses larger ones */
+	uint64_t due_bytes;          /* of changes; a batch that has so many is due; 0: none is */
+	uint64_t batch_bytes;        /* that the batch has */
 	bool is_open, broken, batch;
 	pthread_t user;
 	struct fake_undo *undo; /* owned */
@@ -91,6 +94,15 @@ static inline void fake_fail(enum fake_op op, int err, int times)
 	pthread_mutex_unlock(&fake.lock);
 }
 
+/* Each n-th call answers so. */
+static inline void fake_fail_each(enum fake_op op, uint32_t nth, int err)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.op[op].err = err;
+	fake.op[op].nth = nth;
+	pthread_mutex_unlock(&fake.lock);
+}
+
 static inline void fake_work(enum fake_op op)
 {
 	fake_fail(op, 0, 0);
@@ -110,6 +122,14 @@ static inline void fake_bound(uint32_t sessions, uint64_t bytes)
 	pthread_mutex_lock(&fake.lock);
 	fake.full_at = sessions;
 	fake.full_bytes = bytes;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+/* Batches are due when they have so many bytes. */
+static inline void fake_set_due(uint64_t bytes)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.due_bytes = bytes;
 	pthread_mutex_unlock(&fake.lock);
 }
 
@@ -221,6 +241,20 @@ static inline unsigned fake_saw(const char *line)
 	return n;
 }
 
+/* How often `what` was done at most between two commits. */
+static inline unsigned fake_most_in_a_batch(const char *what)
+{
+	unsigned n = 0, most = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	for (const char *at = fake.journal; *at; at = strchr(at, '\n') + 1) {
+		n = strncmp(at, "commit\n", 7) == 0 ? 0 : n + (strncmp(at, what, strlen(what)) == 0);
+		most = n > most ? n : most;
+	}
+	pthread_mutex_unlock(&fake.lock);
+	return most;
+}
+
 static inline void fake_forget_journal(void)
 {
 	pthread_mutex_lock(&fake.lock);
@@ -268,6 +302,7 @@ static inline void fake_change(uint32_t n, struct buf *row)
 	fake.now.bytes += fake_bytes(row) - fake_bytes(fake.row[n]);
 	fake.row[n] = row;
 	fake.top = n < fake.top ? fake.top : n + 1;
+	fake.batch_bytes += fake_bytes(row) + fake_bytes(fake.undo[fake.undo_count - 1].old);
 	fake.batch = true;
 }
 
@@ -279,6 +314,7 @@ static inline void fake_undo_batch(void)
 		fake.row[u.n] = u.old;
 	}
 	fake.now = fake.kept;
+	fake.batch_bytes = 0;
 	fake.batch = false;
 }
 
@@ -287,6 +323,7 @@ static inline void fake_keep_batch(void)
 	while (fake.undo_count > 0)
 		fake_free_row(fake.undo[--fake.undo_count].old);
 	fake.kept = fake.now;
+	fake.batch_bytes = 0;
 	fake.batch = false;
 }
 
@@ -308,7 +345,7 @@ static inline int fake_enter(enum fake_op op, const char *name, const struct ses
 		fake_wait(&until);
 	}
 	rule->inside = false;
-	if (rule->times == 0)
+	if (rule->times == 0 && (rule->nth == 0 || rule->calls % rule->nth != 0))
 		return 0;
 	rule->times -= rule->times > 0;
 	if (rule->err == ERR_BROKEN && op != FAKE_OPEN) {
@@ -419,16 +456,30 @@ static inline int fake_commit(struct store *s)
 	return fake_leave(err);
 }
 
+static inline bool fake_is_due(void)
+{
+	return fake.due_bytes > 0 && fake.batch_bytes >= fake.due_bytes;
+}
+
+static inline bool fake_due(const struct store *s)
+{
+	(void)s;
+	pthread_mutex_lock(&fake.lock);
+	bool due = fake_is_due();
+	pthread_mutex_unlock(&fake.lock);
+	return due;
+}
+
 static inline int fake_expire(struct store *s, uint32_t now_s, uint32_t max,
-			      void (*gone)(void *arg, const struct sess_id *id), void *arg, uint32_t *count)
+			      void (*gone)(void *arg, const struct sess_id *id), void *arg, bool *more)
 {
 	int err = fake_enter(FAKE_EXPIRE, "expire", NULL);
 	struct sess_record r;
+	uint32_t count = 0;
 
 	(void)s;
-	*count = 0;
 	fake.batch = fake.batch || !err;
-	for (uint32_t n = 0; !err && n < fake.top && *count < max; n++) {
+	for (uint32_t n = 0; !err && n < fake.top && count < max && !fake_is_due(); n++) {
 		struct sess_id id = id_of(n);
 		if (!fake.row[n] || fake.row_err[n])
 			continue;
@@ -436,9 +487,10 @@ static inline int fake_expire(struct store *s, uint32_t now_s, uint32_t max,
 		if (record_expires_s(&r) > now_s)
 			continue;
 		fake_change(n, NULL);
-		++*count;
+		count++;
 		gone(arg, &id);
 	}
+	*more = !err && (count == max || fake_is_due());
 	return fake_leave(err);
 }
 
@@ -486,6 +538,7 @@ static const struct store_kind fake_kind = {
     .get = fake_get,
     .put = fake_put,
     .remove = fake_remove,
+    .due = fake_due,
     .commit = fake_commit,
     .expire = fake_expire,
     .scan = fake_scan,
@@ -508,7 +561,7 @@ static inline void fake_reset(void)
 	fake.undo_count = fake.undo_places = 0;
 	memset(fake.op, 0, sizeof fake.op);
 	fake.full_at = 0;
-	fake.full_bytes = 0;
+	fake.full_bytes = fake.due_bytes = fake.batch_bytes = 0;
 	fake.now = fake.kept = (struct store_count){0};
 	fake.broken = fake.batch = false;
 	fake_forget_journal();

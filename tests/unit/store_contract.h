@@ -187,12 +187,15 @@ static inline void reap_note(void *arg, const struct sess_id *id)
 	r->count++;
 }
 
+/* How many have gone. */
 static inline uint32_t expire(uint32_t now_s, uint32_t max, struct reaped *r)
 {
-	uint32_t count = 99;
+	uint32_t before = r->count;
+	bool more;
 
-	assert_int_equal(contract.kind->expire(store, now_s, max, reap_note, r, &count), 0);
-	return count;
+	assert_int_equal(contract.kind->expire(store, now_s, max, reap_note, r, &more), 0);
+	assert_true(more || r->count - before < max);
+	return r->count - before;
 }
 
 /* --- the promises --- */
@@ -419,6 +422,26 @@ static inline void contract_expire(void **state)
 	assert_int_equal(count_of().bytes, 0);
 }
 
+/* A piece of it, and then it says that there is more. */
+static inline void contract_expire_goes_on(void **state)
+{
+	struct reaped r = {0};
+	unsigned calls = 0;
+	bool more = true;
+
+	(void)state;
+	for (uint32_t n = 0; n < 50; n++)
+		put(n, 1, n % 2 ? 300000 : 20);
+	commit();
+	for (; more; calls++) {
+		assert_int_equal(contract.kind->expire(store, UINT32_MAX, 20, reap_note, &r, &more), 0);
+		commit();
+	}
+	assert_in_range(calls, 3, 50);
+	assert_int_equal(r.count, 50);
+	assert_int_equal(count_of().sessions, 0);
+}
+
 /* What a session's time was before does not end it, and what was removed does not end twice. */
 static inline void contract_expire_by_the_last_put(void **state)
 {
@@ -506,6 +529,7 @@ static inline void contract_bound(void **state)
 	    CONTRACT_TEST(contract_put_replaces, setup, teardown), CONTRACT_TEST(contract_remove, setup, teardown),    \
 	    CONTRACT_TEST(contract_the_batch_is_seen, setup, teardown), CONTRACT_TEST(contract_walk, setup, teardown), \
 	    CONTRACT_TEST(contract_walk_tells_all, setup, teardown), CONTRACT_TEST(contract_expire, setup, teardown),  \
+	    CONTRACT_TEST(contract_expire_goes_on, setup, teardown),                                                   \
 	    CONTRACT_TEST(contract_expire_by_the_last_put, setup, teardown),                                           \
 	    CONTRACT_TEST(contract_expire_far_away, setup, teardown), CONTRACT_TEST(contract_bound, setup, teardown)
 

@@ -83,7 +83,7 @@ static void inner_pages_changed(void **state)
 static void index_leaf_changed(void **state)
 {
 	struct reaped r = {0};
-	uint32_t count = 0;
+	bool more;
 
 	(void)state;
 	open_store();
@@ -95,7 +95,7 @@ static void index_leaf_changed(void **state)
 			flip_in_page(page_of(LEAF, false, k));
 	}
 	open_store();
-	assert_int_equal(store_disk.expire(store, UINT32_MAX, MANY, reap_note, &r, &count), ERR_BROKEN);
+	assert_int_equal(store_disk.expire(store, UINT32_MAX, MANY, reap_note, &r, &more), ERR_BROKEN);
 	close_store(false);
 	expect_salvaged(SESSIONS, SESSIONS);
 	assert_int_equal(missing(0, SESSIONS, 1), 0);

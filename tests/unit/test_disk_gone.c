@@ -62,9 +62,9 @@ static int next_remove(void)
 
 static int next_expire(void)
 {
-	uint32_t count;
+	bool more;
 
-	return store_disk.expire(store, USED_S, 10, NULL, NULL, &count);
+	return store_disk.expire(store, USED_S, 10, NULL, NULL, &more);
 }
 
 static void taken_away_while_in_use(void **state)

@@ -62,8 +62,9 @@ static void all_words(void)
 	uint64_t now_ms = clock_now().ms;
 	assert_true(usec / 1000 <= now_ms + 1);
 	assert_true(usec / 1000 + 60000 > now_ms);
-	notify_stopping(&notify);
+	notify_stopping(&notify, &loop);
 	assert_string_equal(hear(), "STOPPING=1");
+	assert_string_equal(hear(), "EXTEND_TIMEOUT_USEC=30000000");
 	assert_string_equal(hear(), "");
 }
 
@@ -134,7 +135,7 @@ static void a_failure_is_logged_once(void **unused)
 	setenv("NOTIFY_SOCKET", in_folder("nobody"), 1);
 	notify_init(&notify);
 	notify_ready(&notify);
-	notify_stopping(&notify);
+	notify_stopping(&notify, &loop);
 	FILE *f = fopen(in_folder("log"), "r");
 	assert_true(fread(text, 1, sizeof text - 1, f) > 0);
 	fclose(f);
@@ -143,13 +144,18 @@ static void a_failure_is_logged_once(void **unused)
 	assert_null(strstr(line + 1, "event=notify_failed"));
 }
 
-static unsigned signs(void)
+static unsigned heard(const char *what)
 {
 	unsigned n = 0;
 
 	while (*hear())
-		n += strcmp(word, "WATCHDOG=1") == 0;
+		n += strcmp(word, what) == 0;
 	return n;
+}
+
+static unsigned signs(void)
+{
+	return heard("WATCHDOG=1");
 }
 
 static void signs_of_life(void **unused)
@@ -173,6 +179,32 @@ static void signs_of_life(void **unused)
 	struct instant from = clock_now();
 	RUN_UNTIL(instant_since_ms(clock_now(), from) > 150);
 	assert_int_equal(signs(), 0);
+}
+
+/* The end may take longer than the manager would wait: it hears that it goes on, until it is over. */
+static void the_end_takes_its_time(void **unused)
+{
+	unsigned seen = 0;
+
+	(void)unused;
+	listen_at(in_folder("manager"), false);
+	setenv("NOTIFY_SOCKET", in_folder("manager"), 1);
+	notify_init(&notify);
+	assert_true(notify.extend_ms * 2 < 30000);
+	notify.extend_ms = 50;
+	notify_watch(&notify, &loop);
+	struct instant begun = clock_now();
+	notify_stopping(&notify, &loop);
+	RUN_UNTIL((seen += heard("EXTEND_TIMEOUT_USEC=30000000")) >= 4);
+	assert_true(instant_since_ms(clock_now(), begun) + 4 * NET_TICK_MS >= 3 * 50);
+	/* Drained, and now it closes. */
+	notify_stopping(&notify, &loop);
+	assert_string_equal(hear(), "STOPPING=1");
+	notify_unwatch(&notify);
+	(void)heard("");
+	struct instant from = clock_now();
+	RUN_UNTIL(instant_since_ms(clock_now(), from) > 150);
+	assert_string_equal(hear(), "");
 }
 
 static void signs_that_nobody_asked_of_this_process(void **unused)
@@ -205,6 +237,7 @@ int main(void)
 	    TEST(without_a_manager_nothing_happens),
 	    TEST(a_failure_is_logged_once),
 	    TEST(signs_of_life),
+	    TEST(the_end_takes_its_time),
 	    TEST(signs_that_nobody_asked_of_this_process),
 	};
 

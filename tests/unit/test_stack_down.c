@@ -121,6 +121,30 @@ static void what_has_expired_does_not_move(void **unused)
 	assert_int_equal(fake_calls(FAKE_PUT), 0);
 }
 
+/* So that a look-up does not wait until hundreds of large ones are stored. */
+static void large_ones_move_in_small_batches(void **unused)
+{
+	static char large[200001];
+
+	(void)unused;
+	memset(large, 'x', sizeof large - 1);
+	for (int end = 0; end < 2; end++) {
+		fake_forget_journal();
+		for (uint32_t n = 0; n < 70; n++)
+			create(n, large);
+		if (end) {
+			stop_stack(true);
+		} else {
+			pass_s(IDLE_S + 1);
+			AWAIT(fake_count() == 70);
+		}
+		assert_in_range(fake_most_in_a_batch("put"), 15, 22);
+		for (uint32_t n = 0; n < 70 && !end; n++)
+			assert_int_equal(ask_for(STACK_END, n), 0);
+	}
+	start_stack();
+}
+
 /* --- in the middle --- */
 
 /* B6 */
@@ -515,6 +539,7 @@ int main(void)
 	    TEST(who_is_pinned_stays),
 	    TEST(nothing_moves_where_nothing_is_to),
 	    TEST(what_has_expired_does_not_move),
+	    TEST(large_ones_move_in_small_batches),
 	    TEST(who_asks_in_the_middle_finds_it_at_once),
 	    TEST(who_holds_it_over_the_end_of_the_move_keeps_it),
 	    TEST(what_changes_in_the_middle_stays_with_the_change),

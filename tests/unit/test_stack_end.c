@@ -162,6 +162,121 @@ static void who_ends_it_again_waits_for_the_same(void **unused)
 	assert_int_equal(stats().ended, 1);
 }
 
+/* He does not wait for ever, and what has ended is removed all the same. */
+static void who_gives_up_waiting_for_an_end_is_not_told(void **unused)
+{
+	struct request a, b;
+	struct sess_outcome out;
+
+	(void)unused;
+	create_both(1, "new");
+	stop_commit();
+	assert_int_equal(open_one(&a, 1), SESS_OPENED);
+	assert_int_equal(open_for(&b, app, 1, SESS_LOCK_NONE), SESS_OPENED);
+	assert_int_equal(commit(&a, END, 0, NULL), STACK_WAITS);
+	assert_int_equal(commit(&b, END, 0, &out), STACK_WAITS);
+	close_one(&a);
+	close_one(&b);
+	fake_await(FAKE_COMMIT);
+	assert_true(stack_cancel_safe(stack, &a.wait));
+	expect_open(1, SESS_ABSENT);
+	assert_false(stack_cancel_safe(stack, &a.wait));
+	fake_go(FAKE_COMMIT);
+	AWAIT(b.dones == 1);
+	/* Once it was told there is nothing to give up. */
+	assert_false(stack_cancel_safe(stack, &b.wait));
+	assert_false(fake_has(1));
+	turn();
+	assert_int_equal(a.dones, 0);
+	assert_int_equal(stats().bytes, 0);
+}
+
+/* --- many at once --- */
+
+enum { MANY = 60 };
+
+/* A batch has the records of so many sessions. */
+static void set_due(uint32_t sessions)
+{
+	fake_set_due(sessions * fake_bytes(fake.row[0]));
+	fake_forget_journal();
+}
+
+static void ends_are_committed_in_small_batches(void **unused)
+{
+	static struct request r[MANY], waits;
+
+	(void)unused;
+	for (uint32_t n = 0; n < MANY; n++)
+		create_both(n, "new");
+	set_due(5);
+	fake_stop(FAKE_GET);
+	assert_int_equal(open_for(&waits, app, 9999, SESS_LOCK_NONE), SESS_QUEUED);
+	fake_await(FAKE_GET);
+	for (uint32_t n = 0; n < MANY; n++)
+		assert_int_equal(end_one(&r[n], n), STACK_WAITS);
+	fake_go(FAKE_GET);
+	assert_int_equal(granted(&waits), SESS_ABSENT);
+	for (uint32_t n = 0; n < MANY; n++)
+		AWAIT(r[n].dones == 1);
+	assert_int_equal(fake_most_in_a_batch("remove"), 5);
+	assert_int_equal(fake_count(), 0);
+}
+
+/* Nobody need come to tell the thread that there is more. */
+static void what_is_owed_goes_in_small_batches(void **unused)
+{
+	static struct request r[MANY];
+
+	(void)unused;
+	for (uint32_t n = 0; n < MANY; n++)
+		create_both(n, "new");
+	set_due(1);
+	fake_fail(FAKE_REMOVE, ERR_SYSTEM, FAKE_ALWAYS);
+	for (uint32_t n = 0; n < MANY; n++)
+		assert_int_equal(end_one(&r[n], n), STACK_WAITS);
+	for (uint32_t n = 0; n < MANY; n++)
+		AWAIT(r[n].dones == 1);
+	turn();
+	fake_forget_journal();
+	fake_work(FAKE_REMOVE);
+	AWAIT(fake_count() == 0);
+	assert_int_equal(fake_most_in_a_batch("remove"), 1);
+	turn();
+	assert_int_equal(stats().bytes, 0);
+}
+
+static void what_has_expired_goes_in_small_batches(void **unused)
+{
+	(void)unused;
+	for (uint32_t n = 0; n < MANY; n++)
+		create_below(n, "old");
+	turn();
+	set_due(1);
+	pass_s(TTL_S);
+	AWAIT(fake_count() == 0);
+	turn();
+	assert_int_equal(stats().below_expired, MANY);
+	assert_true(fake_saw("expire") >= MANY);
+}
+
+/* More than are removed in one turn. */
+static void a_crowd_that_has_expired_goes_without_a_pause(void **unused)
+{
+	enum { CROWD = 3000 };
+
+	(void)unused;
+	for (uint32_t n = 0; n < CROWD; n++)
+		create(n, "");
+	pass_s(IDLE_S + 1);
+	AWAIT(fake_count() == CROWD);
+	turn();
+	pass_s(TTL_S);
+	AWAIT(fake_count() == 0);
+	turn();
+	assert_int_equal(stats().below_expired, CROWD);
+}
+
 /* --- a store that does not take the end --- */
 
 static void what_ended_while_the_store_was_broken_goes_when_it_is_back(void **unused)
@@ -452,6 +567,11 @@ int main(void)
 	    TEST(a_look_up_that_overtakes_the_end_does_not_revive_it),
 	    TEST(who_holds_what_has_ended_may_take_his_time),
 	    TEST(who_ends_it_again_waits_for_the_same),
+	    TEST(who_gives_up_waiting_for_an_end_is_not_told),
+	    TEST(ends_are_committed_in_small_batches),
+	    TEST(what_is_owed_goes_in_small_batches),
+	    TEST(what_has_expired_goes_in_small_batches),
+	    TEST(a_crowd_that_has_expired_goes_without_a_pause),
 	    TEST(what_ended_while_the_store_was_broken_goes_when_it_is_back),
 	    TEST(what_ended_in_a_batch_that_broke_goes_too),
 	    TEST(what_could_not_be_removed_is_not_served),

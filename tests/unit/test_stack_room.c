@@ -62,6 +62,43 @@ static void a_look_up_needs_no_room_to_wait_in(void **unused)
 	close_one(&r);
 }
 
+/* Many batches of them are less than it needs. No more leave than have to. */
+static void a_large_one_comes_up_where_small_ones_are(void **unused)
+{
+	static char large[250001];
+	struct request r;
+	uint32_t n = 0;
+
+	(void)unused;
+	memset(large, 'x', sizeof large - 1);
+	create_below(9999, large);
+	options.memory_max = 1 << 20;
+	stack_set(stack, &options);
+	fake_stop(FAKE_GET);
+	assert_int_equal(open_for(&r, app, 9999, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	fake_await(FAKE_GET);
+	while (try_create(n, "x") == 0)
+		n++;
+	fake_go(FAKE_GET);
+	assert_int_equal(granted(&r), SESS_OPENED);
+	expect_state(&r, large);
+	close_one(&r);
+	turn();
+	assert_in_range(stats().sessions, n / 2, n * 3 / 4);
+	/* Nor does any, for one that is larger than memory. */
+	options.memory_max = 1 << 24;
+	stack_set(stack, &options);
+	create_below(9998, large);
+	options.memory_max = 1 << 17;
+	stack_set(stack, &options);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	turn();
+	uint64_t left = stats().sessions;
+	expect_open(9998, SESS_UNAVAILABLE);
+	turn();
+	assert_in_range(stats().sessions, left * 9 / 10, left);
+}
+
 /* --- who stays --- */
 
 /* What is taken is what is too much, and not a batch of whatever size. */
@@ -511,6 +548,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_look_up_needs_no_room_to_wait_in),
+	    TEST(a_large_one_comes_up_where_small_ones_are),
 	    TEST(memory_stays_well_filled),
 	    TEST(the_most_recently_used_stay),
 	    TEST(who_is_pinned_or_in_use_stays_under_pressure),

@@ -100,6 +100,91 @@ static void the_end_tries_the_store_once_more(void **unused)
 	assert_int_equal(logged("event=sessions_lost"), 0);
 }
 
+/* What breaks once or now and then takes nothing with it. */
+static void the_end_goes_on_where_the_store_breaks(void **unused)
+{
+	static const struct {
+		enum fake_op op;
+		uint32_t nth;
+		int err;
+	} rows[] = {
+	    {FAKE_PUT, 0, ERR_BROKEN},
+	    {FAKE_COMMIT, 0, ERR_BROKEN},
+	    {FAKE_COMMIT, 0, ERR_NO_MEMORY},
+	    {FAKE_PUT, 700, ERR_BROKEN},
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		uint32_t opens = fake_calls(FAKE_OPEN);
+		for (uint32_t n = 0; n < 3000; n++)
+			create(n, "state");
+		turn();
+		if (rows[i].nth)
+			fake_fail_each(rows[i].op, rows[i].nth, rows[i].err);
+		else
+			fake_fail(rows[i].op, rows[i].err, 1);
+		stop_stack(true);
+		assert_int_equal(fake_count(), 3000);
+		assert_int_equal(logged("event=sessions_lost"), 0);
+		assert_int_equal(logged("event=demoted sessions=3000"), i + 1);
+		assert_true(!rows[i].nth || fake_calls(FAKE_OPEN) - opens > 4);
+		fake_fail_each(rows[i].op, 0, 0);
+		fake_work(rows[i].op);
+		start_stack();
+		for (uint32_t n = 0; n < 3000; n++)
+			assert_int_equal(ask_for(STACK_END, n), 0);
+	}
+}
+
+static void the_end_gives_up_what_breaks_over_and_over(void **unused)
+{
+	(void)unused;
+	for (uint32_t n = 0; n < 1500; n++)
+		create(n, "state");
+	turn();
+	uint32_t opens = fake_calls(FAKE_OPEN);
+	fake_fail(FAKE_PUT, ERR_BROKEN, FAKE_ALWAYS);
+	stop_stack(true);
+	assert_in_range(fake_calls(FAKE_OPEN) - opens, 2, 3);
+	assert_int_equal(logged("event=sessions_lost sessions=1500"), 1);
+	/* And at once what cannot be opened. */
+	start_stack();
+	create(1, "state");
+	fake_work(FAKE_PUT);
+	fake_fail(FAKE_GET, ERR_BROKEN, 1);
+	fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
+	expect_open(9999, SESS_UNAVAILABLE);
+	AWAIT(stats().below == STACK_BELOW_BROKEN);
+	opens = fake_calls(FAKE_OPEN);
+	stop_stack(true);
+	assert_int_equal(fake_calls(FAKE_OPEN) - opens, 1);
+	assert_int_equal(logged("event=sessions_lost sessions=1 "), 1);
+}
+
+/* A batch of nothing but such, and more of them than that. */
+static void the_end_goes_on_with_those_for_whom_there_is_room(void **unused)
+{
+	static const int errors[] = {ERR_FULL, ERR_NO_MEMORY};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+		for (uint32_t n = 0; n < 3000; n++)
+			create(n, "state");
+		turn();
+		fake_fail(FAKE_PUT, errors[i], 1000);
+		uint32_t puts = fake_calls(FAKE_PUT);
+		stop_stack(true);
+		/* Each was tried, and once. */
+		assert_int_equal(fake_calls(FAKE_PUT) - puts, 3000);
+		assert_int_equal(fake_count(), 2000);
+		assert_int_equal(logged("event=sessions_lost sessions=1000"), i + 1);
+		start_stack();
+		for (uint32_t n = 0; n < 3000; n++)
+			(void)ask_for(STACK_END, n);
+	}
+}
+
 /* Also where it is in a hurry: an end that was answered is more than a demotion. */
 static void the_end_removes_what_has_ended(void **unused)
 {
@@ -117,6 +202,50 @@ static void the_end_removes_what_has_ended(void **unused)
 	fake_work(FAKE_OPEN);
 	stop_stack(false);
 	assert_false(fake_has(1));
+}
+
+/* 1 has ended, and the store has not removed it yet. */
+static void owe_one(void)
+{
+	struct request r;
+
+	create_below(1, "a");
+	fake_fail(FAKE_REMOVE, ERR_SYSTEM, FAKE_ALWAYS);
+	assert_int_equal(open_one(&r, 1), SESS_OPENED);
+	assert_int_equal(commit(&r, END, 0, NULL), STACK_WAITS);
+	close_one(&r);
+	AWAIT(r.dones == 1);
+}
+
+/* In the last turn, and once more after it; or in the demotion before. */
+static void the_end_removes_what_has_ended_where_the_store_breaks(void **unused)
+{
+	static const enum fake_op ops[] = {FAKE_REMOVE, FAKE_COMMIT, FAKE_PUT};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+		bool demote_too = ops[i] == FAKE_PUT;
+		enum fake_op gate = demote_too ? FAKE_PUT : FAKE_EXPIRE;
+		owe_one();
+		if (demote_too)
+			create(2, "b");
+		stopped = false;
+		fake_stop(gate);
+		if (!demote_too) {
+			pass_s(2);
+			fake_await(gate);
+		}
+		stack_stop(stack, demote_too, on_stopped, NULL);
+		fake_await(gate);
+		fake_work(FAKE_REMOVE);
+		fake_fail(ops[i], ERR_BROKEN, demote_too ? 1 : 2);
+		fake_go(gate);
+		AWAIT(stopped);
+		stack_free(&stack);
+		assert_false(fake_has(1));
+		start_stack();
+	}
+	assert_true(fake_has(2));
 }
 
 static void the_end_comes_also_without_a_beginning(void **unused)
@@ -308,7 +437,11 @@ int main(void)
 	    TEST(who_is_in_a_hurry_gives_up_the_rest),
 	    TEST(the_end_says_what_it_could_not_store),
 	    TEST(the_end_tries_the_store_once_more),
+	    TEST(the_end_goes_on_where_the_store_breaks),
+	    TEST(the_end_gives_up_what_breaks_over_and_over),
+	    TEST(the_end_goes_on_with_those_for_whom_there_is_room),
 	    TEST(the_end_removes_what_has_ended),
+	    TEST(the_end_removes_what_has_ended_where_the_store_breaks),
 	    TEST(the_end_comes_also_without_a_beginning),
 	    TEST(who_asks_at_the_end_is_answered),
 	    TEST(a_shorter_patience_moves_more),
