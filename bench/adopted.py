@@ -17,7 +17,8 @@ KV_PREFIX, PAGE_PREFIX = "bench:", "PHPREDIS_SESSION:"
 CHILDREN = 8
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-ADOPTED = 'mode = adopted  cookie = "PHPSESSID"  socket = "{socket}"  key = "{key}"  lock = exclusive'
+ADOPTED = ('mode = adopted  cookie = "PHPSESSID"  socket = "{socket}"  socket-mode = 0666  key = "{key}"  '
+           'lock = exclusive')
 
 
 def missing():

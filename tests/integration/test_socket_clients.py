@@ -26,14 +26,7 @@ class Clients(Case):
 
     def setUp(self):
         super().setUp()
-        with self.store.client() as client:  # what the test before has left
-            cursor = b"0"
-            while True:
-                cursor, keys = client.ask("SCAN", cursor, "COUNT", 1000)
-                if keys:
-                    client.ask("DEL", *keys)
-                if cursor == b"0":
-                    break
+        self.store.clear()
 
 
 class RedisPy:

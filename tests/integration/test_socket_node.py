@@ -57,7 +57,7 @@ class Node(Case):
 
     def setUp(self):
         super().setUp()
-        self.get("clear", cgi.Jar())
+        self.store.clear()
 
     def ask(self, what, jar, query):
         with web.Browser(self.app.where) as browser:
@@ -152,12 +152,12 @@ class Sessions:
         self.assertEqual(self.count(jars[0]), 1)
 
     def test_all_and_clear_of_many(self):
-        """connect-redis names them all in one MGET, and in one DEL."""
+        """connect-redis names them all in one MGET, and in one DEL: as many as a command may have arguments."""
         with self.store.client() as client:
-            for n in range(3000):
+            for n in range(1000):
                 client.say("SET", "%s%d" % (KEY, n), '{"cookie":{}}', "EX", 1000)
-            self.assertEqual(client.replies(3000), ["OK"] * 3000)
-        self.assertEqual(len(self.get("all", cgi.Jar())), 3000)
+            self.assertEqual(client.replies(1000), ["OK"] * 1000)
+        self.assertEqual(len(self.get("all", cgi.Jar())), 1000)
         self.get("clear", cgi.Jar())
         self.assertEqual(self.get("length", cgi.Jar()), 0)
 

@@ -7,8 +7,7 @@
 //   do=regenerate        session_regenerate_id(); delete=1: and the old one goes
 //   do=destroy           restart=1: session_destroy(), then session_start() and n = 1 in the same request
 //   do=late              as count; the whole answer goes out, with its length, and a shutdown function waits: pause=S,
-//                        or gate=FILE, until that is there; then PHP writes the session. redirect=1: an answer without a
-//                        body; type=CONTENT-TYPE
+//                        or gate=FILE, until that is there; then PHP writes the session. type=CONTENT-TYPE
 //   ini[NAME]=VALUE      before anything else
 //   handler=predis|symfony  instead of session.save_handler; at=SOCKET
 //
@@ -62,12 +61,7 @@ function late(): void
 {
     $_SESSION['n'] = ($_SESSION['n'] ?? 0) + 1;
     register_shutdown_function('pause');
-    if (isset($_GET['redirect'])) {
-        header('Location: /elsewhere', true, 303);
-        header('Content-Length: 0');
-    } else {
-        report(true);
-    }
+    report(true);
     while (ob_get_level() > 0) {
         ob_end_flush();
     }

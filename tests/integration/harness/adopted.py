@@ -3,6 +3,7 @@ session socket. What holds with the first must hold with the second; where weir 
 import json
 import os
 import re
+import signal
 import threading
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,17 @@ class Store:
     def ask(self, *words):
         with self.client() as client:
             return client.ask(*words)
+
+    def clear(self):
+        """What the test before has left."""
+        with self.client() as client:
+            cursor = b"0"
+            while True:
+                cursor, keys = client.ask("SCAN", cursor, "COUNT", 500)
+                for key in keys:
+                    client.ask("DEL", key)
+                if cursor == b"0":
+                    return
 
     @property
     def path(self):
@@ -57,19 +69,19 @@ class Redis(Store):
 
 class Weir(Store):
     """weir with the socket and one app. session: more of the session section; other: further apps; backends: instead of
-    `apps`; more: for the class weir.Weir."""
+    `apps`; listens: where it listens as well; more: for the class weir.Weir."""
 
     title = "weir"
 
     def __init__(self, scope, where, apps=(), password="", session="", options="", key=PREFIX,
-                 cookie="PHPSESSID", other=(), backends=(), protocol="fastcgi", listen=None, workers=2,
+                 cookie="PHPSESSID", other=(), backends=(), protocol="fastcgi", listens=(), workers=2,
                  gateway=weir.Weir, **more):
         self.where, self.password, self.scope = where, password or None, scope
         texts = [a.text() for a in apps] or list(backends) or [NOBODY]
         section = 'mode = adopted  socket = "%s"  key = "%s"  cookie = "%s"  %s %s' % (
             where, key, cookie, 'password = "%s"' % password if password else "", session)
-        front = listen or scope.unix("f")
-        self.gateway = gateway(scope, [(front, protocol, "")],
+        front = scope.unix("f")
+        self.gateway = gateway(scope, [(at, protocol, "") for at in (front, *listens)],
                                [*other, weir.app("main", texts, "timeout = 60s queue-wait = 30s " + options, section)],
                                workers=workers, **more)
         self.process = self.gateway.process
@@ -120,7 +132,7 @@ class Scripted:
                 else:
                     replies.append(client.ask(word, key, *value.split()))
         if not sent:
-            self._out(x, head, json.dumps([r.decode("latin-1") if isinstance(r, bytes) else r for r in replies]))
+            self._out(x, head, json.dumps(replies, default=_text))
         x.end()
 
     @staticmethod
@@ -153,6 +165,14 @@ class Scripted:
     def kept(self, name):
         return self.store.ask("GET", PREFIX + name)
 
+    def restart(self, number=signal.SIGTERM):
+        self.weir.restart(number)
+        address.wait_accepts(self.store.where, self.weir.process)
+
+
+def _text(reply):
+    return reply.decode("latin-1") if isinstance(reply, bytes) else repr(reply)
+
 
 HEADS = {"cookie": "Set-Cookie", "status": "Status", "type": "Content-Type"}
 
@@ -168,8 +188,8 @@ class Whole:
         size = 1
         while True:
             text = self.client.wait_output(1, size)
-            head, _, _ = text.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)^content-length: *(\d+)\r", head, re.MULTILINE)
+            head, end, _ = text.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)^content-length: *(\d+)\r", head + end, re.MULTILINE)
             if length:
                 # The end of the head may be what is held back.
                 return len(head.rstrip(b"\r\n")) + 4 + int(length.group(1))
