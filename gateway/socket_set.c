@@ -142,7 +142,7 @@ static int put(struct socket_client *c, const struct socket_key *k, const struct
 static enum socket_result drop(struct socket_client *c, const struct wish *w)
 {
 	metrics_add(&c->worker->metrics.session_dropped, 1);
-	reply(c, w, w->only != SESS_WRITE_THERE, NULL);
+	reply(c, w, w->only == SESS_WRITE_ALWAYS, NULL);
 	return SOCKET_DONE;
 }
 
