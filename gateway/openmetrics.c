@@ -231,7 +231,7 @@ static void put_requests(struct put *p, const struct totals *t)
 	    in = {"weir_request_body_bytes", COUNTER, "bytes", "Bodies of requests."},
 	    out = {"weir_response_bytes", COUNTER, "bytes", "Answers, with their heads."},
 	    told = {"weir_session_requests", COUNTER, NULL,
-		    "Requests of apps with managed sessions, by what the application was told of the session."},
+		    "Requests of apps with sessions, by what the application was told or has of the session."},
 	    page = {"weir_status_requests", COUNTER, NULL, "Requests for the status page."};
 	const struct metrics_sum *m = &t->requests;
 
