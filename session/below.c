@@ -256,8 +256,9 @@ static void not_below(void *arg, const struct sess_id *id)
 {
 	struct expiry *e = arg;
 
-	sess_table_not_below(e->s->table, id);
-	e->count++;
+	/* A session is counted where it ends, and once. */
+	if (!sess_table_not_below(e->s->table, id))
+		e->count++;
 }
 
 /* A piece of it. True: there is more. */

@@ -297,7 +297,7 @@ int sess_table_put(struct sess_table *t, uint16_t app, const struct sess_record 
 
 /* --- one session --- */
 
-void sess_table_not_below(struct sess_table *t, const struct sess_id *id)
+bool sess_table_not_below(struct sess_table *t, const struct sess_id *id)
 {
 	uint32_t hash = table_hash(t, id);
 	struct shard *sh = shard_of(t, hash);
@@ -306,7 +306,9 @@ void sess_table_not_below(struct sess_table *t, const struct sess_id *id)
 	struct session *s = shard_find(sh, id, hash);
 	if (s && s->phase == SESS_LIVE)
 		shard_set_below(sh, s, false);
+	bool known = s && s->phase != SESS_FETCHING;
 	pthread_mutex_unlock(&sh->lock);
+	return known;
 }
 
 uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out)

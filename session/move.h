@@ -62,8 +62,8 @@ void sess_table_fail(struct sess_table *t, const struct sess_id *id, enum sess_o
  * an error nothing has changed. */
 MUST_USE int sess_table_put(struct sess_table *t, uint16_t app, const struct sess_record *r);
 
-/* The store below has it no more. */
-void sess_table_not_below(struct sess_table *t, const struct sess_id *id);
+/* The store below has it no more. True: it is in memory, or has ended there. */
+bool sess_table_not_below(struct sess_table *t, const struct sess_id *id);
 
 /* Up to `max` sessions of the shard that have ended and of which something may be below. They are absent, and hold
  * their place, so that nobody looks there, until it is removed and sess_table_settle() says so. */

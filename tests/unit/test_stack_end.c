@@ -449,15 +449,22 @@ static void set_ttl(uint32_t n, uint32_t ttl_s)
 	close_one(&r);
 }
 
+/* Wherever that was found. */
+static uint64_t expired(void)
+{
+	turn();
+	return stats().expired + stats().below_expired;
+}
+
 static void what_expires_in_memory_is_not_found_below(void **unused)
 {
 	(void)unused;
 	create_both(1, "new");
 	pass_s(TTL_S);
 	expire_memory();
-	assert_int_equal(stats().expired, 1);
 	expect_open(1, SESS_ABSENT);
 	AWAIT(!fake_has(1));
+	assert_int_equal(expired(), 1);
 }
 
 /* Below it has the time to live that it had before. */
@@ -483,6 +490,55 @@ static void a_shorter_life_ends_below_too(void **unused)
 	expect_open(1, SESS_ABSENT);
 	assert_int_equal(stats().bytes, 0);
 	assert_int_equal(stats().expired, 2);
+}
+
+/* In memory and below: whoever of them is the first, and also where it ended before. */
+static void one_session_expires_once(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	options.evict = &evict_lru;
+	stack_set(stack, &options);
+	/* What is below is older, and goes while the session lives. */
+	create_below(1, "a");
+	pass_s(10);
+	expect_session(1, "a");
+	pass_s(TTL_S - 10);
+	AWAIT(!fake_has(1));
+	assert_true(in_memory(1));
+	assert_int_equal(expired(), 0);
+	pass_s(10);
+	expire_memory();
+	assert_int_equal(expired(), 1);
+	/* Memory is swept first. */
+	create_both(2, "b");
+	clock_ms += TTL_S * 1000;
+	expire_memory();
+	assert_false(in_memory(2));
+	stack_wake(stack);
+	AWAIT(!fake_has(2));
+	assert_int_equal(expired(), 2);
+	/* A shorter life has ended in memory; what is below of it is owed, and cannot go before it has expired too. */
+	create_both(3, "c");
+	set_ttl(3, 10);
+	fake_fail(FAKE_REMOVE, ERR_SYSTEM, FAKE_ALWAYS);
+	pass_s(10);
+	expire_memory();
+	pass_s(TTL_S);
+	AWAIT(!fake_has(3));
+	assert_int_equal(expired(), 3);
+	/* The same of one that was ended. */
+	fake_work(FAKE_REMOVE);
+	turn();
+	create_both(4, "d");
+	fake_fail(FAKE_REMOVE, ERR_SYSTEM, FAKE_ALWAYS);
+	assert_int_equal(end_one(&r, 4), STACK_WAITS);
+	AWAIT(r.dones == 1);
+	pass_s(TTL_S);
+	AWAIT(!fake_has(4));
+	assert_int_equal(expired(), 3);
+	stack_check(stack);
 }
 
 static void a_shorter_life_ends_below_when_the_store_is_back(void **unused)
@@ -537,7 +593,8 @@ static void a_longer_life_needs_nothing_below(void **unused)
 	pass_s(2 * TTL_S);
 	expire_memory();
 	expect_open(1, SESS_ABSENT);
-	assert_int_equal(stats().expired, 1);
+	AWAIT(fake_count() == 0);
+	assert_int_equal(expired(), 1);
 }
 
 /* Found at the very end, behind sessions that stay until then. */
@@ -581,6 +638,7 @@ int main(void)
 	    TEST(a_renewed_id_does_not_come_back_from_a_broken_store),
 	    TEST(what_expires_in_memory_is_not_found_below),
 	    TEST(a_shorter_life_ends_below_too),
+	    TEST(one_session_expires_once),
 	    TEST(a_shorter_life_ends_below_when_the_store_is_back),
 	    TEST(a_shorter_life_that_was_stored_is_like_any_other),
 	    TEST(a_longer_life_needs_nothing_below),
