@@ -242,6 +242,8 @@ static void finish_session(struct errand *e)
 		memcpy(c->session, e->job.at[0].name, sizeof c->session);
 	if (err || !known) {
 		bool half = known && e->job.op == STACK_END && err == ERR_BROKEN;
+		if (half)
+			claims_end(control_gateway(c->daemon)->claims, &e->job.place.id, CLAIMS_BY_OTHER);
 		errand_free(e);
 		if (half)
 			command_fail(c, ADMIN_UNAVAILABLE,

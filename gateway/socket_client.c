@@ -107,6 +107,9 @@ void socket_client_close(struct socket_client *c)
 	list_remove(&c->link);
 	net_timer_stop(loop_of(c), &c->output);
 	socket_wait_end(c);
+	/* It is in no list any more that a reload walks over: its generation waits for it. */
+	if (!c->host && socket_awaits_mail(c))
+		c->host = share_host(c->worker->share);
 	net_stream_close(&c->stream);
 }
 
@@ -170,6 +173,9 @@ static struct resp_limits limits_of(const struct socket_client *c)
 static void task_done(struct socket_client *c)
 {
 	socket_let_go(c);
+	if (c->job)
+		stack_job_fini(c->job);
+	c->store_wait.tried_bytes = 0;
 	buf_fini(&c->task.partial);
 	c->task = (struct socket_task){.at = 0};
 }
@@ -252,6 +258,8 @@ static void run_queue(struct socket_client *c)
 		if (done == 0)
 			return;
 		c->queue_at += done;
+		if (net_stream_backlog(&c->stream) > BACKLOG_MAX)
+			net_stream_flush(&c->stream);
 	}
 }
 

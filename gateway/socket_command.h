@@ -42,6 +42,9 @@ bool socket_key(struct socket_client *c, struct view arg, struct socket_key *out
 /* Ends the session, if there is one: *was. Waits until nothing of it can come back. *failed: nobody can say. */
 enum socket_result socket_end_session(struct socket_client *c, const struct socket_key *k, bool *was, bool *failed);
 
+/* What was gathered of the reply, behind what is written of it. A failure ends the connection. */
+void socket_put_partial(struct socket_client *c);
+
 /* Errors that more than one command gives. */
 void socket_error(struct socket_client *c, const char *text);
 void socket_wrong_arity(struct socket_client *c, struct view name);

@@ -70,7 +70,8 @@ enum socket_result socket_lock_take(struct socket_client *c, const struct socket
 	case KEYLOCK_BUSY:
 		break;
 	}
-	return told ? answer(c, false) : park(c, k, wish);
+	/* Who is to go, or has gone, waits for nobody. */
+	return told || c->drains || c->mute ? answer(c, false) : park(c, k, wish);
 }
 
 enum socket_result socket_lock_time(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms)

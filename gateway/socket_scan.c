@@ -145,9 +145,7 @@ static void put_page(struct socket_client *c, const struct scan *s)
 	resp_put_array(socket_out(c), 2);
 	resp_put_bulk(socket_out(c), view_str(cursor));
 	resp_put_array(socket_out(c), count);
-	buf_put(socket_out(c), buf_view(partial));
-	if (buf_error(partial))
-		socket_out(c)->err = buf_error(partial);
+	socket_put_partial(c);
 }
 
 enum socket_result socket_scan(struct socket_client *c, const struct resp_command *cmd)

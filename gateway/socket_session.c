@@ -7,6 +7,9 @@
 
 #define LOCK_SUFFIX "_LOCK"
 
+/* Values of one MGET together, besides what one session may have. */
+enum { MGET_SLACK_BYTES = 16 << 20 };
+
 /* --- keys --- */
 
 bool socket_key(struct socket_client *c, struct view arg, struct socket_key *out)
@@ -71,6 +74,15 @@ static struct view bytes_of(const struct sess_peek *p)
 	return sess_key_split_state(state, &text, &bytes) ? bytes : view_of(NULL, 0);
 }
 
+void socket_put_partial(struct socket_client *c)
+{
+	struct buf *partial = &c->task.partial;
+
+	buf_put(socket_out(c), buf_view(partial));
+	if (buf_error(partial))
+		socket_out(c)->err = buf_error(partial);
+}
+
 static bool lock_token(struct socket_client *c, const struct socket_key *k, struct buf *to, bool write)
 {
 	uint8_t token[KEYLOCK_TOKEN_MAX];
@@ -126,11 +138,13 @@ enum socket_result socket_mget(struct socket_client *c, const struct resp_comman
 		if (put_value(c, &k, &t->partial) == SOCKET_WAITS)
 			return SOCKET_WAITS;
 		socket_let_go(c);
+		if (buf_len(&t->partial) > socket_max_size(c) + MGET_SLACK_BYTES) {
+			socket_error(c, "ERR the values asked for are too large together: ask for fewer at once");
+			return SOCKET_DONE;
+		}
 	}
 	resp_put_array(socket_out(c), cmd->count - 1);
-	buf_put(socket_out(c), buf_view(&t->partial));
-	if (buf_error(&t->partial))
-		socket_out(c)->err = buf_error(&t->partial);
+	socket_put_partial(c);
 	return SOCKET_DONE;
 }
 
@@ -310,6 +324,6 @@ enum socket_result socket_getdel(struct socket_client *c, const struct resp_comm
 	if (failed)
 		socket_unavailable(c);
 	else
-		buf_put(socket_out(c), buf_view(&t->partial));
+		socket_put_partial(c);
 	return SOCKET_DONE;
 }

@@ -162,6 +162,11 @@ static enum socket_result ask(struct socket_client *c, const struct socket_key *
 {
 	enum sess_open found = SESS_ABSENT;
 
+	if (c->task.unavailable || socket_patience_over(c)) {
+		*failed = true;
+		socket_unavailable(c);
+		return SOCKET_DONE;
+	}
 	socket_let_go(c); /* what it knew is not true any more */
 	enum socket_result result = socket_open(c, &k->id, &found);
 	*failed = result == SOCKET_DONE && found == SESS_UNAVAILABLE;

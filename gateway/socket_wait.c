@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { MOMENT_MS = 10 };
+enum { MOMENT_MS = 10, PATIENCE_MIN_MS = 1000 };
 
 static void begin(struct socket_client *c, enum socket_wait wait)
 {
@@ -27,8 +27,10 @@ static uint64_t patience_ms(struct socket_client *c)
 {
 	struct instant now = socket_now(c);
 
+	uint64_t ms = socket_app(c)->session.lock_wait_ms;
+
 	if (c->task.until.ms == 0)
-		c->task.until = instant_add_ms(now, socket_app(c)->session.lock_wait_ms);
+		c->task.until = instant_add_ms(now, ms > PATIENCE_MIN_MS ? ms : PATIENCE_MIN_MS);
 	return instant_before(now, c->task.until) ? instant_since_ms(c->task.until, now) : 0;
 }
 

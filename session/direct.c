@@ -105,6 +105,8 @@ static int replace(struct sess_table *t, struct shard *sh, struct session *s, co
 	if (w->has_data && !table_bytes_change(t, sess_state_cost(sp->state), sess_state_cost(s->state)))
 		return ERR_FULL;
 	if (w->has_data) {
+		shard_uncount_pinned(sh, s, s->state);
+		shard_count_pinned(sh, s, sp->state);
 		after->state = sess_core_store(s, sp->state);
 		sp->state = NULL;
 	}

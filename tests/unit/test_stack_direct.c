@@ -122,6 +122,19 @@ static void another_app_sees_nothing(void **unused)
 	assert_int_equal(stack_peek(stack, other_app, &id, clock_now(), &p), SESS_ABSENT);
 }
 
+static void what_is_pinned_counts_with_the_bytes_that_it_has(void **unused)
+{
+	(void)unused;
+	assert_int_equal(write_all(1, value("a", 100)), SESS_WRITTEN);
+	assert_int_equal(ask_for(STACK_PIN, 1), 0);
+	uint64_t before = stats().pinned_bytes;
+	assert_int_equal(write_all(1, value("abcdefghijk", 100)), SESS_WRITTEN);
+	assert_int_equal(stats().pinned_bytes, before + 10);
+	assert_int_equal(ask_for(STACK_UNPIN, 1), 0);
+	assert_int_equal(stats().pinned_bytes, 0);
+	stack_check(stack);
+}
+
 /* --- when it expires --- */
 
 static void being_used_does_not_prolong_it(void **unused)
@@ -309,6 +322,7 @@ int main(void)
 	    T(conditions_are_kept),
 	    T(what_was_there_before_is_given),
 	    T(another_app_sees_nothing),
+	    T(what_is_pinned_counts_with_the_bytes_that_it_has),
 	    T(being_used_does_not_prolong_it),
 	    T(what_is_read_stays_in_memory),
 	    T(without_a_time_it_lives_for_ever),

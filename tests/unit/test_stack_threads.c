@@ -449,6 +449,13 @@ static void run_threads(struct shared *sh)
 		fini_worker(&workers[i]);
 	for (enum fake_op op = 0; op < FAKE_OPS; op++)
 		fake_work(op);
+	/* One that has just been broken is opened again when it is time. */
+	for (unsigned tries = 0; stats().below != STACK_BELOW_READY; tries++) {
+		if (tries > 5000)
+			fail_msg("the store does not come back");
+		pass_ms(1000);
+		pause_a_little();
+	}
 }
 
 /* Every slot's session has the number of the commits that were acknowledged to it. */
