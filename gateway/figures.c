@@ -24,6 +24,7 @@ json_t *figures_requests(const struct totals *t)
 	document_put_number(&o, "session_none", m->session_none);
 	document_put_number(&o, "session_new", m->session_new);
 	document_put_number(&o, "session_live", m->session_live);
+	document_put_number(&o, "session_dropped", m->session_dropped);
 	document_put_number(&o, "status_page", m->status_page);
 	return o;
 }

@@ -231,7 +231,9 @@ static void put_requests(struct put *p, const struct totals *t)
 	    in = {"weir_request_body_bytes", COUNTER, "bytes", "Bodies of requests."},
 	    out = {"weir_response_bytes", COUNTER, "bytes", "Answers, with their heads."},
 	    told = {"weir_session_requests", COUNTER, NULL,
-		    "Requests of apps with managed sessions, by what the application was told of the session."},
+		    "Requests of apps with sessions, by what the application was told of it or can find."},
+	    dropped = {"weir_session_writes_dropped", COUNTER, NULL,
+		       "Writes to adopted sessions that had ended under who wrote."},
 	    page = {"weir_status_requests", COUNTER, NULL, "Requests for the status page."};
 	const struct metrics_sum *m = &t->requests;
 
@@ -247,6 +249,7 @@ static void put_requests(struct put *p, const struct totals *t)
 	put_sample(p, LABELS({"state", "none"}), m->session_none);
 	put_sample(p, LABELS({"state", "new"}), m->session_new);
 	put_sample(p, LABELS({"state", "live"}), m->session_live);
+	put_one(p, &dropped, m->session_dropped);
 	put_one(p, &page, m->status_page);
 }
 
