@@ -372,6 +372,28 @@ class TestStores(Stores):
         self.assertEqual(wait.until(lambda: expired() >= 20 and expired(), "the count"), 20)
         self.assertEqual(site.store.ask("GET", KEY + "stays"), b"x")
 
+    def test_what_is_under_way_at_the_end(self):
+        """After TERM a request that runs still has its sessions, on old connections and on new ones; who waits for a lock
+        is answered; connections of which nothing is asked do not keep weir from ending."""
+        site = self.start(node_more="  drain-timeout = 60s\n")
+        idle, holder, waiting = site.store.client(), site.store.client(), site.store.client()
+        for client in (idle, holder, waiting):
+            self.addCleanup(client.close)
+        idle.ask("PING")
+        holder.ask("SET", KEY + "a_LOCK", "one", "NX", "PX", 60000)
+        waiting.say("SET", KEY + "a_LOCK", "two", "NX", "PX", 60000)
+        with site.client() as client:
+            site.start(client, "one", "gate=end&set=written&get")
+            site.weir.process.send(signal.SIGTERM)
+            site.weir.wait_line("event=draining")
+            self.assertEqual(site.store.ask("SET", KEY + "two", "late", "EX", 1000), "OK")
+            site.open("end")
+            self.assertEqual(json.loads(client.response().body), ["OK", "written"])
+        self.assertIn(waiting.reply(), (None, "OK"))  # OK: its holder's connection was closed first
+        self.assertEqual(site.weir.wait_exit(), 0)
+        site.restart()
+        self.assertEqual((site.kept("one"), site.kept("two")), (b"written", b"late"))
+
     def test_reload(self):
         """Connections to the socket stay, and what they wait for."""
         site = self.start()
