@@ -324,6 +324,7 @@ static void another_evicter_takes_over(void **unused)
 	(void)unused;
 	options.evict = &evict_never;
 	stack_set(stack, &options);
+	turn();
 	create(1, "a");
 	pass_s(2 * IDLE_S);
 	turn();
