@@ -33,7 +33,7 @@ say    = $(if $(V),,@echo '  $1 $@')
 .PHONY: help
 help:
 	@echo 'make            build build/release/weir and weirctl'
-	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C'
+	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C (APP=php: a shop)'
 	@echo 'make check      install what is missing, build with sanitizers, run all tests'
 	@echo 'make lint       format, include rules, sizes, purity, clang-tidy, cppcheck, man pages'
 	@echo 'make unit       unit tests (BUILD=asan or tsan for sanitizers)'
@@ -90,8 +90,9 @@ unit: $(UNIT)
 # --- everything that must hold before a change lands ---
 
 # Threads are tested where there are some.
-THREADED := mailbox table_threads pool pool_generations loop stream secret \
-	stack stack_clock stack_end stack_down stack_room stack_stop stack_memory stack_threads operate operate_list
+THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream secret \
+	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
+	operate_list
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -110,7 +111,8 @@ check:
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
 	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py \
-		test_status.TestNumbers test_status.TestAnswer test_status.TestLife
+		test_status.TestNumbers test_status.TestAnswer test_status.TestLife \
+		test_socket_life.py test_socket_locks.py
 	@$(AGAIN) integration
 
 .PHONY: unit-programs
@@ -119,7 +121,7 @@ unit-programs: $(UNIT)
 .PHONY: integration
 integration:
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps
-	@$(AGAIN) -j$(JOBS) BUILD=release all apps
+	@$(AGAIN) -j$(JOBS) BUILD=release all apps node-modules
 	@tests/integration/run $(TESTS)
 
 TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
@@ -161,7 +163,7 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
-FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record
+FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
@@ -216,7 +218,7 @@ demo:
 
 # --- the bench: side by side against peers; its programs share nothing with weir ---
 
-BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb)
+BENCH := $(addprefix $(OUT)/bench/,load relay app fill bdb kv)
 
 .PHONY: bench-programs
 bench-programs: $(BENCH)

@@ -44,24 +44,64 @@ struct siphash_key siphash_key_load(const uint8_t bytes[16])
 	return (struct siphash_key){.k0 = load_le64(bytes), .k1 = load_le64(bytes + 8)};
 }
 
-uint64_t siphash(struct siphash_key key, struct view data)
+static inline struct sip sip_begin(struct siphash_key key)
 {
-	struct sip s = {
+	return (struct sip){
 	    .v0 = key.k0 ^ UINT64_C(0x736f6d6570736575),
 	    .v1 = key.k1 ^ UINT64_C(0x646f72616e646f6d),
 	    .v2 = key.k0 ^ UINT64_C(0x6c7967656e657261),
 	    .v3 = key.k1 ^ UINT64_C(0x7465646279746573),
 	};
-	size_t whole = data.len & ~(size_t)7;
-	uint64_t last = (uint64_t)(data.len & 0xff) << 56;
+}
 
-	for (size_t i = 0; i < whole; i += 8)
-		sip_word(&s, load_le64(data.at + i));
-	for (size_t i = whole; i < data.len; i++)
-		last |= (uint64_t)data.at[i] << (8 * (i - whole));
-	sip_word(&s, last);
-	s.v2 ^= 0xff;
+/* The whole words of *data, which is advanced past them. */
+static inline void sip_words(struct sip *s, struct view *data)
+{
+	for (; data->len >= 8; data->at += 8, data->len -= 8)
+		sip_word(s, load_le64(data->at));
+}
+
+/* Bytes of *data into *word, which holds `have` of them, until it is full. The number that it holds then. */
+static inline unsigned fill_word(uint64_t *word, unsigned have, struct view *data)
+{
+	for (; have < 8 && data->len > 0; data->at++, data->len--)
+		*word |= (uint64_t)*data->at << (8 * have++);
+	return have;
+}
+
+/* `last`: the bytes that are no whole word; `len`: of all bytes. */
+static inline uint64_t sip_end(struct sip *s, uint64_t last, size_t len)
+{
+	sip_word(s, last | (uint64_t)(len & 0xff) << 56);
+	s->v2 ^= 0xff;
 	for (int i = 0; i < 4; i++)
-		sip_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+		sip_round(s);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+uint64_t siphash(struct siphash_key key, struct view data)
+{
+	struct sip s = sip_begin(key);
+	size_t len = data.len;
+	uint64_t last = 0;
+
+	sip_words(&s, &data);
+	(void)fill_word(&last, 0, &data);
+	return sip_end(&s, last, len);
+}
+
+uint64_t siphash_joined(struct siphash_key key, struct view head, struct view tail)
+{
+	struct sip s = sip_begin(key);
+	size_t len = head.len + tail.len;
+	uint64_t word = 0;
+
+	sip_words(&s, &head);
+	if (fill_word(&word, fill_word(&word, 0, &head), &tail) == 8) {
+		sip_word(&s, word);
+		sip_words(&s, &tail);
+		word = 0;
+		(void)fill_word(&word, 0, &tail);
+	}
+	return sip_end(&s, word, len);
 }

@@ -14,4 +14,7 @@ struct siphash_key siphash_key_load(const uint8_t bytes[16]);
 
 uint64_t siphash(struct siphash_key key, struct view data);
 
+/* siphash() of `head` with `tail` behind it, which need not lie there. */
+uint64_t siphash_joined(struct siphash_key key, struct view head, struct view tail);
+
 #endif

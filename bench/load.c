@@ -9,6 +9,7 @@
  * own, until the file is at its end; its second visit is expected then. With --log the file gets two numbers of 64 bits
  * for each answer: when it was there, in microseconds of CLOCK_MONOTONIC, and how many it took. SIGTERM ends the load
  * early, in order. */
+#include "bench/samples.h"
 #include "bench/socket.h"
 
 #include <errno.h>
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 enum { EVENTS = 64, IN_BYTES = 65536, OUT_BYTES = 8192, COOKIE_BYTES = 4096, CLIENTS_MAX = 10000, ERRORS_SHOWN = 5 };
 
@@ -34,11 +34,6 @@ struct options {
 	bool cookies, visits;
 	const char *jar, *log; /* files; NULL: none */
 	const char *where, *path;
-};
-
-/* One good answer. */
-struct sample {
-	uint64_t at_us, took_us;
 };
 
 struct client {
@@ -61,8 +56,7 @@ struct load {
 	struct address server;
 	int epoll;
 	struct client *clients; /* owned */
-	struct sample *samples; /* owned */
-	size_t count, room;
+	struct samples samples;
 	FILE *jar; /* owned; NULL: none, or all its cookies are used */
 	unsigned long started, errors;
 	uint64_t end_ns;
@@ -74,13 +68,6 @@ static void on_term(int signal)
 {
 	(void)signal;
 	told_to_end = 1;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static void complain(struct load *l, const char *what)
@@ -207,18 +194,6 @@ static void head_read(const struct load *l, struct client *c)
 	}
 }
 
-static void sample_add(struct load *l, uint64_t sent_ns)
-{
-	if (l->count == l->room) {
-		l->room = l->room * 2 + 65536;
-		l->samples = realloc(l->samples, l->room * sizeof *l->samples);
-		if (l->samples == NULL)
-			err(1, "realloc");
-	}
-	uint64_t now = now_ns();
-	l->samples[l->count++] = (struct sample){.at_us = now / 1000, .took_us = (now - sent_ns) / 1000};
-}
-
 static void answer_end(struct load *l, struct client *c)
 {
 	if (c->status != 200)
@@ -228,7 +203,7 @@ static void answer_end(struct load *l, struct client *c)
 	else if (c->visits_wrong)
 		complain(l, "an answer has not counted the visit");
 	else
-		sample_add(l, c->sent_ns);
+		samples_add(&l->samples, c->sent_ns);
 	if (c->close)
 		client_reconnect(l, c);
 	else
@@ -254,7 +229,7 @@ static void client_read(struct load *l, struct client *c)
 		errx(1, "an answer that is too long");
 }
 
-/* --- run and report --- */
+/* --- run --- */
 
 static void run(struct load *l)
 {
@@ -266,9 +241,9 @@ static void run(struct load *l)
 		request_build(l, &l->clients[i]);
 		client_send(l, &l->clients[i]);
 	}
-	while (l->count + l->errors < l->started || wants_more(l, now)) {
+	while (l->samples.count + l->errors < l->started || wants_more(l, now)) {
 		int n = epoll_wait(l->epoll, events, EVENTS, 5000);
-		if (n == 0 && l->count + l->errors < l->started)
+		if (n == 0 && l->samples.count + l->errors < l->started)
 			errx(1, "no answer for 5 s");
 		for (int i = 0; i < n; i++)
 			client_read(l, events[i].data.ptr);
@@ -279,26 +254,9 @@ static void run(struct load *l)
 static void log_write(const struct load *l)
 {
 	FILE *f = fopen(l->opt.log, "wb");
-	if (f == NULL || fwrite(l->samples, sizeof *l->samples, l->count, f) != l->count || fclose(f) != 0)
+	if (f == NULL || fwrite(l->samples.at, sizeof *l->samples.at, l->samples.count, f) != l->samples.count ||
+	    fclose(f) != 0)
 		err(1, "%s", l->opt.log);
-}
-
-static int by_time(const void *a, const void *b)
-{
-	const struct sample *x = a, *y = b;
-	return (x->took_us > y->took_us) - (x->took_us < y->took_us);
-}
-
-static void report(struct load *l, uint64_t took_ns)
-{
-	size_t n = l->count;
-	if (n > 0)
-		qsort(l->samples, n, sizeof *l->samples, by_time);
-	const struct sample *s = l->samples;
-	printf("{\"requests\": %zu, \"seconds\": %.3f, \"rate\": %.1f, \"p50_us\": %lu, \"p99_us\": %lu, "
-	       "\"max_us\": %lu, \"errors\": %lu}\n",
-	       n, (double)took_ns / 1e9, (double)n * 1e9 / (double)took_ns, n > 0 ? s[n / 2].took_us : 0,
-	       n > 0 ? s[n * 99 / 100].took_us : 0, n > 0 ? s[n - 1].took_us : 0, l->errors);
 }
 
 /* --- options --- */
@@ -358,9 +316,9 @@ int main(int argc, char **argv)
 	uint64_t took = now_ns() - began;
 	if (l.opt.log != NULL)
 		log_write(&l);
-	report(&l, took);
+	samples_report(&l.samples, took, l.errors);
 	bool failed = l.errors > 0;
-	free(l.samples);
+	free(l.samples.at);
 	free(l.clients);
 	return failed;
 }

@@ -20,6 +20,8 @@ class Middle:
     """name: for options and files; title: for the table; front: who speaks HTTP to the clients."""
 
     session = False  # whether the application keeps a session
+    keep = True  # whether nginx keeps its connections to it
+    params = ""  # more of nginx's fastcgi_param
 
     def __init__(self, name, title, front="nginx"):
         self.name, self.title, self.front = name, title, front
@@ -68,7 +70,7 @@ node "bench" {{
 }}
 listen "{listen}" {{ protocol = fastcgi  mode = 0666  max-connections = 10000 }}
 app "bench" {{
-  backend "{app}" {{ protocol = fastcgi  connections = 64 }}
+  backend "{app}" {{ protocol = fastcgi  connections = {connections} }}
   session {{ {session} }}
 }}
 {store}
@@ -81,7 +83,8 @@ STORE = "store { memory { max = 4G  evict = never } }"
 MANAGED = 'mode = managed  cookie = "WEIRSID"  ttl = 1h  lock = exclusive'
 
 
-def write_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch", store=STORE, more=""):
+def write_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch", store=STORE, more="",
+               connections=64):
     """The configuration; its path."""
     place = bench.place
     text = WEIR.format(
@@ -94,6 +97,7 @@ def write_weir(bench, name, app, workers=1, session=MANAGED, scheduling="batch",
         session=session,
         store=store,
         more=more,
+        connections=connections,
         log=place.folder(name) + "/weir.log",
     )
     return place.write(name + ".conf", text)
@@ -253,7 +257,7 @@ NGINX_SERVER = """
     listen {listen};
     location / {{
       fastcgi_pass {name};
-      fastcgi_keep_conn on;
+      fastcgi_keep_conn {keep};
       fastcgi_param REQUEST_METHOD $request_method;
       fastcgi_param REQUEST_URI $request_uri;
       fastcgi_param QUERY_STRING $query_string;
@@ -265,6 +269,7 @@ NGINX_SERVER = """
       fastcgi_param SERVER_PORT $server_port;
       fastcgi_param GATEWAY_INTERFACE CGI/1.1;
       fastcgi_param REMOTE_ADDR $remote_addr;
+      {params}
     }}
   }}
 """
@@ -281,7 +286,15 @@ def start_nginx(bench, workers, middles, name="nginx"):
         user="user nobody %s;" % nobody_group() if place.root else "",
         idle=IDLE,
         servers="".join(
-            NGINX_SERVER.format(name=m.name, upstream=m.upstream(bench), listen=m.http, idle=IDLE) for m in behind
+            NGINX_SERVER.format(
+                name=m.name,
+                upstream=m.upstream(bench),
+                listen=m.http,
+                idle=IDLE,
+                keep="on" if m.keep else "off",
+                params=m.params,
+            )
+            for m in behind
         ),
     )
     config = place.write(name + ".conf", text)

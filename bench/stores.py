@@ -295,7 +295,7 @@ def ask_for(weir, o, cookies, idle):
 def storm(weir, o, count, on_disk):
     weir.start_empty()
     rate = weir.fill(max(count // 50, 1000))["rate"]
-    end = int(time.time() + 2 * count / rate + (count / 15000 if on_disk else 0) + o.seconds + 6)
+    end = int(time.time() + 2 * count / rate + (count / 8000 if on_disk else 0) + o.seconds + 6)
     argv = [weir.bench.programs["app"], weir.storm_app, "--session", str(STATE_BYTES), "--end", str(end)]
     app = weir.place.start("storm-app", argv, weir.storm_app)
     weir.fill(count, "--path", "/storm")

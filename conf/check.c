@@ -2,6 +2,7 @@
  * was refused before has its error already: here it is passed over. */
 #include "conf/check.h"
 
+#include "conf/check_session.h"
 #include "conf/parse.h"
 
 #include <stdio.h>
@@ -18,7 +19,7 @@ static void report_value(struct conf_report *r, const struct conf_value *v, cons
 	char name[64];
 
 	snprintf(name, sizeof name, "%s.%s", v->option->section, v->option->name);
-	conf_report_add(r, v->line, name, v->text, why);
+	conf_report_add(r, v->line, name, conf_option_shown(v->option, v->text), why);
 }
 
 /* Sections that stand once stand once. */
@@ -105,15 +106,6 @@ static void check_backends(const struct conf_app *app, const struct conf_node *n
 	}
 }
 
-static void check_session(const struct conf_app *app, const struct conf_node *node, struct conf_report *r)
-{
-	const struct conf_node *at = conf_tree_child(node, "session", 0);
-
-	if (app->session.cookie_same_site == CONF_SAME_SITE_NONE && app->session.cookie_secure == CONF_SECURE_NEVER)
-		report_value(r, conf_tree_value(at, "cookie-secure"),
-			     "browsers drop a cookie with cookie-same-site none that is not secure");
-}
-
 /* The k-th host of an app, or path, as it counts for routing: an app that names no host takes any, one that names no
  * path takes them all, which is "/". False: there are no more. */
 static bool nth_side(const struct conf_patterns *p, bool path, size_t k, struct conf_pattern *out)
@@ -196,7 +188,8 @@ static void check_apps(const struct conf *c, const struct conf_node *file, struc
 		check_rivals(c, i, node, r);
 		check_repeats(node, r);
 		if (session) {
-			check_session(&c->apps[i], node, r);
+			check_only(session, &c->apps[i].session.socket, r);
+			conf_check_session(c, i, session, r);
 			check_repeats(session, r);
 		}
 	}
@@ -207,11 +200,14 @@ static void check_apps(const struct conf *c, const struct conf_node *file, struc
 static void check_store(const struct conf *c, const struct conf_node *store, struct conf_report *r)
 {
 	const struct conf_value *max = conf_tree_value(conf_tree_child(store, "store.disk", 0), "max");
+	const struct conf_value *pinned = conf_tree_value(conf_tree_child(store, "store.memory", 0), "max-pinned");
 
 	if (store)
 		check_single(store, r);
 	if (max && c->disk.max > 0 && c->disk.max < disk_least)
 		report_value(r, max, "at least 16M, or 0: no disk store");
+	if (pinned && c->memory.max > 0 && c->memory.max_pinned > c->memory.max) /* 0: refused */
+		report_value(r, pinned, "at most max, which is for all sessions");
 }
 
 static void check_admin(const struct conf *c, const struct conf_node *file, struct conf_report *r)

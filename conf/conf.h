@@ -6,32 +6,23 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "conf/sections.h"
+#include "conf/session.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum conf_protocol { CONF_FASTCGI, CONF_SCGI };
-
-enum conf_address_kind { CONF_TCP, CONF_UNIX, CONF_SPAWN };
-
-/* "127.0.0.1:9001", "[::1]:9001", "unix:/path", "spawn:/path/to/program arg arg" */
-struct conf_address {
-	enum conf_address_kind kind;
-	char *text; /* as written; owned */
-	char *host; /* TCP: numeric address without brackets; owned */
-	uint16_t port;
-	char *path;  /* UNIX: the socket; SPAWN: the program; owned */
-	char **argv; /* SPAWN: words, argv[0] is the program, NULL at the end; owned */
-};
+/* RESP: the session socket of an app; no file can say so, the app's session section does. */
+enum conf_protocol { CONF_FASTCGI, CONF_SCGI, CONF_RESP };
 
 struct conf_listen {
 	struct conf_address address;
 	enum conf_protocol protocol;
+	size_t app;          /* RESP: whose session socket it is */
 	uint32_t mode;       /* Unix: permission bits of the socket */
 	char *owner, *group; /* Unix: names; NULL: unchanged; owned */
 	uint32_t backlog;
-	uint32_t max_connections;  /* front connections of this listener, over all workers */
+	uint32_t max_connections;  /* of this listener, over all workers */
 	uint32_t max_requests;     /* at once on one FastCGI connection */
 	uint64_t max_params;       /* bytes of one request's variables */
 	uint64_t max_body;         /* bytes of one request's body; 0: no limit */
@@ -52,35 +43,6 @@ struct conf_backend {
 	uint64_t backoff_min_ms, backoff_max_ms;
 	uint32_t processes;       /* SPAWN */
 	uint64_t stop_timeout_ms; /* SPAWN: from TERM to KILL */
-};
-
-enum conf_session_mode { CONF_SESSION_NONE, CONF_SESSION_MANAGED };
-enum conf_lock { CONF_LOCK_EXCLUSIVE, CONF_LOCK_SHARED };
-enum conf_same_site { CONF_SAME_SITE_LAX, CONF_SAME_SITE_STRICT, CONF_SAME_SITE_NONE };
-enum conf_secure { CONF_SECURE_AUTO, CONF_SECURE_ALWAYS, CONF_SECURE_NEVER };
-
-/* What a path or host must look like. */
-struct conf_pattern {
-	enum { CONF_HOST, CONF_HOST_SUFFIX, CONF_PATH_PREFIX, CONF_PATH_SUFFIX } kind;
-	char *text; /* HOST_SUFFIX: with the leading dot; PATH_SUFFIX: without the star; owned */
-};
-
-struct conf_patterns {
-	struct conf_pattern *at; /* owned */
-	size_t count;
-};
-
-struct conf_session {
-	enum conf_session_mode mode;
-	char *cookie, *cookie_path, *cookie_domain; /* owned; domain "" : none */
-	bool cookie_http_only;
-	enum conf_same_site cookie_same_site;
-	enum conf_secure cookie_secure;
-	uint64_t ttl_ms;
-	uint64_t max_size; /* bytes of state */
-	enum conf_lock lock;
-	uint64_t lock_wait_ms;
-	struct conf_patterns read_only, stateless;
 };
 
 struct conf_app {
@@ -104,8 +66,8 @@ struct conf {
 	char *pid_file;            /* owned */
 	char *user, *group;        /* "" : not given; owned */
 	enum conf_scheduling scheduling;
-	uint64_t drain_timeout_ms; /* TERM: for requests that run */
-	struct conf_listen *listens;
+	uint64_t drain_timeout_ms;   /* TERM: for requests that run */
+	struct conf_listen *listens; /* the sections `listen`, then the session sockets */
 	size_t listen_count;
 	struct conf_app *apps;
 	size_t app_count;
@@ -138,9 +100,5 @@ void conf_help(struct buf *out);
  * False for anything else, overflow included. */
 bool conf_parse_time(const char *text, uint64_t *ms);
 bool conf_parse_size(const char *text, uint64_t *bytes);
-
-/* False: not an address of a known kind (spawn only where allowed). Frees nothing it did not make. */
-bool conf_parse_address(const char *text, bool allow_spawn, struct conf_address *out);
-void conf_address_fini(struct conf_address *a);
 
 #endif

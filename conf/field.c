@@ -55,6 +55,15 @@ static bool is_full_path(const char *text)
 	return text[0] == '/';
 }
 
+static bool is_ascii(const char *text, char least, size_t max_bytes)
+{
+	size_t len = 0;
+
+	while (text[len] >= least && text[len] < 0x7f)
+		len++;
+	return len <= max_bytes && text[len] == '\0';
+}
+
 static bool is_text(enum conf_type type, const char *text)
 {
 	switch (type) {
@@ -72,6 +81,10 @@ static bool is_text(enum conf_type type, const char *text)
 		return conf_is_plain_path(text);
 	case CONF_TYPE_DOMAIN:
 		return *text == '\0' || conf_is_host(text + (text[0] == '.'));
+	case CONF_TYPE_KEY:
+		return is_ascii(text, '!', CONF_KEY_MAX);
+	case CONF_TYPE_PASSWORD:
+		return is_ascii(text, ' ', CONF_PASSWORD_MAX);
 	case CONF_TYPE_USER:
 		return *text == '\0' || getpwnam(text) != NULL;
 	case CONF_TYPE_GROUP:
@@ -90,6 +103,18 @@ static int set_text(const struct conf_option *o, char **field, const char *text)
 		return ERR_NO_MEMORY;
 	free(*field);
 	*field = copy;
+	return 0;
+}
+
+static int set_address(struct conf_address *field, const char *text, const char **why)
+{
+	struct conf_address a;
+	int err = conf_address_parse(text, false, &a, why);
+
+	if (err)
+		return err;
+	conf_address_fini(field);
+	*field = a;
 	return 0;
 }
 
@@ -119,7 +144,7 @@ static int add_network(struct conf_networks *field, const char *text)
 	return 0;
 }
 
-int conf_field_set(const struct conf_option *o, void *base, const char *text)
+int conf_field_set(const struct conf_option *o, void *base, const char *text, const char **why)
 {
 	void *field = (char *)base + o->offset;
 
@@ -140,6 +165,8 @@ int conf_field_set(const struct conf_option *o, void *base, const char *text)
 		return add_pattern(o, field, text);
 	case CONF_TYPE_NETWORKS:
 		return add_network(field, text);
+	case CONF_TYPE_ADDRESS:
+		return set_address(field, text, why);
 	case CONF_TYPE_SECTION:
 	case CONF_TYPE_LATER:
 		return ERR_CONFIG;

@@ -22,6 +22,9 @@ enum { FILE_MAX_BYTES = 1 << 20 };
 /* Of one value of a default. */
 enum { PRESET_BYTES = 64 };
 
+/* The default of session.max-size for adopted sessions, which no FastCGI record has to hold. */
+enum { ADOPTED_MAX_SIZE = 1 << 20 };
+
 struct loader {
 	struct conf *conf; /* owned */
 	struct conf_tree tree;
@@ -50,7 +53,8 @@ static void report_option(struct loader *l, unsigned line, const struct conf_opt
 	if (buf_error(&name) || buf_error(&text))
 		l->no_memory = true;
 	else
-		conf_report_add(&l->report, line, (char *)name.data, value, (char *)text.data);
+		conf_report_add(&l->report, line, (char *)name.data, value ? conf_option_shown(o, value) : NULL,
+				(char *)text.data);
 	buf_fini(&name);
 	buf_fini(&text);
 }
@@ -66,17 +70,13 @@ static bool has_control(const char *text)
 
 static void set_value(struct loader *l, const struct conf_value *v, void *base)
 {
-	bool later = v->option->later && strcmp(v->text, v->option->later) == 0;
+	const char *why = NULL;
+	int err = has_control(v->text) ? ERR_CONFIG : conf_field_set(v->option, base, v->text, &why);
 
-	if (later) {
-		report_option(l, v->line, v->option, v->text, "not built yet in this version");
-		return;
-	}
-	int err = has_control(v->text) ? ERR_CONFIG : conf_field_set(v->option, base, v->text);
 	if (err == ERR_NO_MEMORY)
 		l->no_memory = true;
 	else if (err)
-		report_option(l, v->line, v->option, v->text, NULL);
+		report_option(l, v->line, v->option, v->text, why);
 }
 
 /* The values given for `o`; false when there are none. */
@@ -105,15 +105,30 @@ static void set_preset(struct loader *l, const struct conf_option *o, void *base
 
 	do {
 		char value[PRESET_BYTES];
+		const char *why = NULL;
 		size_t len = conf_option_is_list(o) ? strcspn(at, ",") : strlen(at);
 		INVARIANT(len < sizeof value);
 		memcpy(value, at, len);
 		value[len] = '\0';
-		int err = conf_field_set(o, base, value);
+		int err = conf_field_set(o, base, value, &why);
 		INVARIANT(err != ERR_CONFIG); /* the table allows its own defaults */
 		l->no_memory |= err != 0;
 		at += len + strspn(at + len, ", ");
 	} while (*at);
+}
+
+static void report_missing(struct loader *l, unsigned line, const struct conf_option *o)
+{
+	struct buf why;
+
+	buf_init(&why, 0);
+	conf_option_put_missing(o, &why);
+	buf_put_u8(&why, '\0');
+	if (buf_error(&why))
+		l->no_memory = true;
+	else
+		report_option(l, line, o, NULL, (char *)why.data);
+	buf_fini(&why);
 }
 
 /* All options of a section into its struct; `node` NULL: the section is not in the file, defaults only. */
@@ -123,18 +138,9 @@ static void fill(struct loader *l, const struct conf_node *node, const char *sec
 		const struct conf_option *o = &conf_options[i];
 		if (strcmp(o->section, section) != 0 || !conf_option_has_value(o) || set_given(l, node, o, base))
 			continue;
-		if (o->required && node && l->whole) {
-			struct buf why;
-			buf_init(&why, 0);
-			buf_put_str(&why, "missing: ");
-			conf_option_put_allowed(o, &why);
-			buf_put_u8(&why, '\0');
-			if (buf_error(&why))
-				l->no_memory = true;
-			else
-				report_option(l, node->line, o, NULL, (char *)why.data);
-			buf_fini(&why);
-		}
+		/* Whether one is missing that goes with a mode is for the checks to say. */
+		if (o->required && o->with == CONF_WITH_ANY && node && l->whole)
+			report_missing(l, node->line, o);
 		if (o->preset)
 			set_preset(l, o, base);
 	}
@@ -243,6 +249,8 @@ static void load_app(struct loader *l, const struct conf_node *node, struct conf
 	fill(l, session, "session", &app->session);
 	if (!session)
 		app->session.mode = CONF_SESSION_NONE;
+	if (app->session.mode == CONF_SESSION_ADOPTED && !conf_tree_value(session, "max-size"))
+		app->session.max_size = ADOPTED_MAX_SIZE;
 	app->backends = make_all(l, node, "backend", sizeof *app->backends, &app->backend_count);
 	for (size_t i = 0; i < app->backend_count; i++) {
 		const struct conf_node *at = conf_tree_child(node, "backend", i);
@@ -262,6 +270,15 @@ static void load_apps(struct loader *l)
 		load_app(l, conf_tree_child(&l->tree.file, "app", i), &c->apps[i]);
 }
 
+static void load_memory(struct loader *l, const struct conf_node *node)
+{
+	struct conf_memory *memory = &l->conf->memory;
+
+	fill(l, node, "store.memory", memory);
+	if (!conf_tree_value(node, "max-pinned"))
+		memory->max_pinned = memory->max / 2;
+}
+
 static void load_admin(struct loader *l)
 {
 	fill(l, conf_tree_child(&l->tree.file, "admin", 0), "admin", &l->conf->admin);
@@ -276,11 +293,64 @@ static void load_tree(struct loader *l)
 	load_node(l);
 	load_listens(l);
 	load_apps(l);
-	fill(l, conf_tree_child(store, "store.memory", 0), "store.memory", &l->conf->memory);
+	load_memory(l, conf_tree_child(store, "store.memory", 0));
 	fill(l, conf_tree_child(store, "store.disk", 0), "store.disk", &l->conf->disk);
 	load_admin(l);
 	fill(l, conf_tree_child(file, "status", 0), "status", &l->conf->status);
 	fill(l, conf_tree_child(file, "log", 0), "log", l->conf);
+}
+
+/* --- session sockets ------------------------------------------------------------------------------------------- */
+
+static char *copy_of(struct loader *l, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	l->no_memory |= text && !copy;
+	return copy;
+}
+
+/* It is listened at like any other address; what a session section does not say has listen's default. */
+static void fill_socket(struct loader *l, const struct conf_session *s, size_t app, struct conf_listen *out)
+{
+	const char *why;
+
+	fill(l, NULL, "listen", out);
+	l->no_memory |= conf_address_parse(s->socket.text, false, &out->address, &why) != 0;
+	out->protocol = CONF_RESP;
+	out->app = app;
+	out->mode = s->socket_mode;
+	out->owner = copy_of(l, s->socket_owner);
+	out->group = copy_of(l, s->socket_group);
+	out->max_connections = s->socket_connections;
+}
+
+static bool has_socket(const struct conf_app *app)
+{
+	return app->session.mode == CONF_SESSION_ADOPTED;
+}
+
+/* Behind the sections `listen`; when all is known to be good. */
+static void add_sockets(struct loader *l)
+{
+	struct conf *c = l->conf;
+	size_t count = 0;
+
+	for (size_t i = 0; i < c->app_count; i++)
+		count += has_socket(&c->apps[i]);
+	if (count == 0)
+		return;
+	struct conf_listen *all = realloc(c->listens, (c->listen_count + count) * sizeof *all);
+	l->no_memory |= !all;
+	if (!all)
+		return;
+	c->listens = all;
+	for (size_t i = 0; i < c->app_count; i++) {
+		if (!has_socket(&c->apps[i]))
+			continue;
+		memset(&all[c->listen_count], 0, sizeof *all);
+		fill_socket(l, &c->apps[i].session, i, &all[c->listen_count++]);
+	}
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------- */
@@ -305,6 +375,8 @@ static void load_text(struct loader *l, char *text, size_t len)
 		load_tree(l);
 	if (!l->no_memory && l->whole)
 		conf_check(l->conf, &l->tree, &l->report);
+	if (!l->no_memory && l->whole && l->report.found == 0)
+		add_sockets(l);
 	conf_tree_fini(&l->tree);
 }
 
@@ -390,6 +462,11 @@ static void app_fini(struct conf_app *app)
 	free(app->session.cookie);
 	free(app->session.cookie_path);
 	free(app->session.cookie_domain);
+	conf_address_fini(&app->session.socket);
+	free(app->session.key);
+	free(app->session.password);
+	free(app->session.socket_owner);
+	free(app->session.socket_group);
 	conf_patterns_fini(&app->session.read_only);
 	conf_patterns_fini(&app->session.stateless);
 }

@@ -115,22 +115,27 @@ const struct conf_option conf_options[] = {
     OPTION("backend", "stop-timeout", TIME, .preset = "5s", .min = 0, .max = HOUR, .only = CONF_ONLY_SPAWN,
 	   AT(conf_backend, stop_timeout_ms), .help = "From TERM to KILL."),
 
-    OPTION("session", "mode", WORD, .preset = "managed", .words = {"none", "managed"}, .later = "adopted",
-	   AT(conf_session, mode), .help = "Who keeps the sessions: the gateway, or nobody."),
-    OPTION("session", "cookie", TOKEN, .preset = "WEIRSID", AT(conf_session, cookie), .help = "Name of the cookie."),
-    OPTION("session", "cookie-path", URL_PATH, .preset = "/", AT(conf_session, cookie_path),
+    OPTION("session", "mode", WORD, .preset = "managed", .words = {"none", "managed", "adopted"},
+	   AT(conf_session, mode),
+	   .help = "Who keeps the sessions: nobody, the gateway, or the app itself, in socket."),
+    OPTION("session", "cookie", TOKEN, .preset = "WEIRSID", AT(conf_session, cookie),
+	   .help = "Name of the cookie; adopted: that of the app's own, to be given."),
+    OPTION("session", "cookie-format", WORD, .preset = "plain", .words = {"plain", "express"},
+	   .with = CONF_WITH_ADOPTED, AT(conf_session, cookie_format),
+	   .help = "How the cookie says the id: as it is, or signed as Express does."),
+    OPTION("session", "cookie-path", URL_PATH, .preset = "/", .with = CONF_WITH_MANAGED, AT(conf_session, cookie_path),
 	   .help = "Path attribute of the cookie."),
-    OPTION("session", "cookie-domain", DOMAIN, .preset = "", AT(conf_session, cookie_domain),
+    OPTION("session", "cookie-domain", DOMAIN, .preset = "", .with = CONF_WITH_MANAGED, AT(conf_session, cookie_domain),
 	   .help = "Domain attribute of the cookie; empty: none."),
-    OPTION("session", "cookie-http-only", BOOL, .preset = "yes", AT(conf_session, cookie_http_only),
-	   .help = "HttpOnly attribute of the cookie."),
+    OPTION("session", "cookie-http-only", BOOL, .preset = "yes", .with = CONF_WITH_MANAGED,
+	   AT(conf_session, cookie_http_only), .help = "HttpOnly attribute of the cookie."),
     OPTION("session", "cookie-same-site", WORD, .preset = "lax", .words = {"lax", "strict", "none"},
-	   AT(conf_session, cookie_same_site), .help = "SameSite attribute of the cookie."),
+	   .with = CONF_WITH_MANAGED, AT(conf_session, cookie_same_site), .help = "SameSite attribute of the cookie."),
     OPTION("session", "cookie-secure", WORD, .preset = "auto", .words = {"auto", "always", "never"},
-	   AT(conf_session, cookie_secure),
+	   .with = CONF_WITH_MANAGED, AT(conf_session, cookie_secure),
 	   .help = "Secure attribute of the cookie; auto: when the request came over HTTPS."),
-    OPTION("session", "ttl", TIME, .preset = "30m", .min = SECOND, .max = 3650 * DAY, AT(conf_session, ttl_ms),
-	   .help = "How long a session lives after its last request."),
+    OPTION("session", "ttl", TIME, .preset = "30m", .min = SECOND, .max = 3650 * DAY, .with = CONF_WITH_MANAGED,
+	   AT(conf_session, ttl_ms), .help = "How long a session lives after its last request."),
     OPTION("session", "max-size", SIZE, .preset = "60k", .min = 0, .max = 64 * MIB, AT(conf_session, max_size),
 	   .help = "Bytes of the state of one session."),
     OPTION("session", "lock", WORD, .preset = "exclusive", .words = {"exclusive", "shared"}, AT(conf_session, lock),
@@ -141,11 +146,24 @@ const struct conf_option conf_options[] = {
 	   .help = "Requests that see the session, never change it and never wait for it."),
     OPTION("session", "stateless", PATHS, .preset_note = "none", AT(conf_session, stateless),
 	   .help = "Requests that do without the session."),
+    OPTION("session", "socket", ADDRESS, .required = true, .with = CONF_WITH_ADOPTED, AT(conf_session, socket),
+	   .help = "Where the app's session library finds its sessions, as if it were a Redis."),
+    OPTION("session", "key", KEY, .required = true, .with = CONF_WITH_ADOPTED, AT(conf_session, key),
+	   .help = "What the keys of sessions begin with; empty: every key is one of a session."),
+    OPTION("session", "password", PASSWORD, .preset = "", .with = CONF_WITH_ADOPTED, AT(conf_session, password),
+	   .help = "What clients of socket have to say first; empty: nothing, which is for this machine only."),
+    OPTION("session", "socket-mode", MODE, .preset = "0660", .only = CONF_ONLY_UNIX, .with = CONF_WITH_ADOPTED,
+	   AT(conf_session, socket_mode), .help = "Permission bits of socket."),
+    OPTION("session", "socket-owner", USER, .preset_note = "unchanged", .only = CONF_ONLY_UNIX,
+	   .with = CONF_WITH_ADOPTED, AT(conf_session, socket_owner), .help = "Owner of socket."),
+    OPTION("session", "socket-group", GROUP, .preset_note = "unchanged", .only = CONF_ONLY_UNIX,
+	   .with = CONF_WITH_ADOPTED, AT(conf_session, socket_group), .help = "Group of socket."),
+    OPTION("session", "socket-connections", NUMBER, .preset = "1024", .min = 1, .max = 1000000,
+	   .with = CONF_WITH_ADOPTED, AT(conf_session, socket_connections),
+	   .help = "Connections to socket at once, over all workers."),
     LATER("session", "relocate"),
     LATER("session", "copies"),
     LATER("session", "ack"),
-    LATER("session", "socket"),
-    LATER("session", "key"),
     LATER("session", "route"),
 
     SECTION("store", "memory", "store.memory", .help = "Sessions in memory."),
@@ -157,6 +175,9 @@ const struct conf_option conf_options[] = {
 	   .help = "What leaves memory; idle: what lies unused, and as lru; lru: when it fills; ttl: the expired."),
     OPTION("store.memory", "after", TIME, .preset = "10m", .min = SECOND, .max = 3650 * DAY, AT(conf_memory, after_ms),
 	   .help = "idle: how long a session lies unused before it moves to disk."),
+    OPTION("store.memory", "max-pinned", SIZE, .preset_note = "half of max", .min = 0, .max = 1024 * GIB,
+	   AT(conf_memory, max_pinned),
+	   .help = "Bytes of them that pinned sessions may take; no more are pinned then."),
 
     OPTION("store.disk", "max", SIZE, .preset = "20G", .min = 0, .max = 1024 * 1024 * GIB, AT(conf_disk, max),
 	   .help = "Bytes of all sessions on disk, at least 16M; 0: sessions are kept in memory only."),
@@ -214,6 +235,11 @@ bool conf_option_is_list(const struct conf_option *o)
 	return o->type == CONF_TYPE_MATCHES || o->type == CONF_TYPE_PATHS || o->type == CONF_TYPE_NETWORKS;
 }
 
+const char *conf_option_shown(const struct conf_option *o, const char *text)
+{
+	return o->type == CONF_TYPE_PASSWORD ? NULL : text;
+}
+
 /* --- in words -------------------------------------------------------------------------------------------------- */
 
 struct scale {
@@ -268,6 +294,9 @@ void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
 	    [CONF_TYPE_URL_PATH] = "a path that begins with / and has no blank, ?, # or ;",
 	    [CONF_TYPE_PLAIN_PATH] = "a path of plain segments that begins with / and has no blank, ?, # or ;",
 	    [CONF_TYPE_DOMAIN] = "a domain name",
+	    [CONF_TYPE_KEY] = "at most 128 visible ASCII characters",
+	    [CONF_TYPE_PASSWORD] = "at most 128 printable ASCII characters",
+	    [CONF_TYPE_ADDRESS] = "an address as of listen",
 	    [CONF_TYPE_USER] = "a user of this system",
 	    [CONF_TYPE_GROUP] = "a group of this system",
 	    [CONF_TYPE_MATCHES] = "\"host:NAME\", \"host:*.NAME\" or \"path:/PREFIX\", of plain segments",
@@ -294,6 +323,12 @@ void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
 		INVARIANT(texts[o->type] != NULL);
 		buf_put_str(out, texts[o->type]);
 	}
+}
+
+void conf_option_put_missing(const struct conf_option *o, struct buf *out)
+{
+	buf_put_str(out, "missing: ");
+	conf_option_put_allowed(o, out);
 }
 
 void conf_option_put_name(const char *section, struct view name, struct buf *out)
@@ -332,6 +367,8 @@ static void put_default(const struct conf_option *o, struct buf *out)
 	}
 	if (o->only != CONF_ONLY_ANY)
 		buf_put_str(out, o->only == CONF_ONLY_UNIX ? "; only for unix:" : "; only for spawn:");
+	if (o->with != CONF_WITH_ANY)
+		buf_put_str(out, o->with == CONF_WITH_MANAGED ? "; only managed" : "; only adopted");
 }
 
 static void put_help(const struct conf_option *o, size_t depth, struct buf *out)

@@ -19,8 +19,11 @@ enum conf_type {
 	CONF_TYPE_URL_PATH,
 	CONF_TYPE_PLAIN_PATH,
 	CONF_TYPE_DOMAIN,
+	CONF_TYPE_KEY,
+	CONF_TYPE_PASSWORD,
 	CONF_TYPE_USER,
 	CONF_TYPE_GROUP,
+	CONF_TYPE_ADDRESS,  /* struct conf_address, none to spawn */
 	CONF_TYPE_MATCHES,  /* struct conf_patterns, of hosts and paths */
 	CONF_TYPE_PATHS,    /* struct conf_patterns, of paths */
 	CONF_TYPE_NETWORKS, /* struct conf_networks */
@@ -31,7 +34,10 @@ enum conf_type {
 /* Only for addresses of one kind. */
 enum conf_only { CONF_ONLY_ANY, CONF_ONLY_UNIX, CONF_ONLY_SPAWN };
 
-enum { CONF_WORDS_MAX = 8 };
+/* Only with one mode of the section session. */
+enum conf_with { CONF_WITH_ANY, CONF_WITH_MANAGED, CONF_WITH_ADOPTED };
+
+enum { CONF_WORDS_MAX = 8, CONF_KEY_MAX = 128, CONF_PASSWORD_MAX = 128 };
 
 struct conf_option {
 	const char *section; /* the section that it stands in; "": the file */
@@ -39,11 +45,11 @@ struct conf_option {
 	enum conf_type type;
 	const char *preset;      /* the default, as it would be written, of a list without braces; NULL: none */
 	const char *preset_note; /* what happens without a default; NULL: nothing */
-	bool required;           /* wherever its section stands */
+	bool required;           /* wherever its section stands, with the mode that it is for */
 	uint64_t min, max;
 	const char *words[CONF_WORDS_MAX]; /* WORD: in the order of the enum */
-	const char *later;                 /* WORD: known and refused, not built yet */
 	enum conf_only only;
+	enum conf_with with;
 	size_t offset;     /* of the field in the struct that its section fills */
 	const char *opens; /* SECTION: what the options inside call their section */
 	const char *title; /* SECTION: what stands behind its name; NULL: nothing */
@@ -61,8 +67,14 @@ const struct conf_option *conf_option_find(const char *section, struct view name
 bool conf_option_has_value(const struct conf_option *o);
 bool conf_option_is_list(const struct conf_option *o);
 
+/* How a value of it stands in an error: NULL for what is nobody's business. */
+const char *conf_option_shown(const struct conf_option *o, const char *text);
+
 /* "a time from 1s to 3650d". */
 void conf_option_put_allowed(const struct conf_option *o, struct buf *out);
+
+/* "missing: a time from 1s to 3650d". */
+void conf_option_put_missing(const struct conf_option *o, struct buf *out);
 
 /* "session.ttl"; for a section of the file itself "session". */
 void conf_option_put_name(const char *section, struct view name, struct buf *out);

@@ -11,7 +11,8 @@ enum conf_evict { EVICTERS(CONF_EVICT_ROW) };
 #undef CONF_EVICT_ROW
 
 struct conf_memory {
-	uint64_t max; /* bytes of all sessions */
+	uint64_t max;        /* bytes of all sessions */
+	uint64_t max_pinned; /* of them */
 	enum conf_evict evict;
 	uint64_t after_ms; /* IDLE: unused for that long */
 };

@@ -11,6 +11,7 @@ enum ctl_exit {
 	CTL_USAGE,
 	CTL_UNREACHABLE, /* weir does not run, or does not answer */
 	CTL_NOT_FOUND,   /* there is no such session, app or backend */
+	CTL_CONFIG,      /* the configuration, which says where weir is, cannot be used */
 };
 
 /* One line on standard error, after the program's name. */

@@ -3,8 +3,9 @@
 
 #include "base/error.h"
 #include "conf/conf.h"
-#include "ctl/ctl.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,15 +13,29 @@
 #define SOCKET "/run/weir/admin.sock"
 #define PID_FILE "/run/weir/weir.pid"
 
-static struct conf *load(const char *path)
+static enum ctl_exit no_memory(void)
+{
+	ctl_say("%s", error_text(ERR_NO_MEMORY));
+	return CTL_FAILED;
+}
+
+static enum ctl_exit load(const char *path, struct conf **out)
 {
 	struct buf errors = {.max_bytes = 0};
-	struct conf *c = NULL;
+	int err = conf_load(path, out, &errors);
+	struct view lines = buf_view(&errors);
+	enum ctl_exit code = CTL_DONE;
 
-	if (conf_load(path, &c, &errors) != 0)
-		ctl_say("%s cannot be used, weir -t -c %s says why; looking at %s", path, path, SOCKET);
+	if (err == ERR_NO_MEMORY || buf_error(&errors)) {
+		code = no_memory();
+	} else if (err) {
+		ctl_say("the configuration cannot be used:");
+		fwrite(lines.at, 1, lines.len, stderr);
+		ctl_say("it says where weir is; so do -s SOCKET and -p FILE together");
+		code = CTL_CONFIG;
+	}
 	buf_fini(&errors);
-	return c;
+	return code;
 }
 
 static char *first_of(const char *given, const char *configured, const char *otherwise)
@@ -28,24 +43,25 @@ static char *first_of(const char *given, const char *configured, const char *oth
 	return strdup(given ? given : configured ? configured : otherwise);
 }
 
-int ctl_place_find(struct ctl_place *p, const char *config, const char *socket, const char *pid_file)
+enum ctl_exit ctl_place_find(struct ctl_place *p, const char *config, const char *socket, const char *pid_file)
 {
+	enum ctl_exit code = CTL_DONE;
 	struct conf *c = NULL;
 
-	if (!socket || !pid_file) {
-		if (config)
-			c = load(config);
-		else if (access(CONFIG, F_OK) == 0)
-			c = load(CONFIG);
-	}
+	if (!config && (access(CONFIG, F_OK) == 0 || errno != ENOENT))
+		config = CONFIG;
+	if (config && (!socket || !pid_file))
+		code = load(config, &c);
+	if (code != CTL_DONE)
+		return code;
 	p->socket = first_of(socket, c ? c->admin.socket : NULL, SOCKET);
 	p->pid_file = first_of(pid_file, c ? c->pid_file : NULL, PID_FILE);
 	if (c)
 		conf_free(&c);
 	if (p->socket && p->pid_file)
-		return 0;
+		return CTL_DONE;
 	ctl_place_fini(p);
-	return ERR_NO_MEMORY;
+	return no_memory();
 }
 
 void ctl_place_fini(struct ctl_place *p)

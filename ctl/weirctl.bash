@@ -40,8 +40,16 @@ _weirctl_sessions_options() {
 	case $previous in
 	--app) _weirctl_offer "$typed" < <(_weirctl_names apps 1 "${options[@]}") ;;
 	--in) _weirctl_words "$typed" memory disk ;;
+	--is)
+		# A comma would be quoted.
+		local state before=
+		[[ $typed == *,* ]] && before=${typed%,*},
+		for state in busy idle waiting pinned fresh unreadable; do
+			[[ $before$state == "$typed"* ]] && COMPREPLY+=("$before$state")
+		done
+		;;
 	--older | --younger | --limit | --cursor) ;;
-	*) _weirctl_words "$typed" --json --app --in --older --younger --limit --cursor --all ;;
+	*) _weirctl_words "$typed" --json --app --in --is --older --younger --limit --cursor --all ;;
 	esac
 }
 
@@ -66,6 +74,7 @@ _weirctl_arguments() {
 	"backend "*) _weirctl_words "$typed" drain ready ;;
 	"session show") [[ $typed == -* ]] && _weirctl_words "$typed" --json --state ;;
 	"session "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" show end pin unpin demote promote ;;
+	"metrics "*) _weirctl_words "$typed" --json --openmetrics ;;
 	"log-level "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" error warn info debug ;;
 	"help ") _weirctl_words "$typed" $_weirctl_commands ;;
 	esac

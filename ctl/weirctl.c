@@ -56,8 +56,8 @@ static void usage(FILE *to)
 	      "-v | -h    print the version | this text\n"
 	      "\n",
 	      to);
-	admin_help_put(&commands);
-	print(to, &commands);
+	if (admin_help_put(&commands, NULL, 0))
+		print(to, &commands);
 }
 
 /* --- what is wanted --- */
@@ -125,42 +125,39 @@ static const char *read_words(struct invocation *v, int argc, char **argv)
 
 /* --- help needs no weir --- */
 
-static int help(const struct admin_request *r)
+static enum ctl_exit help(const struct admin_request *r)
 {
 	struct buf text = {.max_bytes = 0};
-	enum admin_command_id id = admin_command_find(r->arguments, r->argument_count);
+	bool some = true;
 
-	if (r->options[ADMIN_JSON]) {
-		admin_help_put_json(&text);
-	} else if (r->argument_count == 0) {
+	if (r->options[ADMIN_JSON])
+		some = admin_help_put_json(&text, r->arguments, r->argument_count);
+	else if (r->argument_count > 0)
+		some = admin_help_put(&text, r->arguments, r->argument_count);
+	else
 		usage(stdout);
-	} else if (id != ADMIN_COMMANDS) {
-		admin_command_put_help(&text, id);
-	} else {
-		ctl_say("there is no such command");
-		return CTL_NOT_FOUND;
-	}
 	print(stdout, &text);
-	return CTL_DONE;
+	if (!some)
+		ctl_say("there is no such command");
+	return some ? CTL_DONE : CTL_NOT_FOUND;
 }
 
-static int talk(const struct invocation *v, const struct admin_request *r)
+static enum ctl_exit talk(const struct invocation *v, const struct admin_request *r)
 {
 	struct ctl_place place;
+	enum ctl_exit code = ctl_place_find(&place, v->config, v->socket, v->pid_file);
 
-	if (ctl_place_find(&place, v->config, v->socket, v->pid_file) != 0) {
-		ctl_say("out of memory");
-		return CTL_FAILED;
-	}
+	if (code != CTL_DONE)
+		return code;
 	int fd = ctl_reach(&place, v->wait_ms);
-	int code = fd < 0 ? CTL_UNREACHABLE : (int)ctl_talk(fd, r);
+	code = fd < 0 ? CTL_UNREACHABLE : ctl_talk(fd, r);
 	if (fd >= 0)
 		close(fd);
 	ctl_place_fini(&place);
 	return code;
 }
 
-static int run(const struct invocation *v)
+static enum ctl_exit run(const struct invocation *v)
 {
 	struct admin_request request;
 	struct buf why = {.max_bytes = 0};

@@ -222,8 +222,8 @@ static void put_error_json(struct buf *out, enum admin_code code, struct view me
 
 	if (view_ends(message, VIEW("\n")))
 		message.len--;
-	command_put_text(&o, "error", admin_code_text(code));
-	command_put(&o, "message", command_string(message));
+	document_put_text(&o, "error", admin_code_text(code));
+	document_put(&o, "message", document_string(message));
 	put_json(out, o);
 	json_decref(o);
 }

@@ -6,7 +6,7 @@
 /* Whether it was so already makes no difference to who wanted it so; the answer says it. */
 static void answer_changed(struct command *c, json_t *o, bool changed)
 {
-	command_put_flag(&o, "changed", changed);
+	document_put_flag(&o, "changed", changed);
 	command_answer(c, o);
 }
 
@@ -24,8 +24,8 @@ void command_app(struct command *c)
 		command_fail(c, ADMIN_FAILED, "%s", error_text(err));
 	} else {
 		json_t *o = json_object();
-		command_put_text(&o, "app", name);
-		command_put_text(&o, "state", run ? "running" : "stopped");
+		document_put_text(&o, "app", name);
+		document_put_text(&o, "state", run ? "running" : "stopped");
 		answer_changed(c, o, !err);
 	}
 }
@@ -57,9 +57,9 @@ void command_backend(struct command *c)
 	}
 	json_t *o = json_object();
 	if (app)
-		command_put_text(&o, "app", app);
-	command_put_text(&o, "backend", name);
-	command_put_text(&o, "state", ready ? "ready" : "drained");
+		document_put_text(&o, "app", app);
+	document_put_text(&o, "backend", name);
+	document_put_text(&o, "state", ready ? "ready" : "drained");
 	answer_changed(c, o, !err);
 }
 
@@ -72,7 +72,7 @@ static json_t *lines_of(struct view text)
 		const uint8_t *end = memchr(text.at, '\n', text.len);
 		struct view line = view_take(&text, end ? (size_t)(end - text.at) : text.len);
 		(void)view_take(&text, 1);
-		command_append(&lines, command_string(line));
+		document_append(&lines, document_string(line));
 	}
 	return lines;
 }
@@ -99,8 +99,8 @@ void command_reload(struct command *c)
 		struct control_status s;
 		json_t *o = json_object();
 		control_status(c->daemon, &s);
-		command_put_number(&o, "generation", s.generation);
-		command_put(&o, "report", lines_of(buf_view(&c->text)));
+		document_put_number(&o, "generation", s.generation);
+		document_put(&o, "report", lines_of(buf_view(&c->text)));
 		command_answer(c, o);
 	} else {
 		buf_put_str(&c->text, "reloaded\n");
@@ -117,7 +117,7 @@ void command_drain(struct command *c)
 		return;
 	}
 	control_drain(c->daemon);
-	command_put_text(&o, "state", "draining");
+	document_put_text(&o, "state", "draining");
 	command_answer(c, o);
 }
 
@@ -135,6 +135,6 @@ void command_log_level(struct command *c)
 	if (level < log_level_now())
 		command_log(c);
 	log_set_level(level);
-	command_put_text(&o, "level", log_level_text(level));
+	document_put_text(&o, "level", log_level_text(level));
 	command_answer(c, o);
 }

@@ -3,8 +3,7 @@
 #define WEIR_GATEWAY_COMMAND_RUN_H
 
 #include "gateway/command.h"
-
-#include <jansson.h>
+#include "gateway/document.h"
 
 enum { COMMAND_REPLY_MAX = 160 << 20 }; /* bytes; the largest state there may be, in JSON */
 
@@ -43,16 +42,6 @@ static inline const char *command_option(const struct command *c, enum admin_opt
 
 /* False, and the command has failed, when weir is on its way to the end: `draining` says whether it may be. */
 MUST_USE bool command_needs_running(struct command *c, bool draining);
-
-/* --- documents: *o is NULL after the first thing that found no memory, and stays so --- */
-
-void command_put(json_t **o, const char *key, json_t *value); /* takes value; NULL is such a thing */
-void command_put_number(json_t **o, const char *key, uint64_t n);
-void command_put_flag(json_t **o, const char *key, bool flag);
-void command_put_text(json_t **o, const char *key, const char *text); /* NULL: null */
-void command_append(json_t **array, json_t *value);                   /* takes value */
-/* A string; what is not valid UTF-8 has \xHH for each byte outside of ASCII. */
-json_t *command_string(struct view text);
 
 /* --- the functions: command_look.c, command_change.c, command_session.c --- */
 

@@ -3,6 +3,9 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "gateway/render.h"
+#include "session/claim.h"
+#include "session/key.h"
 #include "session/operate.h"
 
 #include <stdio.h>
@@ -77,30 +80,64 @@ static json_t *info_document(const struct command *c, const struct stack_info *i
 	int64_t now_s = clock_wall().s;
 	json_t *o = json_object();
 
-	command_put_text(&o, "session", info->name);
+	document_put_text(&o, "session", info->name);
 	if (info->err) {
-		command_put_text(&o, "in", "disk");
-		command_put_text(&o, "error", error_text(info->err));
+		document_put_text(&o, "in", "disk");
+		document_put_text(&o, "error", error_text(info->err));
 		return o;
 	}
-	command_put_text(&o, "app", stack_app_name(control_gateway(c->daemon)->stack, info->app));
-	command_put_text(&o, "in", info->where == STACK_IN_MEMORY ? "memory" : "disk");
-	command_put_flag(&o, "busy", info->busy);
-	command_put_number(&o, "waiters", info->waiters);
-	command_put_flag(&o, "pinned", info->pinned);
-	command_put_number(&o, "version", info->version);
-	command_put_number(&o, "bytes", info->state_bytes);
-	command_put_number(&o, "created_at", not_later(info->created_s, now_s));
-	command_put_number(&o, "used_at", not_later(info->used_s, now_s));
-	command_put_number(&o, "ttl_s", info->ttl_s);
-	command_put_number(&o, "expires_at", (uint64_t)info->used_s + info->ttl_s);
+	document_put_text(&o, "app", stack_app_name(control_gateway(c->daemon)->stack, info->app));
+	document_put_text(&o, "in", info->where == STACK_IN_MEMORY ? "memory" : "disk");
+	document_put_flag(&o, "busy", info->busy);
+	document_put_number(&o, "waiters", info->waiters);
+	document_put_flag(&o, "pinned", info->pinned);
+	document_put_flag(&o, "fresh", info->fresh);
+	document_put_number(&o, "version", info->version);
+	document_put_number(&o, "bytes", info->state_bytes);
+	document_put_number(&o, "created_at", not_later(info->created_s, now_s));
+	document_put_number(&o, "used_at", not_later(info->used_s, now_s));
+	document_put_number(&o, "ttl_s", info->ttl_s);
+	document_put_number(&o, "expires_at", (uint64_t)info->used_s + info->ttl_s);
 	return o;
+}
+
+static bool has_disk(const struct command *c)
+{
+	struct stack_stats s;
+
+	stack_stats(control_gateway(c->daemon)->stack, &s);
+	return s.below != STACK_BELOW_NONE;
+}
+
+static void fail_pin(struct command *c)
+{
+	struct stack_stats s;
+	struct buf text = {.max_bytes = 0};
+
+	stack_stats(control_gateway(c->daemon)->stack, &s);
+	buf_put_str(&text, "pinned sessions take ");
+	render_bytes(&text, s.pinned_bytes);
+	buf_put_str(&text, " and may take ");
+	render_bytes(&text, s.pinned_max_bytes);
+	buf_put_str(&text, " (store.memory.max-pinned): there is no room for this one");
+	buf_put_u8(&text, '\0');
+	command_fail(c, ADMIN_REFUSED, "%s", buf_error(&text) ? "no room" : (const char *)text.data);
+	buf_fini(&text);
 }
 
 /* Why the stack has not done it. */
 static void fail(struct command *c, int err)
 {
+	if (err == ERR_TOO_LARGE && c->request.command == ADMIN_SESSION_PIN) {
+		fail_pin(c);
+		return;
+	}
 	switch (err) {
+	case ERR_FULL:
+		command_fail(c, ADMIN_FAILED,
+			     c->request.command == ADMIN_SESSION_DEMOTE ? "the disk store is full"
+									: "memory is full, and nothing leaves it now");
+		break;
 	case ERR_GONE:
 		command_fail(c, ADMIN_NOT_FOUND, "there is no such session");
 		break;
@@ -114,7 +151,8 @@ static void fail(struct command *c, int err)
 		command_fail(c, ADMIN_BUSY, "a request has the session in use");
 		break;
 	case ERR_REFUSED:
-		command_fail(c, ADMIN_REFUSED, "the session is pinned, or there is no disk store");
+		command_fail(c, ADMIN_REFUSED,
+			     has_disk(c) ? "the session is pinned: unpin it first" : "there is no disk store");
 		break;
 	case ERR_BROKEN:
 		command_fail(c, ADMIN_UNAVAILABLE, "the disk store does not work just now; status says why");
@@ -164,34 +202,65 @@ static json_t *base64_string(struct view bytes)
 	return string;
 }
 
-static void put_state(json_t **o, const struct sess_state *s)
+/* Whether the app keeps its sessions itself. */
+static bool is_adopted(const struct command *c, uint16_t app)
+{
+	const struct generation *g = control_gateway(c->daemon)->generation;
+
+	for (size_t i = 0; i < g->conf->app_count; i++) {
+		if (g->stack_apps[i] == app)
+			return g->conf->apps[i].session.mode == CONF_SESSION_ADOPTED;
+	}
+	return false;
+}
+
+/* Of an adopted session the name that its application has for it lies in front. */
+static void put_state(json_t **o, const struct sess_state *s, bool adopted)
 {
 	struct view state = s ? view_of(s->bytes, s->len) : VIEW("");
+	struct view name, bytes;
+
+	if (adopted && sess_key_split_state(state, &name, &bytes)) {
+		document_put(o, "key", json_stringn((const char *)name.at, name.len));
+		state = bytes;
+	}
 	json_t *text = is_plain(state) ? json_stringn((const char *)state.at, state.len) : NULL;
 
 	if (text)
-		command_put(o, "state", text);
+		document_put(o, "state", text);
 	else
-		command_put(o, "state_base64", base64_string(state));
+		document_put(o, "state_base64", base64_string(state));
 }
 
 static void finish_session(struct errand *e)
 {
 	struct command *c = e->command;
 	int err = e->job.err;
+	bool known = e->job.count > 0;
 
-	if (e->job.count > 0)
+	if (known)
 		memcpy(c->session, e->job.at[0].name, sizeof c->session);
-	if (err || e->job.count == 0) {
+	if (err || !known) {
+		bool half = known && e->job.op == STACK_END && err == ERR_BROKEN;
+		if (half)
+			claims_end(control_gateway(c->daemon)->claims, &e->job.place.id, CLAIMS_BY_OTHER);
 		errand_free(e);
-		fail(c, err ? err : ERR_GONE);
+		if (half)
+			command_fail(c, ADMIN_UNAVAILABLE,
+				     "it has ended; what there may be of it on disk goes when the disk store works "
+				     "again, and status says why it does not now");
+		else
+			fail(c, err ? err : ERR_GONE);
 		return;
 	}
 	json_t *o = info_document(c, &e->job.at[0]);
-	if (e->job.op == STACK_END)
-		command_put_flag(&o, "ended", true);
+	if (e->job.op == STACK_END) {
+		document_put_flag(&o, "ended", true);
+		/* No request that is at work on it begins it anew. */
+		claims_end(control_gateway(c->daemon)->claims, &e->job.place.id, CLAIMS_BY_OTHER);
+	}
 	if (command_option(c, ADMIN_STATE))
-		put_state(&o, e->job.state);
+		put_state(&o, e->job.state, is_adopted(c, e->job.at[0].app));
 	errand_free(e);
 	command_answer(c, o);
 }
@@ -240,11 +309,11 @@ static void answer_page(struct errand *e)
 
 	if (e->job.more)
 		snprintf(c->next, sizeof c->next, "%s", e->job.cursor);
-	command_put(&o, "sessions", e->page);
+	document_put(&o, "sessions", e->page);
 	e->page = NULL;
 	if (c->json) {
-		command_put_flag(&o, "more", e->job.more);
-		command_put_text(&o, "cursor", e->job.more ? e->job.cursor : NULL);
+		document_put_flag(&o, "more", e->job.more);
+		document_put_text(&o, "cursor", e->job.more ? e->job.cursor : NULL);
 	}
 	errand_free(e);
 	command_answer(c, o);
@@ -257,13 +326,19 @@ static void finish_page(struct errand *e)
 	struct command *c = e->command;
 	int err = e->job.err;
 
+	if (err && e->listed > 0) {
+		/* The cursor is that of the page that has failed: who goes on there is told why. */
+		e->job.more = true;
+		answer_page(e);
+		return;
+	}
 	if (err) {
 		errand_free(e);
 		fail(c, err);
 		return;
 	}
 	for (size_t i = 0; i < e->job.count; i++)
-		command_append(&e->page, info_document(c, &e->job.at[i]));
+		document_append(&e->page, info_document(c, &e->job.at[i]));
 	e->listed += e->job.count;
 	if (!e->page || !e->job.more || e->listed >= e->limit || c->abandoned) {
 		answer_page(e);
@@ -302,6 +377,41 @@ static const char *read_where(const char *text, enum stack_where *out)
 	return NULL;
 }
 
+static unsigned state_bit(struct view word)
+{
+	static const struct {
+		const char *word;
+		enum stack_is bit;
+	} states[] = {
+	    {"busy", STACK_IS_BUSY},     {"idle", STACK_IS_IDLE},   {"waiting", STACK_IS_WAITING},
+	    {"pinned", STACK_IS_PINNED}, {"fresh", STACK_IS_FRESH}, {"unreadable", STACK_IS_UNREADABLE},
+	};
+
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		if (view_eq(word, view_str(states[i].word)))
+			return states[i].bit;
+	}
+	return 0;
+}
+
+static bool read_states(const char *text, unsigned *out)
+{
+	struct view rest = view_str(text ? text : "");
+
+	if (!text)
+		return true;
+	do {
+		size_t len = 0;
+		while (len < rest.len && rest.at[len] != ',')
+			len++;
+		unsigned bit = state_bit(view_take(&rest, len));
+		if (!bit)
+			return false;
+		*out |= bit;
+	} while (view_take(&rest, 1).len > 0);
+	return true;
+}
+
 static bool read_age(const char *text, uint32_t *out_s)
 {
 	uint64_t ms;
@@ -322,6 +432,8 @@ static const char *read_filters(const struct command *c, struct errand *e)
 
 	if (why)
 		return why;
+	if (!read_states(command_option(c, ADMIN_IS), &e->job.is))
+		return "--is takes one of " ADMIN_IS_WORDS ", or several with commas between";
 	if (!read_age(command_option(c, ADMIN_OLDER), &e->job.older_s))
 		return "--older takes a time from 1s on, such as 90s, 30m or 2d";
 	if (!read_age(command_option(c, ADMIN_YOUNGER), &e->job.younger_s))

@@ -85,7 +85,18 @@ static void deliver_unlistened(struct mail *mail)
 		each_worker(d, worker_drain);
 }
 
-/* Both on a worker's thread. */
+static void deliver_served(struct mail *mail)
+{
+	struct daemon *d = CONTAINER_OF(mail, struct progress, served)->daemon;
+
+	if (++d->workers_served < d->workers_started || d->state != DAEMON_DRAINING)
+		return;
+	d->hung_up = true;
+	reload_abandon(d, true);
+	each_worker(d, worker_hang_up);
+}
+
+/* All on a worker's thread. */
 static void worker_quiet(struct gateway *g, unsigned worker)
 {
 	struct daemon *d = (struct daemon *)g;
@@ -100,6 +111,13 @@ static void worker_unlistened(struct gateway *g, unsigned worker)
 	net_loop_post(&d->loop, &d->progress[worker].unlistened);
 }
 
+static void worker_served(struct gateway *g, unsigned worker)
+{
+	struct daemon *d = (struct daemon *)g;
+
+	net_loop_post(&d->loop, &d->progress[worker].served);
+}
+
 static void close_now(struct daemon *d, const char *reason)
 {
 	if (d->state >= DAEMON_CLOSING)
@@ -107,7 +125,7 @@ static void close_now(struct daemon *d, const char *reason)
 	log_event(LOG_INFO, "closing", LOG_S("reason", reason));
 	notify_stopping(&d->notify, &d->loop);
 	d->state = DAEMON_CLOSING;
-	reload_abandon(d);
+	reload_abandon(d, true);
 	each_worker(d, worker_close);
 }
 
@@ -123,7 +141,7 @@ void daemon_drain(struct daemon *d)
 	log_event(LOG_INFO, "draining", LOG_I("timeout_ms", timeout_ms));
 	notify_stopping(&d->notify, &d->loop);
 	d->state = DAEMON_DRAINING;
-	reload_abandon(d);
+	reload_abandon(d, false);
 	net_timer_start(&d->loop, &d->drain, timeout_ms);
 	each_worker(d, worker_unlisten); /* and drain when the last one has */
 }
@@ -211,8 +229,10 @@ static int make_workers(struct daemon *d)
 		return ERR_NO_MEMORY;
 	for (unsigned i = 0; i < n; i++) {
 		list_init(&d->progress[i].unlistened.link);
+		list_init(&d->progress[i].served.link);
 		list_init(&d->progress[i].quiet.link);
 		d->progress[i].unlistened.deliver = deliver_unlistened;
+		d->progress[i].served.deliver = deliver_served;
 		d->progress[i].quiet.deliver = deliver_quiet;
 		d->progress[i].daemon = d;
 		int err = worker_init(&g->workers[i], g, i);
@@ -312,8 +332,7 @@ static void daemon_fini(struct daemon *d)
 	reload_fini(d);
 	control_fini(d);
 	applications_free(&d->applications);
-	if (g->stack)
-		stack_free(&g->stack);
+	sessions_free(g);
 	free(g->workers);
 	watch_free(&g->watch);
 	free(d->progress);
@@ -356,6 +375,7 @@ static struct daemon *daemon_new(struct conf *c, const char *path)
 	list_init(&d->stored.link);
 	d->stored.deliver = deliver_stored;
 	d->gateway.unlistened = worker_unlistened;
+	d->gateway.served = worker_served;
 	d->gateway.quiet = worker_quiet;
 	net_timer_init(&d->drain, on_drain_timeout);
 	notify_init(&d->notify);

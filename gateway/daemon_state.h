@@ -16,7 +16,7 @@ enum { DAEMON_SIGNALS = 6 };
 
 /* From a worker: how far it has got on the way to the end. */
 struct progress {
-	struct mail unlistened, quiet;
+	struct mail unlistened, served, quiet;
 	struct daemon *daemon;
 };
 
@@ -36,9 +36,10 @@ struct daemon {
 	struct admin *admin;               /* owned; NULL: not running yet */
 	struct progress *progress;         /* one for each worker */
 	struct net_timer drain;
-	unsigned workers_started, workers_unlistened, workers_quiet;
+	unsigned workers_started, workers_unlistened, workers_served, workers_quiet;
 	enum daemon_state state;
-	bool hurry; /* INT: sessions in memory are not stored */
+	bool hung_up; /* no request is left, so that session sockets close */
+	bool hurry;   /* INT: sessions in memory are not stored */
 	struct mail stored;
 	/* Generations and reloads. */
 	struct list generations;   /* owned; the oldest first */
@@ -77,8 +78,8 @@ MUST_USE int reload_first_fill(struct daemon *d);
 void reload_first_listen(struct daemon *d);
 /* HUP: now, or after the reload that is under way. */
 void reload_signal(struct daemon *d);
-/* The daemon ends: what is left of a reload is left out. */
-void reload_abandon(struct daemon *d);
+/* The daemon ends: what is left of a reload is left out. `all`: session sockets too, for which no request is left. */
+void reload_abandon(struct daemon *d, bool all);
 /* All generations; no thread runs any more, and no mail is on its way. */
 void reload_fini(struct daemon *d);
 

@@ -5,7 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "gateway/front.h"
-#include "gateway/managed.h"
+#include "gateway/keeper.h"
 #include "proto/cgi.h"
 
 enum {
@@ -63,16 +63,17 @@ static void send_held(struct request *r)
 
 static int send_head(struct request *r)
 {
-	struct managed_text text;
-	struct param extra[MANAGED_PARAMS];
+	struct keeper_params more;
 	struct params params = request_params(r);
 	const struct conf_backend *b = &r->app->backends[r->conn->backend];
+
+	r->keeper->params(r, &more);
 	struct conn_request q = {
 	    .role = r->role,
 	    .params = &params,
-	    .drop_prefix = r->managed && r->facts.session_names ? VIEW(FACTS_SESSION_PREFIX) : view_of(NULL, 0),
-	    .extra = extra,
-	    .extra_count = r->managed ? managed_params(r, &text, extra) : 0,
+	    .drop_prefix = more.drop_prefix,
+	    .extra = more.extra,
+	    .extra_count = more.extra_count,
 	    .content_length = r->facts.content_length,
 	    .keep_alive = b->keep_alive,
 	};
@@ -238,6 +239,42 @@ static void wait_for_stack(struct request *r, struct view kept, struct view body
 		net_timer_start(loop, &r->timer, safe && wait_ms < SAFE_MIN_MS ? SAFE_MIN_MS : wait_ms);
 }
 
+static void put_some(struct request *r, struct view data)
+{
+	if (data.len > 0)
+		front_put(r->front, r, data);
+}
+
+/* A piece of the answer goes to the client, as far as it may. */
+static void put_answer(struct request *r, struct view data)
+{
+	if (data.len == 0)
+		return;
+	put_some(r, tail_release(&r->tail));
+	put_some(r, tail_hold(&r->tail, data));
+}
+
+/* The application has said all: what was held back may go. */
+static void finish(struct request *r, uint32_t app_status)
+{
+	put_some(r, tail_release(&r->tail));
+	request_finish(r, app_status);
+}
+
+/* A body behind an answer that has none is left out, so that the head's last byte can be held. */
+static void put_head(struct request *r, struct buf *head, struct view body)
+{
+	bool join = body.len <= JOIN_MAX && !r->tail.bare;
+
+	r->head_sent = true;
+	r->status = (uint8_t)metrics_status_class(buf_view(head));
+	if (join)
+		buf_put(head, body);
+	put_answer(r, buf_view(head));
+	if (!join && !r->tail.bare)
+		put_answer(r, body);
+}
+
 /* The head is complete: what it says of the session is committed before any of it leaves. True: it is on its way. */
 static bool answer_head(struct request *r, struct view head, struct view body)
 {
@@ -245,12 +282,12 @@ static bool answer_head(struct request *r, struct view head, struct view body)
 	const char *reason = NULL;
 
 	buf_clear(out);
-	unsigned status = managed_answer(r, head, out, &reason);
-	if ((!status || status == MANAGED_LATER) && buf_error(out)) {
+	unsigned status = r->keeper->answer(r, head, out, &reason);
+	if ((!status || status == KEEPER_LATER) && buf_error(out)) {
 		status = 503;
 		reason = error_text(buf_error(out));
 	}
-	if (status == MANAGED_LATER) {
+	if (status == KEEPER_LATER) {
 		r->status = (uint8_t)metrics_status_class(buf_view(out));
 		wait_for_stack(r, r->waits == REQUEST_WAITS_ROOM ? head : buf_view(out), body);
 		return false;
@@ -261,14 +298,7 @@ static bool answer_head(struct request *r, struct view head, struct view body)
 		request_fail(r, status, reason);
 	if (status)
 		return false;
-	r->head_sent = true;
-	r->status = (uint8_t)metrics_status_class(buf_view(out));
-	bool join = body.len <= JOIN_MAX;
-	if (join)
-		buf_put(out, body);
-	front_put(r->front, r, buf_view(out));
-	if (!join)
-		front_put(r->front, r, body);
+	put_head(r, out, body);
 	net_buf_give(&r->worker->loop, &r->answer);
 	return true;
 }
@@ -276,17 +306,17 @@ static bool answer_head(struct request *r, struct view head, struct view body)
 /* Bound on an answer's head: the state travels in it. */
 static size_t head_max(const struct request *r)
 {
-	return (size_t)(r->app->max_header + (r->managed ? r->app->session.max_size : 0));
+	return (size_t)(r->app->max_header + (r->keeper->state_too_large ? r->app->session.max_size : 0));
 }
 
 /* Nothing is wrong with the backend: the application said too much. */
 static void head_too_large(struct request *r, struct view head)
 {
-	bool state = r->managed && managed_state_too_large(r, head);
+	bool state = r->keeper->state_too_large && r->keeper->state_too_large(r, head);
 
 	pool_abandon(detach(r));
 	if (state)
-		request_fail(r, 413, MANAGED_STATE_TOO_LARGE);
+		request_fail(r, 413, KEEPER_STATE_TOO_LARGE);
 	else
 		request_fail(r, 502, "answer's head over max-header");
 }
@@ -337,8 +367,10 @@ static void on_out(void *owner, struct view data)
 		r->answer_begun = true;
 		drop_hold(r);
 	}
-	if (r->head_sent)
-		front_put(r->front, r, data);
+	if (r->head_sent && !r->tail.bare)
+		put_answer(r, data);
+	else if (r->head_sent)
+		return;
 	else if (r->waits)
 		collect_rest(r, data);
 	else
@@ -369,9 +401,9 @@ static void on_ended(void *owner, uint32_t app_status)
 		return;
 	}
 	/* The session first: whoever waits for its lock is told before the connection is free for others. */
-	managed_close(r);
+	r->keeper->close(r);
 	pool_release(c, true);
-	request_finish(r, app_status);
+	finish(r, app_status);
 }
 
 static bool connection_died(int err)
@@ -450,10 +482,10 @@ void exchange_look(struct request *r)
 	struct net_loop *loop = &r->worker->loop;
 
 	if (r->waits == REQUEST_WAITS_ROOM) {
-		request_fail(r, 503, MANAGED_NO_ROOM);
+		request_fail(r, 503, KEEPER_NO_ROOM);
 		return;
 	}
-	if (r->waits && managed_wait_no_more(r)) {
+	if (r->waits && r->keeper->wait_no_more(r)) {
 		exchange_stored(r);
 		return;
 	}
@@ -486,13 +518,13 @@ void exchange_stored(struct request *r)
 			return;
 	} else {
 		r->head_sent = true;
-		front_put(r->front, r, all);
+		put_answer(r, all);
 		net_buf_give(&r->worker->loop, &r->answer);
 	}
 	r->active = net_now(&r->worker->loop);
 	net_timer_start(&r->worker->loop, &r->timer, r->app->timeout_ms);
 	if (r->answer_done)
-		request_finish(r, r->app_status);
+		finish(r, r->app_status);
 	else if (!net_stream_full(&r->front->stream))
 		conn_resume(r->conn);
 }

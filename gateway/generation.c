@@ -87,13 +87,18 @@ const struct conf_listen *generation_listen(const struct generation *gen, const 
 
 void generation_app(const struct generation *g, size_t app, struct generation_app *out)
 {
+	static const char *const modes[] = {
+	    [CONF_SESSION_NONE] = "none",
+	    [CONF_SESSION_MANAGED] = "managed",
+	    [CONF_SESSION_ADOPTED] = "adopted",
+	};
 	const struct conf_app *a = &g->conf->apps[app];
 	struct pool_app_stats s;
 
 	pool_app_stats(g->pools, app, &s);
 	*out = (struct generation_app){
 	    .name = a->name,
-	    .sessions = a->session.mode == CONF_SESSION_MANAGED ? "managed" : "none",
+	    .sessions = modes[a->session.mode],
 	    .stack_app = g->stack_apps[app],
 	    .waiting = s.waiting,
 	    .queue = a->queue,

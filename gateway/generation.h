@@ -29,6 +29,8 @@ struct generation {
 	unsigned share_count;
 	struct list link;                   /* in the daemon's list; main thread, as all below: */
 	unsigned switched, left, forgotten; /* workers that have told so */
+	bool ending;                        /* no request of it is left, and its end has begun */
+	unsigned removing;                  /* session sockets whose end is waited for before it is forgotten */
 };
 
 /* A worker's share of a generation. Touched by its worker only, once it was sent there. */
@@ -38,6 +40,8 @@ struct generation_share {
 	struct worker *worker;         /* borrowed */
 	struct list link;              /* in worker->shares */
 	unsigned users;                /* requests, and connections of listeners that are gone */
+	unsigned guests;               /* connections to session sockets that are in no newer one (share_host()) */
+	bool forgetting;               /* main waits for word that there are none left */
 	struct mail mail;              /* between main and worker, in turns */
 };
 
@@ -59,7 +63,7 @@ const struct conf_listen *generation_listen(const struct generation *gen, const 
 
 struct generation_app {
 	const char *name;
-	const char *sessions; /* "managed" or "none" */
+	const char *sessions; /* "managed", "adopted" or "none" */
 	uint16_t stack_app;
 	uint32_t waiting, queue; /* requests for a backend connection, and how many may */
 	bool stopped;            /* by an operator: its requests get 503 */

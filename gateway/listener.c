@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "gateway/front.h"
+#include "gateway/socket_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,11 +56,9 @@ static const char *why_not(const struct conf_listen *c, int err)
 	return strerror(errno);
 }
 
-static void put_why(const struct conf_listen *c, int err, struct buf *report)
+void listener_put_why(const struct conf_listen *c, const char *why, struct buf *report)
 {
-	const char *why = why_not(c, err);
-
-	buf_put_str(report, "listen \"");
+	buf_put_str(report, c->protocol == CONF_RESP ? "session.socket \"" : "listen \"");
 	buf_put_str(report, c->address.text);
 	buf_put_str(report, "\": ");
 	buf_put_str(report, why);
@@ -70,10 +69,11 @@ static void listener_free(struct listener *l)
 {
 	listener_close(l, false);
 	free(l->name);
+	free(l->app);
 	free(l);
 }
 
-struct listener *listener_new(const struct conf_listen *c, struct buf *report, int *err)
+struct listener *listener_new(const struct conf_listen *c, const char *app, struct buf *report, int *err)
 {
 	struct listener *l = calloc(1, sizeof *l);
 
@@ -89,11 +89,12 @@ struct listener *listener_new(const struct conf_listen *c, struct buf *report, i
 	list_init(&l->stop.link);
 	l->start.deliver = deliver_start;
 	l->name = strdup(c->address.text);
-	if (!l->name)
+	l->app = app ? strdup(app) : NULL;
+	if (!l->name || (app && !l->app))
 		goto fail;
 	*err = address_of(c, &l->address) ? net_listen(&l->address, l->backlog, &l->access, &l->fd) : ERR_CONFIG;
 	if (*err) {
-		put_why(c, *err, report);
+		listener_put_why(c, why_not(c, *err), report);
 		goto fail;
 	}
 	l->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -116,11 +117,16 @@ void listener_unref(struct listener **ls)
 	listener_free(l);
 }
 
-bool listener_is(const struct listener *l, const struct conf_listen *c)
+bool listener_at(const struct listener *l, const struct conf_listen *c)
 {
 	struct net_address a;
 
 	return address_of(c, &a) && net_address_equal(&a, &l->address);
+}
+
+bool listener_serves(const struct listener *l, const char *app)
+{
+	return l->app && app ? strcmp(l->app, app) == 0 : l->app == app;
 }
 
 bool listener_adjust(struct listener *l, const struct conf_listen *c)
@@ -144,11 +150,34 @@ bool listener_adjust(struct listener *l, const struct conf_listen *c)
 	return why == 0;
 }
 
-/* --- handing over to another worker --- */
+/* --- handing over to a worker --- */
+
+/* How many connections of its kind the worker has, also those on their way to it. */
+static atomic_uint *count_of(const struct listener *l, struct worker *w)
+{
+	return l->app ? &w->socket_count : &w->front_count;
+}
+
+/* On the worker's thread. `share` is the worker's of the newest generation that the polling worker knows to name the
+ * listener; whichever of the two has gone over to a newer one first, a session socket's connection belongs to the
+ * newest of this worker's that does. */
+static void open_on(struct worker *w, struct listener *l, struct generation_share *share, int fd)
+{
+	if (!l->app) {
+		front_new(w, l, fd);
+	} else if (w->hung_up) {
+		close(fd);
+		atomic_fetch_sub(&l->connections, 1);
+		atomic_fetch_sub(&w->socket_count, 1);
+		worker_look_quiet(w);
+	} else {
+		socket_client_new(w, l, generation_listen(w->share->generation, l) ? NULL : share, fd);
+	}
+}
 
 struct handover {
 	struct mail mail;
-	struct worker *worker;
+	struct generation_share *share;
 	struct listener *listener;
 	int fd;
 };
@@ -157,32 +186,31 @@ static void deliver_handover(struct mail *mail)
 {
 	struct handover *h = CONTAINER_OF(mail, struct handover, mail);
 
-	front_new(h->worker, h->listener, h->fd);
+	open_on(h->share->worker, h->listener, h->share, h->fd);
 	free(h);
 }
 
 static void give_to(struct worker *w, struct listener *l, int fd)
 {
+	struct generation_share *shares = l->generation->shares;
 	struct handover *h = w == l->worker ? NULL : calloc(1, sizeof *h);
 
-	atomic_fetch_add(&w->front_count, 1);
 	if (!h) {
-		if (w != l->worker) {
-			atomic_fetch_sub(&w->front_count, 1);
-			atomic_fetch_add(&l->worker->front_count, 1);
-		}
-		front_new(l->worker, l, fd);
+		w = l->worker;
+		atomic_fetch_add(count_of(l, w), 1);
+		open_on(w, l, &shares[w->index], fd);
 		return;
 	}
+	atomic_fetch_add(count_of(l, w), 1);
 	list_init(&h->mail.link);
 	h->mail.deliver = deliver_handover;
-	h->worker = w;
+	h->share = &shares[w->index];
 	h->listener = l;
 	h->fd = fd;
 	net_loop_post(&w->loop, &h->mail);
 }
 
-/* The worker with the fewest front connections; the polling one if it is among them. */
+/* The worker with the fewest connections of its kind; the polling one if it is among them. */
 static struct worker *least_busy(struct listener *l)
 {
 	struct gateway *g = l->worker->gateway;
@@ -190,7 +218,7 @@ static struct worker *least_busy(struct listener *l)
 
 	for (unsigned i = 0; i < g->worker_count; i++) {
 		struct worker *w = &g->workers[i];
-		if (atomic_load(&w->front_count) < atomic_load(&best->front_count))
+		if (atomic_load(count_of(l, w)) < atomic_load(count_of(l, best)))
 			best = w;
 	}
 	return best;
@@ -226,13 +254,18 @@ static void run_out(struct listener *l)
 		  LOG_S("reason", "no file descriptors left"));
 }
 
+/* As Redis says it. */
+static const char too_many[] = "-ERR max number of clients reached\r\n";
+
 static void take(struct listener *l, int fd)
 {
 	if (atomic_fetch_add(&l->connections, 1) >= l->conf->max_connections) {
 		atomic_fetch_sub(&l->connections, 1);
+		if (l->app)
+			(void)send(fd, too_many, sizeof too_many - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		close(fd);
 		log_event(LOG_WARN, "connection_refused", LOG_S("listener", l->name),
-			  LOG_S("reason", "max-connections are open"));
+			  LOG_S("reason", l->app ? "socket-connections are open" : "max-connections are open"));
 		return;
 	}
 	give_to(least_busy(l), l, fd);
@@ -269,6 +302,7 @@ static void on_poll_closed(uv_handle_t *handle)
 	struct listener *l = handle->data;
 	struct worker *w = l->handed_to;
 
+	l->poll_made = false;
 	if (!l->removing)
 		return;
 	/* Whom it has handed connections to knows of them: the mails were sent before this one. */
@@ -290,6 +324,7 @@ static int listener_start(struct listener *l, struct worker *w)
 {
 	if (uv_poll_init(&w->loop.uv, &l->poll, l->fd) != 0)
 		return ERR_SYSTEM;
+	l->poll_made = true;
 	l->worker = w;
 	list_append(&w->listeners, &l->link);
 	net_timer_init(&l->rest, on_rested);
@@ -325,8 +360,9 @@ static void deliver_start(struct mail *mail)
 		log_event(LOG_ERROR, "listener_failed", LOG_S("listener", l->name));
 }
 
-void listener_poll(struct listener *l, struct worker *w)
+void listener_poll(struct listener *l, struct generation *gen, struct worker *w)
 {
+	l->generation = gen;
 	l->handed_to = w;
 	net_loop_post(&w->loop, &l->start);
 }
@@ -334,11 +370,10 @@ void listener_poll(struct listener *l, struct worker *w)
 static void deliver_stop(struct mail *mail)
 {
 	struct listener *l = CONTAINER_OF(mail, struct listener, stop);
-	bool polled = l->worker != NULL;
 
 	l->removing = true;
 	listener_close(l, true);
-	if (!polled) { /* it could not be polled, or is closed already, since the daemon ends */
+	if (!l->poll_made) { /* it could not be polled, or is closed already, since the daemon ends */
 		l->stop.deliver = l->handed_to->gateway->removed;
 		net_loop_post(l->handed_to->gateway->main, &l->stop);
 	}
@@ -346,6 +381,7 @@ static void deliver_stop(struct mail *mail)
 
 void listener_remove(struct listener *l)
 {
+	l->going = true;
 	l->stop.deliver = deliver_stop;
 	net_loop_post(&l->handed_to->loop, &l->stop);
 }

@@ -58,7 +58,7 @@ static enum sess_open open_id(struct request *r, const struct sess_id *id)
 }
 
 /* One cookie after the other, until a session is there or is waited for. */
-static enum managed_open try_cookies(struct request *r)
+static enum keeper_open try_cookies(struct request *r)
 {
 	struct view name = view_str(r->app->session.cookie);
 	struct view value;
@@ -72,28 +72,28 @@ static enum managed_open try_cookies(struct request *r)
 		switch (open) {
 		case SESS_QUEUED:
 			r->awaits_grant = true;
-			return MANAGED_WAIT;
+			return KEEPER_WAIT;
 		case SESS_OPENED:
 			read_session(r);
-			return MANAGED_READY;
+			return KEEPER_READY;
 		case SESS_UNAVAILABLE:
-			return MANAGED_UNAVAILABLE;
+			return KEEPER_UNAVAILABLE;
 		default:
 			if (!r->sealed)
 				session_missing(r, open);
 		}
 	}
-	return MANAGED_READY;
+	return KEEPER_READY;
 }
 
-enum managed_open managed_open(struct request *r)
+static enum keeper_open managed_open(struct request *r)
 {
 	r->cookies = r->facts.cookie;
 	r->cookies_tried = 0;
 	return try_cookies(r);
 }
 
-enum managed_open managed_granted(struct request *r)
+static enum keeper_open managed_granted(struct request *r)
 {
 	enum sess_open open = stack_granted(stack_of(r), &r->waiter, &r->hold);
 
@@ -101,9 +101,9 @@ enum managed_open managed_granted(struct request *r)
 	switch (open) {
 	case SESS_OPENED:
 		read_session(r);
-		return MANAGED_READY;
+		return KEEPER_READY;
 	case SESS_UNAVAILABLE:
-		return MANAGED_UNAVAILABLE;
+		return KEEPER_UNAVAILABLE;
 	case SESS_ABSENT:
 		/* The store below does not have it either. */
 		if (!r->sealed)
@@ -114,18 +114,28 @@ enum managed_open managed_granted(struct request *r)
 		 * another. */
 		session_missing(r, open);
 		r->sealed = true;
-		return MANAGED_READY;
+		return KEEPER_READY;
 	}
 }
 
-void managed_grant_back(struct request *r)
+static void managed_grant_back(struct request *r)
 {
 	r->awaits_grant = false;
 	(void)stack_granted(stack_of(r), &r->waiter, &r->hold);
 	stack_close(stack_of(r), &r->hold, now_of(r));
 }
 
-void managed_close(struct request *r)
+static void managed_count(struct request *r)
+{
+	struct metrics *m = &r->worker->metrics;
+
+	if (!r->hold.session)
+		metrics_add(&m->session_none, 1);
+	else
+		metrics_add(r->snapshot.fresh ? &m->session_new : &m->session_live, 1);
+}
+
+static void managed_close(struct request *r)
 {
 	if (r->awaits_grant)
 		r->awaits_grant = !stack_cancel(stack_of(r), &r->waiter, &r->hold);
@@ -137,7 +147,7 @@ void managed_close(struct request *r)
 		r->awaits_store = !stack_cancel_safe(stack_of(r), &r->store_wait);
 }
 
-bool managed_wait_no_more(struct request *r)
+static bool managed_wait_no_more(struct request *r)
 {
 	INVARIANT(r->waits == REQUEST_WAITS_SAFE);
 	if (!stack_cancel_safe(stack_of(r), &r->store_wait))
@@ -148,22 +158,25 @@ bool managed_wait_no_more(struct request *r)
 	return true;
 }
 
-size_t managed_params(const struct request *r, struct managed_text *text, struct param out[MANAGED_PARAMS])
+static void managed_params(const struct request *r, struct keeper_params *out)
 {
 	const struct sess_snapshot *s = &r->snapshot;
+	struct param *p = out->extra;
 
+	out->drop_prefix = r->facts.session_names ? VIEW(FACTS_SESSION_PREFIX) : view_of(NULL, 0);
 	if (!r->hold.session) {
-		out[0] = (struct param){VIEW("SESSION_STATE"), VIEW("none")};
-		return 1;
+		p[0] = (struct param){VIEW("SESSION_STATE"), VIEW("none")};
+		out->extra_count = 1;
+		return;
 	}
-	sess_id_name(&r->worker->gateway->keys, &r->hold.id, text->name);
+	sess_id_name(&r->worker->gateway->keys, &r->hold.id, out->name);
 	struct view data = s->state ? view_of(s->state->bytes, s->state->len) : view_of(NULL, 0);
-	out[0] = (struct param){VIEW("SESSION_STATE"), s->fresh ? VIEW("new") : VIEW("live")};
-	out[1] = (struct param){VIEW("SESSION_ID"), view_of(text->name, sizeof text->name)};
-	out[2] = (struct param){VIEW("SESSION_DATA"), data};
-	out[3] = (struct param){VIEW("SESSION_CREATED"), decimal((uint64_t)s->created.s, text->created)};
-	out[4] = (struct param){VIEW("SESSION_TTL"), decimal(s->ttl_s, text->ttl)};
-	return MANAGED_PARAMS;
+	p[0] = (struct param){VIEW("SESSION_STATE"), s->fresh ? VIEW("new") : VIEW("live")};
+	p[1] = (struct param){VIEW("SESSION_ID"), view_of(out->name, sizeof out->name)};
+	p[2] = (struct param){VIEW("SESSION_DATA"), data};
+	p[3] = (struct param){VIEW("SESSION_CREATED"), decimal((uint64_t)s->created.s, out->created)};
+	p[4] = (struct param){VIEW("SESSION_TTL"), decimal(s->ttl_s, out->ttl)};
+	out->extra_count = KEEPER_PARAMS;
 }
 
 /* --- after the backend --- */
@@ -309,7 +322,7 @@ static int commit(struct request *r, const struct sess_commit *c, struct sess_ou
 	return stack_commit(stack_of(r), &r->hold, c, &id, now_of(r), &r->store_wait, o);
 }
 
-bool managed_state_too_large(const struct request *r, struct view head)
+static bool managed_state_too_large(const struct request *r, struct view head)
 {
 	struct cgi_header h;
 
@@ -325,37 +338,43 @@ static unsigned later(struct request *r, enum request_waits why)
 {
 	r->waits = (uint8_t)why;
 	r->awaits_store = true;
-	return MANAGED_LATER;
+	return KEEPER_LATER;
 }
 
-unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason)
+static unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason)
 {
 	struct sess_commit c = {.has_data = false};
 	struct sess_outcome o = {.cookie = SESS_COOKIE_KEEP};
-	struct cgi_header first;
 	struct view rest = head;
 
-	if (!r->managed) {
-		buf_put(out, head);
-		*reason = "answer has no header";
-		return cgi_header_next(&rest, &first) && first.name.len > 0 ? 0 : 502;
-	}
 	if (!filter_head(r, &rest, out, &c)) {
 		*reason = "answer has no header";
 		return 502;
 	}
 	if (c.has_data && c.data.len > r->app->session.max_size) {
-		*reason = MANAGED_STATE_TOO_LARGE;
+		*reason = KEEPER_STATE_TOO_LARGE;
 		return 413;
 	}
 	int err = commit(r, &c, &o);
 	if (err == ERR_FULL && stack_await_room(stack_of(r), &r->store_wait, c.data.len))
 		return later(r, REQUEST_WAITS_ROOM);
 	if (err < 0) {
-		*reason = err == ERR_FULL ? MANAGED_NO_ROOM : "session cannot be stored";
+		*reason = err == ERR_FULL ? KEEPER_NO_ROOM : "session cannot be stored";
 		return 503;
 	}
 	put_cookie(r, &o, out);
 	buf_put(out, rest.len ? rest : VIEW("\r\n"));
 	return err == STACK_WAITS ? later(r, REQUEST_WAITS_SAFE) : 0;
 }
+
+const struct keeper keeper_managed = {
+    .open = managed_open,
+    .granted = managed_granted,
+    .grant_back = managed_grant_back,
+    .count = managed_count,
+    .close = managed_close,
+    .params = managed_params,
+    .answer = managed_answer,
+    .wait_no_more = managed_wait_no_more,
+    .state_too_large = managed_state_too_large,
+};

@@ -81,6 +81,7 @@ void metrics_gather(const struct metrics *m, struct metrics_sum *sum)
 	add(&sum->session_none, &m->session_none, 1);
 	add(&sum->session_new, &m->session_new, 1);
 	add(&sum->session_live, &m->session_live, 1);
+	add(&sum->session_dropped, &m->session_dropped, 1);
 	add(&sum->status_page, &m->status_page, 1);
 }
 

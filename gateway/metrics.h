@@ -31,8 +31,9 @@ struct metrics {
 	_Atomic uint64_t status[METRICS_STATUS_CLASSES];          /* of OK and FAILED */
 	_Atomic uint64_t latency[METRICS_BUCKETS], latency_us;    /* from the first variable to the end; of OK only */
 	_Atomic uint64_t in_bytes, out_bytes;                     /* of bodies and answers */
-	_Atomic uint64_t session_none, session_new, session_live; /* what requests of managed apps were told */
-	_Atomic uint64_t status_page;                             /* requests for the status page */
+	_Atomic uint64_t session_none, session_new, session_live; /* what there was for requests, of apps with any */
+	_Atomic uint64_t session_dropped; /* writes to adopted sessions that had ended under who wrote */
+	_Atomic uint64_t status_page;     /* requests for the status page */
 };
 
 /* The same, at rest. */
@@ -40,7 +41,7 @@ struct metrics_sum {
 	uint64_t begun, ended[METRICS_ENDS], status[METRICS_STATUS_CLASSES];
 	uint64_t latency[METRICS_BUCKETS], latency_us;
 	uint64_t in_bytes, out_bytes;
-	uint64_t session_none, session_new, session_live;
+	uint64_t session_none, session_new, session_live, session_dropped;
 	uint64_t status_page;
 };
 

@@ -54,7 +54,7 @@ static void begin(struct put *p, const struct family *f)
 
 	p->family = f;
 	put_metadata(p, "TYPE", kinds[f->kind]);
-	if (f->unit && p->form == OPENMETRICS)
+	if (f->unit && p->form == OPENMETRICS_STRICT)
 		put_metadata(p, "UNIT", f->unit);
 	put_metadata(p, "HELP", f->help);
 }
@@ -148,9 +148,10 @@ static void put_process(struct put *p, const struct gateway *g, const struct gen
 {
 	static const struct family build = {"weir_build_info", GAUGE, NULL,
 					    "The version, and the node's name. Always 1."},
-				   start = {"process_start_time_seconds", GAUGE, "seconds",
+				   start = {"weir_process_start_time_seconds", GAUGE, "seconds",
 					    "When the process started, since 1970."},
-				   cpu = {"process_cpu_seconds", COUNTER, "seconds", "Processor time of all threads."},
+				   cpu = {"weir_process_cpu_seconds", COUNTER, "seconds",
+					  "Processor time of all threads."},
 				   draining = {"weir_draining", GAUGE, NULL, "1 while weir is on its way to its end."},
 				   workers = {"weir_workers", GAUGE, NULL, "Threads that serve requests."},
 				   reloads = {"weir_config_reloads", COUNTER, NULL,
@@ -230,7 +231,9 @@ static void put_requests(struct put *p, const struct totals *t)
 	    in = {"weir_request_body_bytes", COUNTER, "bytes", "Bodies of requests."},
 	    out = {"weir_response_bytes", COUNTER, "bytes", "Answers, with their heads."},
 	    told = {"weir_session_requests", COUNTER, NULL,
-		    "Requests of apps with managed sessions, by what the application was told of the session."},
+		    "Requests of apps with sessions, by what the application was told of it or can find."},
+	    dropped = {"weir_session_writes_dropped", COUNTER, NULL,
+		       "Writes to adopted sessions that had ended under who wrote."},
 	    page = {"weir_status_requests", COUNTER, NULL, "Requests for the status page."};
 	const struct metrics_sum *m = &t->requests;
 
@@ -246,6 +249,7 @@ static void put_requests(struct put *p, const struct totals *t)
 	put_sample(p, LABELS({"state", "none"}), m->session_none);
 	put_sample(p, LABELS({"state", "new"}), m->session_new);
 	put_sample(p, LABELS({"state", "live"}), m->session_live);
+	put_one(p, &dropped, m->session_dropped);
 	put_one(p, &page, m->status_page);
 }
 
@@ -298,6 +302,9 @@ static void put_session_events(struct put *p, const struct stack_stats *s)
 					    "Sessions that an application or an operator ended."},
 				   pinned = {"weir_sessions_pinned", GAUGE, NULL,
 					     "Sessions that stay in memory because an operator said so."},
+				   pinned_bytes = {"weir_session_pinned_bytes", GAUGE, "bytes", "What they take."},
+				   pinned_max = {"weir_session_pinned_max_bytes", GAUGE, "bytes",
+						 "What they may take; no more are pinned then."},
 				   waiters = {"weir_session_waiters", GAUGE, NULL, "Requests that wait for a session."},
 				   room = {"weir_session_room_waits", COUNTER, NULL,
 					   "Requests that waited for room in memory."};
@@ -306,6 +313,8 @@ static void put_session_events(struct put *p, const struct stack_stats *s)
 	put_one(p, &renewed, s->renewed);
 	put_one(p, &ended, s->ended);
 	put_one(p, &pinned, s->pinned);
+	put_one(p, &pinned_bytes, s->pinned_bytes);
+	put_one(p, &pinned_max, s->pinned_max_bytes);
 	put_one(p, &waiters, s->waiters);
 	put_one(p, &room, s->room_waits);
 }
@@ -433,6 +442,12 @@ static void put_backends(struct put *p, const struct generation *g)
 			}
 		}
 	}
+}
+
+const char *openmetrics_type(enum openmetrics_form form)
+{
+	return form == OPENMETRICS_STRICT ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+					  : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 void openmetrics_put(const struct gateway *g, const struct generation *gen, enum openmetrics_form form, struct buf *out)

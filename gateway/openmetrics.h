@@ -4,22 +4,15 @@
 
 #include "gateway/worker.h"
 
-/* OPENMETRICS: OpenMetrics 1.0, where a counter's family has no _total. CLASSIC: the text format 0.0.4 of Prometheus,
- * where it has; this is what `promtool check metrics` and the text files of node_exporter want. The samples are the
- * same, and both end in "# EOF", which is a comment in the second. */
-enum openmetrics_form { OPENMETRICS, OPENMETRICS_CLASSIC };
-
-#define OPENMETRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
-#define OPENMETRICS_CLASSIC_TYPE "text/plain; version=0.0.4; charset=utf-8"
+/* CLASSIC: the text format 0.0.4 of Prometheus, where a counter's family has _total; this is what `promtool check
+ * metrics` and the text files of node_exporter want, and what everybody gets who does not ask for the other by name.
+ * STRICT: OpenMetrics 1.0, where it has not. The samples are the same, and both end in "# EOF", which is a comment in
+ * the first. */
+enum openmetrics_form { OPENMETRICS_CLASSIC, OPENMETRICS_STRICT };
 
 /* Any thread that knows `gen` to live. */
 void openmetrics_put(const struct gateway *g, const struct generation *gen, enum openmetrics_form form,
 		     struct buf *out);
-
-/* Of the newest generation; main thread only. */
-static inline void metrics_put_openmetrics(struct gateway *g, struct buf *out)
-{
-	openmetrics_put(g, g->generation, OPENMETRICS, out);
-}
+const char *openmetrics_type(enum openmetrics_form form);
 
 #endif

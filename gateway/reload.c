@@ -29,41 +29,63 @@ static struct generation_share *share_of_mail(struct mail *mail)
 
 /* --- making a generation --- */
 
-static struct listener *find_listener(const struct generation *before, const struct conf_listen *c)
+/* What is open at that address, in whatever generation: a session socket stays for a while when it is in the newest one
+ * no more. */
+static struct listener *find_listener(const struct daemon *d, const struct conf_listen *c)
 {
-	for (size_t i = 0; before && i < before->conf->listen_count; i++) {
-		if (listener_is(before->listeners[i], c))
-			return before->listeners[i];
+	LIST_EACH (node, &d->generations) {
+		const struct generation *gen = CONTAINER_OF(node, struct generation, link);
+		for (size_t i = 0; i < gen->conf->listen_count; i++) {
+			struct listener *l = gen->listeners ? gen->listeners[i] : NULL;
+			if (l && !l->closed && listener_at(l, c))
+				return l;
+		}
 	}
 	return NULL;
 }
 
-/* Those that are in `before` too, and new ones, bound. */
-static int find_listeners(struct generation *gen, const struct generation *before, struct buf *report)
+/* NULL: *err, and why in the report. */
+static struct listener *get_listener(const struct daemon *d, const struct conf *c, size_t i, struct buf *report,
+				     int *err)
+{
+	const struct conf_listen *at = &c->listens[i];
+	const char *app = at->protocol == CONF_RESP ? c->apps[at->app].name : NULL;
+	struct listener *l = find_listener(d, at);
+
+	if (!l)
+		return listener_new(at, app, report, err);
+	if (l->going || !listener_serves(l, app)) {
+		*err = ERR_BUSY;
+		listener_put_why(at, "weir has it open for something else: take that out in a reload of its own",
+				 report);
+		return NULL;
+	}
+	l->users++;
+	return l;
+}
+
+/* Those that are open already, and new ones, bound. */
+static int find_listeners(const struct daemon *d, struct generation *gen, struct buf *report)
 {
 	const struct conf *c = gen->conf;
+	struct listener **all = calloc(c->listen_count, sizeof(struct listener *));
 	int err = 0;
 
-	gen->listeners = calloc(c->listen_count, sizeof(struct listener *));
-	if (!gen->listeners)
+	if (!all)
 		return ERR_NO_MEMORY;
 	for (size_t i = 0; i < c->listen_count && err != ERR_NO_MEMORY; i++) {
-		struct listener *l = find_listener(before, &c->listens[i]);
 		int one = 0;
-		if (l)
-			l->users++;
-		else
-			l = listener_new(&c->listens[i], report, &one);
-		gen->listeners[i] = l;
+		all[i] = get_listener(d, c, i, report, &one);
 		err = one ? one : err;
 	}
+	gen->listeners = all;
 	return err;
 }
 
 /* What the machine must give: all is tried, so that one run tells of all that is wrong. */
-static int find_all(struct daemon *d, struct generation *gen, const struct generation *before, struct buf *report)
+static int find_all(struct daemon *d, struct generation *gen, struct buf *report)
 {
-	int err = find_listeners(gen, before, report);
+	int err = find_listeners(d, gen, report);
 	int other = err == ERR_NO_MEMORY ? 0 : applications_find(d->applications, gen, report);
 
 	return err ? err : other;
@@ -95,7 +117,7 @@ static int try_log(const struct conf *c, struct buf *report)
 
 int reload_first_find(struct daemon *d, struct buf *report)
 {
-	return find_all(d, d->gateway.generation, NULL, report);
+	return find_all(d, d->gateway.generation, report);
 }
 
 int reload_first_fill(struct daemon *d)
@@ -103,47 +125,102 @@ int reload_first_fill(struct daemon *d)
 	return generation_fill(d->gateway.generation, &d->gateway, &d->book);
 }
 
+static void name_newest(struct generation *gen)
+{
+	for (size_t i = 0; i < gen->conf->listen_count; i++)
+		gen->listeners[i]->newest = gen;
+}
+
 /* Gives the listeners that nobody polls yet to the workers, one after the other. */
 static void hand_out(struct daemon *d)
 {
-	const struct generation *gen = d->gateway.generation;
+	struct generation *gen = d->gateway.generation;
 
 	for (size_t i = 0; i < gen->conf->listen_count; i++) {
-		if (!gen->listeners[i]->handed_to)
-			listener_poll(gen->listeners[i],
-				      &d->gateway.workers[d->next_polls++ % d->gateway.worker_count]);
+		struct listener *l = gen->listeners[i];
+		if (!l->handed_to && !l->closed)
+			listener_poll(l, gen, &d->gateway.workers[d->next_polls++ % d->gateway.worker_count]);
 	}
 }
 
 void reload_first_listen(struct daemon *d)
 {
 	pool_shared_lead(d->gateway.generation->pools, NULL);
+	name_newest(d->gateway.generation);
 	hand_out(d);
 }
 
 /* --- the end of old ones --- */
 
-static void deliver_left(struct mail *mail)
+/* No session socket of the generation is open any more that is in no other. */
+static void count_ending(const struct daemon *d, struct generation *gen)
 {
-	struct generation_share *s = share_of_mail(mail);
-	struct generation *gen = s->generation;
-	const struct daemon *d = daemon_of_share(s);
-
-	INVARIANT(gen != d->gateway.generation);
-	if (++gen->left < gen->share_count || d->state >= DAEMON_STORING)
+	if (--gen->removing > 0 || d->state >= DAEMON_STORING)
 		return;
 	for (unsigned i = 0; i < gen->share_count; i++)
 		share_forget(&gen->shares[i]);
 }
 
+/* No request of it is left. What was its session socket last may be that of an older one, whose requests still need it:
+ * then it waits for that one. */
+static bool may_end(const struct generation *gen)
+{
+	for (size_t i = 0; i < gen->conf->listen_count; i++) {
+		const struct listener *l = gen->listeners[i];
+		if (l->app && l->newest == gen && l->users > 1)
+			return false;
+	}
+	return true;
+}
+
+static void begin_end(const struct daemon *d, struct generation *gen)
+{
+	gen->ending = true;
+	gen->removing = 1;
+	for (size_t i = 0; i < gen->conf->listen_count; i++) {
+		struct listener *l = gen->listeners[i];
+		if (!l->app || l->newest != gen)
+			continue;
+		gen->removing++;
+		l->last = gen;
+		listener_remove(l);
+	}
+	count_ending(d, gen);
+}
+
+/* Not during a reload, which may take up again what would be closed. */
+static void look_ends(const struct daemon *d)
+{
+	if (d->reload != RELOAD_NONE || d->state >= DAEMON_STORING)
+		return;
+	LIST_EACH (node, &d->generations) {
+		struct generation *gen = CONTAINER_OF(node, struct generation, link);
+		if (gen->left == gen->share_count && !gen->ending && may_end(gen))
+			begin_end(d, gen);
+	}
+}
+
+static void deliver_left(struct mail *mail)
+{
+	struct generation_share *s = share_of_mail(mail);
+	const struct daemon *d = daemon_of_share(s);
+
+	INVARIANT(s->generation != d->gateway.generation);
+	if (++s->generation->left == s->generation->share_count)
+		look_ends(d);
+}
+
 static void deliver_forgotten(struct mail *mail)
 {
-	struct generation *gen = share_of_mail(mail)->generation;
+	struct generation_share *s = share_of_mail(mail);
+	const struct daemon *d = daemon_of_share(s);
+	struct generation *gen = s->generation;
 
 	if (++gen->forgotten < gen->share_count)
 		return;
 	log_event(LOG_INFO, "generation_ended", LOG_I("generation", gen->number));
 	generation_free(&gen);
+	look_ends(d);
 }
 
 /* --- the steps after the point of no return --- */
@@ -174,9 +251,14 @@ static void count_removed(struct daemon *d)
 
 static void deliver_removed(struct mail *mail)
 {
-	const struct listener *l = CONTAINER_OF(mail, struct listener, stop);
+	struct listener *l = CONTAINER_OF(mail, struct listener, stop);
+	struct daemon *d = (struct daemon *)l->handed_to->gateway;
 
-	count_removed((struct daemon *)l->handed_to->gateway);
+	l->closed = true;
+	if (l->last)
+		count_ending(d, l->last);
+	else
+		count_removed(d);
 }
 
 static void adjust_listeners(const struct generation *gen)
@@ -198,14 +280,16 @@ static void commit(struct daemon *d, struct generation *gen)
 	list_append(&d->generations, &gen->link);
 	sessions_set(&d->gateway, gen->conf);
 	admin_set(d->admin, &gen->conf->admin);
+	name_newest(gen);
 	adjust_listeners(gen);
 	d->reload = RELOAD_UNLISTEN;
 	d->removing = 1;
 	for (size_t i = 0; i < d->before->conf->listen_count; i++) {
-		if (generation_listen(gen, d->before->listeners[i]))
+		struct listener *l = d->before->listeners[i];
+		if (l->app || l->newest == gen)
 			continue;
 		d->removing++;
-		listener_remove(d->before->listeners[i]);
+		listener_remove(l);
 	}
 	count_removed(d);
 }
@@ -217,9 +301,12 @@ static void finish(struct daemon *d)
 	d->reload = RELOAD_NONE;
 	d->before = NULL;
 	d->reloaded = clock_wall();
+	/* At the end of the daemon too: requests of the new generation run already. */
+	if (d->state == DAEMON_RUNNING || (d->state == DAEMON_DRAINING && !d->hung_up))
+		hand_out(d);
+	look_ends(d);
 	if (d->state != DAEMON_RUNNING)
 		return;
-	hand_out(d);
 	log_event(LOG_INFO, "reloaded", LOG_I("generation", gen->number), LOG_I("listeners", gen->conf->listen_count),
 		  LOG_I("apps", gen->conf->app_count));
 	notify_ready(&d->notify);
@@ -265,7 +352,7 @@ static int too_many(struct daemon *d, struct buf *report)
 static int prepare(struct daemon *d, struct generation *gen, struct buf *report)
 {
 	const struct conf *c = gen->conf;
-	int err = find_all(d, gen, d->gateway.generation, report);
+	int err = find_all(d, gen, report);
 
 	if (err != ERR_NO_MEMORY) {
 		int log_err = try_log(c, report);
@@ -393,14 +480,18 @@ int reload_init(struct daemon *d, struct conf *first)
 	return 0;
 }
 
-void reload_abandon(struct daemon *d)
+void reload_abandon(struct daemon *d, bool all)
 {
 	const struct generation *gen = d->gateway.generation;
 
 	d->reload_again = false;
 	for (size_t i = 0; i < gen->conf->listen_count; i++) {
-		if (!gen->listeners[i]->handed_to)
-			listener_close(gen->listeners[i], false);
+		struct listener *l = gen->listeners[i];
+		/* Where workers go over to the new generation the others are handed out when all have. */
+		if (l->handed_to || (l->app && !all && d->reload == RELOAD_SWITCH))
+			continue;
+		l->closed = true;
+		listener_close(l, false);
 	}
 }
 

@@ -1,5 +1,5 @@
 /* A request's states, from its variables to its end. What happens with a backend is in exchange.c, what happens with a
- * session in managed.c. */
+ * session behind keeper.h. */
 #include "gateway/request.h"
 
 #include "base/error.h"
@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "gateway/exchange.h"
 #include "gateway/front.h"
-#include "gateway/managed.h"
+#include "gateway/keeper.h"
 #include "gateway/route.h"
 #include "gateway/share.h"
 #include "gateway/status.h"
@@ -49,6 +49,7 @@ struct request *request_new(struct front *f, uint16_t id, uint16_t role, bool ke
 	r->worker = f->worker;
 	r->front = f;
 	r->share = share_use(f->worker->share);
+	r->keeper = &keeper_none;
 	r->id = id;
 	r->role = role;
 	r->keep = keep;
@@ -80,6 +81,7 @@ void request_bury(struct request *r)
 	INVARIANT(r->state == REQUEST_GONE);
 	if (awaits_mail(r))
 		return;
+	INVARIANT(r->adopted == NULL);
 	sess_state_unref(r->snapshot.state);
 	net_buf_give(&w->loop, &r->head);
 	net_buf_give(&w->loop, &r->answer);
@@ -137,7 +139,7 @@ void request_set_state(struct request *r, enum request_state to)
 static void release(struct request *r)
 {
 	net_timer_stop(&r->worker->loop, &r->timer);
-	managed_close(r);
+	r->keeper->close(r);
 	r->awaits_ticket = !exchange_give_up(r);
 	if (awaits_mail(r))
 		r->worker->zombies++;
@@ -263,31 +265,21 @@ struct params request_params(const struct request *r)
 	return (struct params){.wire = wire, .raw = buf_view(&r->head)};
 }
 
-static void count_session(const struct request *r)
+static void session_opened(struct request *r, enum keeper_open open)
 {
-	struct metrics *m = &r->worker->metrics;
-
-	if (!r->hold.session)
-		metrics_add(&m->session_none, 1);
-	else
-		metrics_add(r->snapshot.fresh ? &m->session_new : &m->session_live, 1);
-}
-
-static void session_opened(struct request *r, enum managed_open open)
-{
-	if (r->managed && open != MANAGED_UNAVAILABLE)
-		count_session(r);
-	if (open == MANAGED_UNAVAILABLE)
+	if (open == KEEPER_UNAVAILABLE) {
 		request_fail(r, 503, "session cannot be looked up");
-	else
-		exchange_start(r);
+		return;
+	}
+	r->keeper->count(r);
+	exchange_start(r);
 }
 
 static void open_session(struct request *r)
 {
-	enum managed_open open = r->managed && !r->stateless ? managed_open(r) : MANAGED_READY;
+	enum keeper_open open = r->stateless ? KEEPER_READY : r->keeper->open(r);
 
-	if (open == MANAGED_WAIT) {
+	if (open == KEEPER_WAIT) {
 		request_set_state(r, REQUEST_LOCK);
 		net_timer_start(&r->worker->loop, &r->timer, r->app->session.lock_wait_ms);
 		return;
@@ -320,11 +312,9 @@ static bool find_app(struct request *r, struct view path)
 	if (app < 0)
 		return false;
 	r->app = &conf->apps[app];
-	r->managed = r->app->session.mode == CONF_SESSION_MANAGED;
-	if (r->managed) {
-		r->stateless = route_path_in(&r->app->session.stateless, path);
-		r->read_only = route_path_in(&r->app->session.read_only, path);
-	}
+	r->keeper = keeper_of(r->app->session.mode);
+	r->stateless = route_path_in(&r->app->session.stateless, path);
+	r->read_only = route_path_in(&r->app->session.read_only, path);
 	return true;
 }
 
@@ -463,12 +453,12 @@ static void on_grant(struct mail *mail)
 	struct request *r = CONTAINER_OF(mail, struct request, grant);
 
 	if (r->state == REQUEST_GONE) {
-		managed_grant_back(r);
+		r->keeper->grant_back(r);
 		zombie_mail(r);
 		return;
 	}
-	enum managed_open open = managed_granted(r);
-	if (open == MANAGED_WAIT)
+	enum keeper_open open = r->keeper->granted(r);
+	if (open == KEEPER_WAIT)
 		return; /* another cookie, another session; the time goes on */
 	net_timer_stop(&r->worker->loop, &r->timer);
 	session_opened(r, open);

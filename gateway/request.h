@@ -6,7 +6,7 @@
  *
  *   HEAD    variables arrive
  *   LENGTH  an SCGI backend needs the body's length and the client did not say it: the body is collected
- *   LOCK    waits for the session's lock; holds no backend connection
+ *   LOCK    waits for the session, or for its lock; holds no backend connection
  *   CONN    waits for a backend connection
  *   RUN     has one: the body goes to it, the answer comes from it. Its head may wait for room in memory, or for a
  *           removal below (enum request_waits) */
@@ -14,7 +14,11 @@
 #define WEIR_GATEWAY_REQUEST_H
 
 #include "gateway/facts.h"
+#include "gateway/tail.h"
 #include "gateway/worker.h"
+
+struct adopted;
+struct keeper;
 
 enum {
 	REQUEST_HOLD_MAX = 65536, /* body kept for a repetition, and read ahead while the request waits */
@@ -41,10 +45,10 @@ struct request {
 	struct front *front;            /* borrowed; NULL when GONE */
 	struct generation_share *share; /* counted; what it began in */
 	const struct conf_app *app;     /* borrowed; NULL before it is known */
+	const struct keeper *keeper;    /* who keeps the app's sessions; static */
 	uint16_t id, role;
 	uint8_t state; /* enum request_state */
 	bool keep;     /* FCGI_KEEP_CONN */
-	bool managed;  /* the app's sessions are weir's */
 	bool stateless, read_only;
 	bool drop_cookie;   /* the client's cookie is good for nothing: tell it */
 	bool sealed;        /* the session was ended or renewed under it: it may not create one */
@@ -71,6 +75,8 @@ struct request {
 	uint32_t app_status; /* answer_done: what the backend ended with */
 	struct view cookies; /* those that were not tried yet; in `head` */
 	unsigned cookies_tried;
+	struct adopted *adopted; /* owned by adopted.c; NULL: nothing */
+	struct tail tail;        /* of the answer */
 	struct sess_hold hold;
 	struct sess_waiter waiter;
 	struct mail grant;
@@ -105,7 +111,7 @@ void request_abort(struct request *r);
 void request_hold_answer(struct request *r);
 void request_resume_answer(struct request *r);
 
-/* --- between request.c, managed.c and exchange.c --- */
+/* --- between request.c, exchange.c and who keeps sessions --- */
 
 /* Ends the request with an answer of weir's own, or by cutting the one that has begun. */
 void request_fail(struct request *r, unsigned status, const char *reason);

@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "gateway/secret.h"
+#include "session/claim.h"
+#include "session/keylock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -26,6 +28,7 @@ static struct stack_options options_of(const struct conf *c, const char *dir)
 	};
 	struct stack_options o = {
 	    .memory_max = c->memory.max,
+	    .max_pinned = c->memory.max_pinned,
 	    .evict = evict_find(conf_memory_evict(c)),
 	    .evict_limits = {.after_s = (uint32_t)(c->memory.after_ms / 1000)},
 	    .below = c->disk.max > 0 ? store_find("disk") : NULL,
@@ -69,8 +72,17 @@ int sessions_new(struct gateway *g, const struct conf *c, char *why, size_t why_
 	 */
 	if (!kept)
 		o.below = NULL;
+	g->claims = claims_new(&g->keys);
+	g->keylocks = keylocks_new(&g->keys);
 	g->stack = stack_new(&o, &g->keys, clock_now());
-	return g->stack ? 0 : ERR_NO_MEMORY;
+	return g->claims && g->keylocks && g->stack ? 0 : ERR_NO_MEMORY;
+}
+
+void sessions_free(struct gateway *g)
+{
+	claims_free(&g->claims);
+	keylocks_free(&g->keylocks);
+	stack_free(&g->stack);
 }
 
 void sessions_set(struct gateway *g, const struct conf *c)

@@ -3,6 +3,7 @@
 
 #include "base/invariant.h"
 #include "gateway/front.h"
+#include "gateway/socket_client.h"
 
 static struct generation_share *share_of_mail(struct mail *mail)
 {
@@ -45,6 +46,32 @@ void share_release(struct generation_share *s)
 		post(s, deliver_leave);
 }
 
+struct generation_share *share_host(struct generation_share *s)
+{
+	s->guests++;
+	return s;
+}
+
+void share_unhost(struct generation_share *s)
+{
+	INVARIANT(s->guests > 0);
+	if (--s->guests == 0 && s->forgetting)
+		tell(s, s->worker->gateway->forgotten);
+}
+
+/* Those for web servers that are not in it were removed before; a session socket stays as it was until the requests
+ * that may need it are done. */
+static void switch_listener(struct listener *l, const struct generation_share *s)
+{
+	const struct conf_listen *c = generation_listen(s->generation, l);
+
+	INVARIANT(c || l->app);
+	if (!c)
+		return;
+	l->conf = c;
+	l->generation = s->generation;
+}
+
 static void deliver_switch(struct mail *mail)
 {
 	struct generation_share *s = share_of_mail(mail);
@@ -54,13 +81,12 @@ static void deliver_switch(struct mail *mail)
 	INVARIANT(s->generation->number > old->generation->number);
 	list_append(&w->shares, &s->link);
 	w->share = s;
-	LIST_EACH (node, &w->listeners) {
-		struct listener *l = CONTAINER_OF(node, struct listener, link);
-		l->conf = generation_listen(s->generation, l);
-		INVARIANT(l->conf != NULL); /* those that are not in it were removed before */
-	}
+	LIST_EACH (node, &w->listeners)
+		switch_listener(CONTAINER_OF(node, struct listener, link), s);
 	LIST_EACH (node, &w->fronts)
 		front_switch(CONTAINER_OF(node, struct front, link), old);
+	LIST_EACH (node, &w->socket_clients)
+		socket_client_switch(socket_client_of(node), old);
 	pool_drain(old->pool);
 	tell(s, w->gateway->switched);
 	share_release(old);
@@ -75,7 +101,16 @@ static void deliver_forget(struct mail *mail)
 {
 	struct generation_share *s = share_of_mail(mail);
 
-	tell(s, s->worker->gateway->forgotten);
+	s->forgetting = true;
+	if (s->guests == 0) {
+		tell(s, s->worker->gateway->forgotten);
+		return;
+	}
+	LIST_EACH (node, &s->worker->socket_clients) {
+		struct socket_client *c = socket_client_of(node);
+		if (socket_client_host(c) == s)
+			socket_client_drain(c);
+	}
 }
 
 void share_forget(struct generation_share *s)

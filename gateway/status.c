@@ -83,15 +83,13 @@ static enum form form_of(struct view query)
 
 static bool holds(struct view text, struct view word)
 {
-	return memmem(text.at, text.len, word.at, word.len) != NULL;
+	return text.len > 0 && memmem(text.at, text.len, word.at, word.len) != NULL;
 }
 
-/* Who says what he takes, and does not say OpenMetrics, gets what every program for metrics reads. */
+/* Who does not say OpenMetrics gets what every program for metrics reads. */
 static enum openmetrics_form metrics_form(const struct asked *a)
 {
-	bool strict = a->accept.len == 0 || holds(a->accept, VIEW("application/openmetrics-text"));
-
-	return strict ? OPENMETRICS : OPENMETRICS_CLASSIC;
+	return holds(a->accept, VIEW("application/openmetrics-text")) ? OPENMETRICS_STRICT : OPENMETRICS_CLASSIC;
 }
 
 /* --- the answer --- */
@@ -118,7 +116,7 @@ static const char *type_of(const struct asked *a, enum form form)
 		return "text/html; charset=utf-8";
 	if (form == FORM_JSON)
 		return "application/json";
-	return metrics_form(a) == OPENMETRICS ? OPENMETRICS_TYPE : OPENMETRICS_CLASSIC_TYPE;
+	return openmetrics_type(metrics_form(a));
 }
 
 /* The page has nothing from outside, and runs no script but its own. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gateway/front.h"
 #include "gateway/share.h"
+#include "gateway/socket_client.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -35,17 +36,22 @@ static struct worker *worker_of_mail(struct mail *mail, size_t offset)
 	return (struct worker *)(void *)((char *)mail - offset);
 }
 
-static void stop_listening(struct worker *w, bool accept_pending)
+static void stop_listening(struct worker *w)
 {
 	LIST_EACH (node, &w->listeners)
-		listener_close(CONTAINER_OF(node, struct listener, link), accept_pending);
+		listener_close(CONTAINER_OF(node, struct listener, link), false);
 }
 
+/* To web servers. Session sockets stay: the requests that run have sessions to store. */
 static void deliver_unlisten(struct mail *mail)
 {
 	struct worker *w = worker_of_mail(mail, offsetof(struct worker, unlisten));
 
-	stop_listening(w, !w->closing);
+	LIST_EACH (node, &w->listeners) {
+		struct listener *l = CONTAINER_OF(node, struct listener, link);
+		if (!l->app)
+			listener_close(l, !w->closing);
+	}
 	w->gateway->unlistened(w->gateway, w->index);
 }
 
@@ -60,14 +66,25 @@ static void deliver_drain(struct mail *mail)
 	worker_look_quiet(w);
 }
 
+static void deliver_hang_up(struct mail *mail)
+{
+	struct worker *w = worker_of_mail(mail, offsetof(struct worker, hang_up));
+
+	w->hung_up = true;
+	stop_listening(w);
+	LIST_EACH (node, &w->socket_clients)
+		socket_client_drain(socket_client_of(node));
+	worker_look_quiet(w);
+}
+
 /* Requests are given up, connections closed; pools when the last request has gone. */
 static void deliver_close(struct mail *mail)
 {
 	struct worker *w = worker_of_mail(mail, offsetof(struct worker, close));
 	unsigned given_up = 0;
 
-	w->draining = w->closing = true;
-	stop_listening(w, false);
+	w->draining = w->closing = w->hung_up = true;
+	stop_listening(w);
 	while (!list_empty(&w->fronts)) {
 		struct front *f = CONTAINER_OF(w->fronts.next, struct front, link);
 		given_up += f->request_count;
@@ -75,12 +92,20 @@ static void deliver_close(struct mail *mail)
 	}
 	if (given_up > 0)
 		log_event(LOG_WARN, "requests_given_up", LOG_I("worker", w->index), LOG_I("requests", given_up));
+	LIST_EACH (node, &w->socket_clients)
+		socket_client_close(socket_client_of(node));
 	worker_look_quiet(w);
 }
 
 void worker_look_quiet(struct worker *w)
 {
 	if (!w->draining || w->quiet || atomic_load(&w->front_count) > 0 || w->zombies > 0)
+		return;
+	if (!w->served) {
+		w->served = true;
+		w->gateway->served(w->gateway, w->index);
+	}
+	if (!w->hung_up || atomic_load(&w->socket_count) > 0)
 		return;
 	w->quiet = true;
 	w->gateway->quiet(w->gateway, w->index);
@@ -111,6 +136,11 @@ void worker_unlisten(struct worker *w)
 void worker_drain(struct worker *w)
 {
 	post(w, &w->drain, deliver_drain);
+}
+
+void worker_hang_up(struct worker *w)
+{
+	post(w, &w->hang_up, deliver_hang_up);
 }
 
 void worker_close(struct worker *w)
@@ -155,6 +185,7 @@ int worker_init(struct worker *w, struct gateway *g, unsigned index)
 	w->gateway = g;
 	w->index = index;
 	list_init(&w->fronts);
+	list_init(&w->socket_clients);
 	list_init(&w->spare_requests);
 	net_timer_init(&w->expiry, on_expiry);
 	list_init(&w->shares);

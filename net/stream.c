@@ -240,6 +240,12 @@ void net_stream_flush(struct net_stream *s)
 	}
 }
 
+void net_stream_last(struct net_stream *s)
+{
+	if (buf_len(&s->out) > 0 && !buf_error(&s->out))
+		(void)send_once(s);
+}
+
 static void write_on(struct net_stream *s)
 {
 	if (buf_error(&s->out)) {

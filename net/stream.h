@@ -63,6 +63,9 @@ struct buf *net_stream_out(struct net_stream *s);
 /* Offers `out` to the kernel now. */
 void net_stream_flush(struct net_stream *s);
 
+/* To be called from `ended`: offers `out` for the last time. Who has said all may still listen. */
+void net_stream_last(struct net_stream *s);
+
 /* Whether output waits for the other side. */
 static inline bool net_stream_full(const struct net_stream *s)
 {

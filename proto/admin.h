@@ -55,14 +55,19 @@ enum admin_option_id {
 	ADMIN_JSON,
 	ADMIN_APP,
 	ADMIN_IN,
+	ADMIN_IS,
 	ADMIN_OLDER,
 	ADMIN_YOUNGER,
 	ADMIN_LIMIT,
 	ADMIN_CURSOR,
 	ADMIN_ALL, /* weirctl asks for page after page; weir itself knows nothing of it */
 	ADMIN_STATE,
+	ADMIN_OPENMETRICS,
 	ADMIN_OPTIONS
 };
+
+/* What --is takes: one of them, or several with commas between. */
+#define ADMIN_IS_WORDS "busy, idle, waiting, pinned, fresh, unreadable"
 
 struct admin_option {
 	const char *name;  /* with the two dashes */
@@ -81,11 +86,10 @@ struct admin_command {
 extern const struct admin_option admin_options[ADMIN_OPTIONS];
 extern const struct admin_command admin_commands[ADMIN_COMMANDS];
 
-/* All commands, one a line; and as JSON, one array. */
-void admin_help_put(struct buf *out);
-void admin_help_put_json(struct buf *out);
-/* One of them, at length. */
-void admin_command_put_help(struct buf *out, enum admin_command_id id);
+/* Help on what the words name: a command, at length; those that begin with a word, such as "session", or all of them if
+ * there is no word, one a line. The same as JSON, one array. False: they name nothing. */
+MUST_USE bool admin_help_put(struct buf *out, const char *const *words, size_t count);
+MUST_USE bool admin_help_put_json(struct buf *out, const char *const *words, size_t count);
 /* The command of these words. ADMIN_COMMANDS: there is none. */
 enum admin_command_id admin_command_find(const char *const *words, size_t count);
 

@@ -9,17 +9,19 @@ const struct admin_option admin_options[ADMIN_OPTIONS] = {
     [ADMIN_JSON] = {"--json", NULL, "answer in JSON"},
     [ADMIN_APP] = {"--app", "APP", "only sessions of this app"},
     [ADMIN_IN] = {"--in", "memory|disk", "only sessions that are there"},
+    [ADMIN_IS] = {"--is", "STATE", "only sessions that are all of these: " ADMIN_IS_WORDS},
     [ADMIN_OLDER] = {"--older", "TIME", "only sessions unused for this long, such as 90s, 30m or 2d"},
     [ADMIN_YOUNGER] = {"--younger", "TIME", "only sessions used within this time"},
     [ADMIN_LIMIT] = {"--limit", "NUMBER", "how many at most, 1 to 1000; otherwise 100"},
     [ADMIN_CURSOR] = {"--cursor", "CURSOR", "go on where a page ended"},
     [ADMIN_ALL] = {"--all", NULL, "all pages, one after the other (of weirctl)"},
     [ADMIN_STATE] = {"--state", NULL, "show its state too, which may hold secrets"},
+    [ADMIN_OPENMETRICS] = {"--openmetrics", NULL, "in the OpenMetrics format instead"},
 };
 
 enum {
-	OF_SESSIONS = BIT(ADMIN_APP) | BIT(ADMIN_IN) | BIT(ADMIN_OLDER) | BIT(ADMIN_YOUNGER) | BIT(ADMIN_LIMIT) |
-		      BIT(ADMIN_CURSOR) | BIT(ADMIN_ALL)
+	OF_SESSIONS = BIT(ADMIN_APP) | BIT(ADMIN_IN) | BIT(ADMIN_IS) | BIT(ADMIN_OLDER) | BIT(ADMIN_YOUNGER) |
+		      BIT(ADMIN_LIMIT) | BIT(ADMIN_CURSOR) | BIT(ADMIN_ALL)
 };
 
 const struct admin_command admin_commands[ADMIN_COMMANDS] = {
@@ -40,7 +42,7 @@ const struct admin_command admin_commands[ADMIN_COMMANDS] = {
     [ADMIN_RELOAD] = {"reload", "", 0, true, "read the configuration again"},
     [ADMIN_DRAIN] = {"drain", "", 0, true, "end in good order, as the signal TERM does"},
     [ADMIN_LOG_LEVEL] = {"log-level", "[LEVEL]", 0, true, "show the log level, or set it: error, warn, info, debug"},
-    [ADMIN_METRICS] = {"metrics", "", 0, false, "all figures, in the OpenMetrics format"},
+    [ADMIN_METRICS] = {"metrics", "", BIT(ADMIN_OPENMETRICS), false, "all figures, in the text format of Prometheus"},
     [ADMIN_HELP] = {"help", "[COMMAND] ...", 0, false, "the commands, or one of them"},
 };
 
@@ -178,24 +180,18 @@ static void put_usage(struct buf *out, const struct admin_command *c)
 
 enum { CALL_WIDTH = 26 };
 
-void admin_help_put(struct buf *out)
+static void put_line(struct buf *out, const struct admin_command *c)
 {
-	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
-		put_pad(out, put_call(out, &admin_commands[i]), CALL_WIDTH);
-		buf_put_str(out, admin_commands[i].help);
-		buf_put_u8(out, '\n');
-	}
-}
-
-void admin_command_put_help(struct buf *out, enum admin_command_id id)
-{
-	const struct admin_command *c = &admin_commands[id];
-
-	put_usage(out, c);
-	buf_put_str(out, "\n");
 	put_pad(out, put_call(out, c), CALL_WIDTH);
 	buf_put_str(out, c->help);
 	buf_put_u8(out, '\n');
+}
+
+static void put_at_length(struct buf *out, const struct admin_command *c)
+{
+	put_usage(out, c);
+	buf_put_str(out, "\n");
+	put_line(out, c);
 	for (unsigned i = 0; i < ADMIN_OPTIONS; i++) {
 		if (!takes(c, i))
 			continue;
@@ -206,6 +202,27 @@ void admin_command_put_help(struct buf *out, enum admin_command_id id)
 	}
 }
 
+static bool is_meant(const struct admin_command *c, const char *const *words, size_t count)
+{
+	return count == 0 || is_named(c, words, count) || (count == 1 && in_group(c, view_str(words[0])));
+}
+
+bool admin_help_put(struct buf *out, const char *const *words, size_t count)
+{
+	enum admin_command_id id = admin_command_find(words, count);
+	bool some = id != ADMIN_COMMANDS;
+
+	if (some)
+		put_at_length(out, &admin_commands[id]);
+	for (unsigned i = 0; id == ADMIN_COMMANDS && i < ADMIN_COMMANDS; i++) {
+		if (!is_meant(&admin_commands[i], words, count))
+			continue;
+		put_line(out, &admin_commands[i]);
+		some = true;
+	}
+	return some;
+}
+
 static void put_json(struct buf *out, const char *before, const char *text)
 {
 	buf_put_str(out, before);
@@ -214,26 +231,39 @@ static void put_json(struct buf *out, const char *before, const char *text)
 	buf_put_u8(out, '"');
 }
 
-void admin_help_put_json(struct buf *out)
+static void put_command_json(struct buf *out, const struct admin_command *c)
 {
-	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
-		const struct admin_command *c = &admin_commands[i];
-		const char *before = "[";
+	const char *before = "[";
 
-		put_json(out, i == 0 ? "[{\"command\":" : ",{\"command\":", c->name);
-		put_json(out, ",\"arguments\":", c->arguments);
-		buf_put_str(out, ",\"options\":");
-		for (unsigned k = 0; k < ADMIN_OPTIONS; k++) {
-			if (takes(c, k)) {
-				put_json(out, before, admin_options[k].name);
-				before = ",";
-			}
+	put_json(out, "{\"command\":", c->name);
+	put_json(out, ",\"arguments\":", c->arguments);
+	buf_put_str(out, ",\"options\":");
+	for (unsigned k = 0; k < ADMIN_OPTIONS; k++) {
+		if (takes(c, k)) {
+			put_json(out, before, admin_options[k].name);
+			before = ",";
 		}
-		buf_put_str(out, c->changes ? "],\"changes\":true" : "],\"changes\":false");
-		put_json(out, ",\"help\":", c->help);
-		buf_put_u8(out, '}');
 	}
+	buf_put_str(out, c->changes ? "],\"changes\":true" : "],\"changes\":false");
+	put_json(out, ",\"help\":", c->help);
+	buf_put_u8(out, '}');
+}
+
+bool admin_help_put_json(struct buf *out, const char *const *words, size_t count)
+{
+	const char *before = "[";
+
+	for (unsigned i = 0; i < ADMIN_COMMANDS; i++) {
+		if (!is_meant(&admin_commands[i], words, count))
+			continue;
+		buf_put_str(out, before);
+		put_command_json(out, &admin_commands[i]);
+		before = ",";
+	}
+	if (*before == '[')
+		return false;
 	buf_put_str(out, "]\n");
+	return true;
 }
 
 /* --- a request --- */

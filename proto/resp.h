@@ -19,6 +19,7 @@ enum resp_version { RESP_2 = 2, RESP_3 = 3 };
 struct resp_limits {
 	size_t bulk_bytes;    /* of one argument */
 	size_t command_bytes; /* of all arguments of one command */
+	size_t args;          /* of one command, at most RESP_ARGS_MAX */
 };
 
 struct resp_command {
@@ -30,8 +31,9 @@ struct resp_command {
  * parted by blanks, with Redis's quotes; quoted words are unquoted into `space`, which the args then borrow from).
  * OK: *out, and *consumed bytes are it. NEED_MORE: nothing is consumed; *need is the least length of `in` at which it
  * is worth to ask again. MALFORMED: *reason is Redis's own text behind "ERR Protocol error: ", static; the connection
- * cannot go on. Never reads past `in`, looks at each byte of a bulk string at no time, and costs no more than its
- * headers. */
+ * cannot go on. Over a limit: "invalid bulk length", as soon as the length is there, or "too big inline request";
+ * quotes without memory: error_text(). `space` is forgotten by the next inline command. Never reads past `in`, looks at
+ * each byte of a bulk string at no time, and costs no more than its headers. */
 enum decode resp_command_decode(struct view in, const struct resp_limits *limits, struct buf *space,
 				struct resp_command *out, size_t *consumed, size_t *need, const char **reason);
 

@@ -68,16 +68,18 @@ void carry_look_full(struct stack *s)
 		say_room(s);
 }
 
-/* The first `n` of the batch. Those that are refused keep no other back. */
-static int put_batch(struct stack *s, uint32_t n)
+/* The first `n` of the batch. Those that are refused keep no other back. How many are not, in *put. */
+static int put_batch(struct stack *s, uint32_t n, uint32_t *put)
 {
 	int err = s->store ? 0 : ERR_BROKEN, refused = 0;
 
+	*put = 0;
 	for (uint32_t i = 0; i < n && !err; i++) {
 		err = below_result(s, store_one(s, &s->batch[i]));
 		if (err == ERR_BROKEN)
 			break;
 		s->batch[i].stored = err ? SESS_REFUSED : SESS_STORED;
+		*put += !err;
 		refused = err && refused != ERR_FULL ? err : refused;
 		err = 0;
 	}
@@ -93,9 +95,12 @@ static void revoke_batch(struct stack *s, uint32_t n, enum sess_stored stored)
 	}
 }
 
+/* Where it ends in the midst of a batch the commit may make some room: so the store is full when there is room for none,
+ * and from then on until all have some. */
 static int store_batch(struct stack *s, uint32_t n)
 {
-	int err = put_batch(s, n);
+	uint32_t put;
+	int err = put_batch(s, n, &put);
 
 	if (!s->store) {
 		revoke_batch(s, n, SESS_NOT_STORED);
@@ -106,7 +111,7 @@ static int store_batch(struct stack *s, uint32_t n)
 		below_lose_batch(s, failed);
 		revoke_batch(s, n, SESS_MAYBE_STORED);
 	}
-	if (s->store && err == ERR_FULL)
+	if (s->store && err == ERR_FULL && (put == 0 || s->full_until.ms > 0))
 		say_full(s);
 	return failed ? failed : err;
 }
@@ -131,10 +136,12 @@ static uint32_t collect_round(struct stack *s, const struct sess_reason *why, ui
 {
 	uint32_t shards = sess_table_shards(s->table);
 
-	for (uint32_t i = 0; i < shards && n<MOVER_BATCH && * bytes> 0; i++) {
+	for (uint32_t i = 0; i < shards && n < MOVER_BATCH; i++) {
+		if (*bytes == 0)
+			break;
 		s->next_shard = (s->next_shard + 1) % shards;
-		n +=
-		    sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, bytes, s->batch + n);
+		n += sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, bytes,
+					s->batch + n);
 	}
 	return n;
 }
@@ -183,6 +190,19 @@ static uint32_t collect_oldest(struct stack *s, struct sess_reason *why, uint64_
 	return n;
 }
 
+/* Where nothing else is left to leave: what is pinned beyond its bound, for it has grown since, or come up from below.
+ * It keeps the pin, and is in memory again when it is asked for. */
+static uint32_t collect_pinned(struct stack *s, struct sess_reason *why, uint64_t bytes)
+{
+	uint64_t pinned = sess_table_pinned_bytes(s->table), most = s->now_settings.max_pinned;
+
+	if (pinned <= most)
+		return 0;
+	why->pinned_too = true;
+	why->used_until_s = 0;
+	return collect(s, why, bytes < pinned - most ? bytes : pinned - most);
+}
+
 uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 {
 	const struct stack_settings *set = &s->now_settings;
@@ -202,6 +222,8 @@ uint64_t carry_down_evicted(struct stack *s, uint64_t more_bytes)
 	if (bytes > MOVER_BATCH_BYTES)
 		bytes = MOVER_BATCH_BYTES;
 	uint32_t n = bytes ? collect_oldest(s, &why, bytes) : collect(s, &why, MOVER_BATCH_BYTES);
+	if (n == 0 && bytes > 0)
+		n = collect_pinned(s, &why, bytes);
 	if (n == 0)
 		return 0;
 	uint64_t left = let_leave(s, &why, n, &err);
@@ -304,6 +326,8 @@ static int read_up(struct stack *s, const struct sess_id *id)
 		if (!err)
 			err = arrive(s, &r);
 	}
+	if (err == ERR_FULL && r.state.len + STATE_HEAD_BYTES <= sess_table_max(s->table))
+		stack_say_full(s);
 	return err;
 }
 

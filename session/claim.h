@@ -1,6 +1,8 @@
 /* Claims: which requests work on the id of an adopted session, who waits for it, and which of them began before the
  * session ended (doc/session-socket.md, "Claims"). A claim needs no session: an id that nobody has created can be
- * claimed. Any thread may call any function; a lock a shard, held for one look-up. */
+ * claimed. Any thread may call any function; a lock a shard, held for one look-up.
+ *
+ * One id may have claims of both kinds at a time: an exclusive one is in nobody's way but another exclusive one's. */
 #ifndef WEIR_SESSION_CLAIM_H
 #define WEIR_SESSION_CLAIM_H
 
@@ -13,7 +15,8 @@ struct claim_id;
 
 enum claim_state { CLAIM_IDLE, CLAIM_QUEUED, CLAIM_GRANTED, CLAIM_HELD };
 
-/* Owned by a request, zeroed before its first use but for `granted`. It must not be freed unless it is IDLE. */
+/* Owned by a request, zeroed before its first use but for `granted`. It must not be freed unless it is IDLE. All but
+ * `of` and `granted` is guarded by the shard's lock while it is not. */
 struct claim {
 	struct list link;
 	struct claim_id *of; /* borrowed from the claims; NULL: IDLE */
@@ -39,21 +42,31 @@ MUST_USE bool claim_try(struct claims *cs, const struct sess_id *id, bool exclus
 /* The grant has arrived: GRANTED becomes HELD. */
 void claim_granted(struct claims *cs, struct claim *c);
 
-/* QUEUED: true, and it is IDLE. GRANTED: false, the grant is on its way: claim_granted() and claim_release() then. */
+/* QUEUED: true, and it is IDLE. GRANTED: false, the grant is on its way: claim_granted() and claim_release() then. True
+ * too for one that is IDLE, false for one that is HELD. */
 bool claim_cancel(struct claims *cs, struct claim *c);
 
-/* HELD or GRANTED becomes IDLE; who is next is granted. Safe on one that is IDLE. */
+/* HELD or GRANTED becomes IDLE; who is next is granted. Safe on one that is IDLE. One that was GRANTED must be neither
+ * freed nor taken again before its grant has arrived, which then means nothing. */
 void claim_release(struct claims *cs, struct claim *c);
 
-/* The session of this id has ended now: marks elders. */
-void claims_end(struct claims *cs, const struct sess_id *id);
+/* Who has ended a session: one of its own requests, by the hand of its application, or somebody else. */
+enum claims_by { CLAIMS_BY_REQUEST, CLAIMS_BY_OTHER };
 
-/* Whether a write may create the session of this id: false while an elder does the id's work. */
+/* The session of this id has ended now: all claims are elders, but by a request the exclusive one that is HELD, which
+ * must have ended it. One that is GRANTED has not begun, and is an elder. Once an elder, always one. */
+void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by);
+
+/* Whether a write may create the session of this id: false while an elder does the id's work. The exclusive claim that
+ * is HELD or GRANTED does it, and nobody beside it, who only reads. Without one all do that are HELD, and one elder is
+ * enough. Who is QUEUED does nothing yet. */
 bool claims_may_create(struct claims *cs, const struct sess_id *id);
 
 struct claims_stats {
 	uint64_t held, queued;
 };
-void claims_stats(struct claims *cs, struct claims_stats *out);
+void claims_stats(struct claims *cs, struct claims_stats *out); /* GRANTED counts as held */
+
+void claims_check(struct claims *cs); /* INVARIANTs */
 
 #endif

@@ -64,9 +64,9 @@ static void renew(struct sess_table *t, struct sess_hold *h, struct session *fre
 	struct shard *to = shard_of(t, fresh->hash);
 
 	shard_insert(to, fresh);
-	to->pinned += old->pinned;
 	sess_core_renew(old, fresh, h->locked, &after->woken);
-	shard_uncount(from, old);
+	shard_count_pinned(to, fresh, fresh->state);
+	shard_uncount(from, old, fresh->state);
 	from->renewed++;
 	if (old->below)
 		shard_owe(from, old);
@@ -94,6 +94,8 @@ static int store(struct sess_table *t, struct sess_hold *h, const struct sess_co
 	if (!table_bytes_change(t, add, sub))
 		return ERR_FULL;
 	if (c->has_data) {
+		shard_uncount_pinned(shard_of(t, s->hash), s, s->state);
+		shard_count_pinned(shard_of(t, s->hash), s, d->state);
 		after->state = sess_core_store(s, d->state);
 		d->state = NULL;
 	}
@@ -185,7 +187,7 @@ static int insert(struct sess_table *t, struct shard *sh, struct draft *d)
 
 	if (shard_find(sh, &s->id, s->hash))
 		return ERR_BUSY;
-	if (!table_bytes_change(t, sizeof(*s) + sess_state_cost(d->state), 0))
+	if (!table_bytes_change(t, session_bytes(d->state), 0))
 		return ERR_FULL;
 	s->state = d->state;
 	*d = (struct draft){0};

@@ -32,6 +32,16 @@ static void move_to_end(struct shard *sh, struct session *s)
 
 /* --- to look --- */
 
+/* Counted from the second in which it began, as the deadline is. What lives has one to live at least. */
+static uint64_t left_s(const struct session *s, uint32_t now_up_s)
+{
+	uint64_t deadline_s = sess_core_deadline_s(s);
+
+	if (s->ttl_s == SESS_TTL_NEVER)
+		return SESS_TTL_NEVER;
+	return deadline_s > now_up_s ? deadline_s - now_up_s : 1;
+}
+
 enum sess_open sess_table_peek(struct sess_table *t, uint16_t app, const struct sess_id *id, struct instant now,
 			       struct sess_peek *out)
 {
@@ -45,8 +55,7 @@ enum sess_open sess_table_peek(struct sess_table *t, uint16_t app, const struct 
 	struct session *s = find_live(sh, app, id, hash, now_s, &after);
 	if (s) {
 		out->state = s->state ? sess_state_ref(s->state) : NULL;
-		uint64_t deadline_s = sess_core_deadline_s(s);
-		out->left_s = s->ttl_s == SESS_TTL_NEVER ? SESS_TTL_NEVER : deadline_s > now_s ? deadline_s - now_s : 0;
+		out->left_s = left_s(s, table_now_up_s(t, now));
 		if (sess_core_touch_fixed(s, now_s))
 			move_to_end(sh, s);
 	} else {
@@ -89,13 +98,15 @@ static void set_ttl(struct session *s, uint32_t ttl_s, uint32_t now_s)
 static int replace(struct sess_table *t, struct shard *sh, struct session *s, const struct sess_write *w,
 		   struct spare *sp, uint32_t now_up_s, struct shard_after *after, struct sess_state **before)
 {
+	if (before && s->state)
+		*before = sess_state_ref(s->state);
 	if (w->only == SESS_WRITE_NEW)
 		return SESS_THERE;
 	if (w->has_data && !table_bytes_change(t, sess_state_cost(sp->state), sess_state_cost(s->state)))
 		return ERR_FULL;
-	if (before && s->state)
-		*before = sess_state_ref(s->state);
 	if (w->has_data) {
+		shard_uncount_pinned(sh, s, s->state);
+		shard_count_pinned(sh, s, sp->state);
 		after->state = sess_core_store(s, sp->state);
 		sp->state = NULL;
 	}

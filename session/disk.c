@@ -11,10 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-	ROOM_STEP_PART = 8,    /* of a file of the log: what is written between two looks at the free space */
-	BATCH_BYTES = 4 << 20, /* make a batch due, or as many as a file of the log has */
-};
+enum { BATCH_BYTES = 4 << 20 }; /* make a batch due, or as many as a file of the log has */
 
 /* --- keys --- */
 
@@ -143,20 +140,12 @@ int disk_commit(struct store *s)
 
 /* --- put --- */
 
-/* What is put is written twice, into the log and into the file. */
-static bool take_room(struct store *s, uint64_t bytes)
+/* Who is there may have room that a new one may not. */
+static bool take_room(struct store *s, const struct sess_id *id, uint64_t bytes)
 {
-	const uint64_t step = s->log_bytes / ROOM_STEP_PART, needs = 2 * bytes;
+	struct disk_place old;
 
-	if (s->room_bytes < needs) {
-		s->room_bytes = disk_room(s);
-		if (s->room_bytes > step && needs <= step)
-			s->room_bytes = step;
-	}
-	if (s->room_bytes < needs || bytes > disk_room_largest(s))
-		return false;
-	s->room_bytes -= needs;
-	return true;
+	return disk_room_take(s, bytes, false) || (disk_place_get(s, id, &old) == 0 && disk_room_take(s, bytes, true));
 }
 
 /* Never below zero, whatever a damaged store says of itself. */
@@ -248,7 +237,7 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 	int err = begin(s);
 	if (err)
 		return err;
-	if (!take_room(s, bytes.len))
+	if (!take_room(s, &head->id, bytes.len))
 		return ERR_FULL;
 	int ret = put_place(s, &head->id, &place, &old, &there);
 	if (ret == ERR_FULL)
@@ -563,6 +552,8 @@ static int bring_up(struct store *s, char *why, size_t why_len)
 {
 	if (disk_marker_is_there(s))
 		return disk_salvage(s, NULL, why, why_len);
+	if (disk_file_is_missing(s))
+		return disk_salvage(s, DISK_FILE " is missing", why, why_len);
 	int ret = disk_env_recover(s);
 	if (ret == 0)
 		return 0;

@@ -15,8 +15,8 @@
  *   disk_room.c     the disk that it is on: sizes, free space
  *   disk_salvage.c  what becomes of a damaged store
  *   disk_repair.c   its recovery around bad pages
- *   disk_reader.c   what its file holds, page by page
- *   disk_page.c     one page; pure */
+ *   disk_reader.c   what its file holds, page by page; disk_page.c one page; pure
+ *   disk_replay.c   what its log holds; disk_op.c one record of it; pure */
 #ifndef WEIR_SESSION_DISK_H
 #define WEIR_SESSION_DISK_H
 
@@ -84,6 +84,9 @@ struct store {
 MUST_USE int disk_env_open(struct store *s, uint32_t recover);
 /* The same with DB_RECOVER; one that finds the disk full may have what was held back for it. */
 MUST_USE int disk_env_recover(struct store *s);
+/* An environment of nothing but the log in the folder `dir`, to be read. To be closed also where it fails. */
+MUST_USE int disk_env_open_log(struct store *s, const char *dir, DB_ENV **out);
+void disk_env_close_log(DB_ENV **env);
 /* Closes what is open. What is only in memory is not written to the file: it is in the log. */
 void disk_env_close(struct store *s);
 /* Whether what failed with `ret` met damage, and not a want of space, memory or rights. */

@@ -26,6 +26,24 @@ bool disk_marker_is_there(const struct store *s);
  * log; NULL: the marker's. 0 or an error, with a line in `why`. */
 MUST_USE int disk_salvage(struct store *s, const char *reason, char *why, size_t why_len);
 
+/* Whether sessions.db is missing, and a log is there. */
+bool disk_file_is_missing(const struct store *s);
+
+/* Whether the record is newer than the one that the store has of its session, if any. Of one version the one that expires
+ * later is: a use changes the time and not the version. */
+bool disk_is_newer(struct store *s, const struct record_head *head);
+
+/* --- disk_replay.c --- */
+
+struct disk_replay {
+	bool to_end; /* all of the log could be read, */
+	bool all;    /* and it began with the store: nothing is missing */
+};
+
+/* Does in `s` what the log in the folder `aside` says, as far as that can be done without the file. 0 also where there
+ * is no log; another error: it is to be tried again. */
+MUST_USE int disk_replay(struct store *s, const char *aside, struct disk_replay *out);
+
 /* --- disk_repair.c --- */
 
 struct disk_repair {

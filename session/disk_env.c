@@ -195,21 +195,29 @@ static int meta_read(struct store *s)
 
 /* --- open, close --- */
 
+static int create_environment(struct store *s, DB_ENV **out)
+{
+	int ret = db_env_create(out, 0);
+
+	if (ret) {
+		*out = NULL;
+		return ret;
+	}
+	(*out)->app_private = s;
+	(*out)->set_errcall(*out, on_error);
+	(*out)->set_msgcall(*out, on_message);
+	return 0;
+}
+
 static int open_environment(struct store *s, uint32_t recover)
 {
 	/* One thread uses it, and only this process: no locks, no shared memory. */
 	const uint32_t flags = recover | DB_PRIVATE | DB_CREATE | DB_INIT_MPOOL | DB_INIT_LOG | DB_INIT_TXN;
 	const uint32_t gib = 1U << 30;
-	int ret = db_env_create(&s->env, 0);
+	int ret = create_environment(s, &s->env);
 
-	if (ret) {
-		s->env = NULL;
-		return ret;
-	}
-	s->env->app_private = s;
-	s->env->set_errcall(s->env, on_error);
-	s->env->set_msgcall(s->env, on_message);
-	ret = s->env->set_event_notify(s->env, on_event);
+	if (ret == 0)
+		ret = s->env->set_event_notify(s->env, on_event);
 	if (ret == 0)
 		ret = s->env->set_cachesize(s->env, (uint32_t)(s->cache_bytes / gib), (uint32_t)(s->cache_bytes % gib),
 					    1);
@@ -310,4 +318,21 @@ void disk_env_close(struct store *s)
 		(void)s->env->close(s->env, 0);
 	s->env = NULL;
 	disk_guard_watch(NULL);
+}
+
+int disk_env_open_log(struct store *s, const char *dir, DB_ENV **out)
+{
+	const uint32_t flags = DB_PRIVATE | DB_CREATE | DB_INIT_LOG;
+	int ret = create_environment(s, out);
+
+	return ret ? ret : (*out)->open(*out, dir, flags, DISK_FILE_MODE);
+}
+
+void disk_env_close_log(DB_ENV **env)
+{
+	if (!*env)
+		return;
+	(void)(*env)->set_flags(*env, DB_NOPANIC, 1);
+	(void)(*env)->close(*env, 0);
+	*env = NULL;
 }

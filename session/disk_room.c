@@ -19,14 +19,19 @@ enum {
 	LOG_BYTES_MAX = 32 * MIB,
 	CACHE_PART = 32, /* and for the cache: what has changed in it may make the file larger */
 	CACHE_BYTES_MIN = MIB,
+	STEP_PART = 8,   /* of a file of the log: what is written between two looks at the free space */
 	MARGIN_LOGS = 4, /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
 };
 
-static uint64_t clamp(uint64_t n, uint64_t least, uint64_t most)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-	if (n > most)
-		n = most;
-	return n < least ? least : n;
+	return a < b ? a : b;
+}
+
+static uint64_t clamp(uint64_t n, uint64_t low, uint64_t high)
+{
+	n = least(n, high);
+	return n < low ? low : n;
 }
 
 int disk_room_measure(struct store *s, char *why, size_t why_len)
@@ -45,9 +50,8 @@ int disk_room_measure(struct store *s, char *why, size_t why_len)
 			 (unsigned long long)bytes / MIB, DISK_BYTES_MIN / MIB);
 		return ERR_FULL;
 	}
-	uint64_t uses = bytes < s->max_bytes ? bytes : s->max_bytes;
-	s->log_bytes = clamp(uses / LOG_PART, LOG_BYTES_MIN, LOG_BYTES_MAX);
-	s->cache_bytes = clamp(bytes / CACHE_PART, CACHE_BYTES_MIN, s->cache_bytes);
+	s->log_bytes = clamp(least(bytes, s->max_bytes) / LOG_PART, LOG_BYTES_MIN, LOG_BYTES_MAX);
+	s->cache_bytes = clamp(least(bytes / CACHE_PART, s->max_bytes), CACHE_BYTES_MIN, s->cache_bytes);
 	return 0;
 }
 
@@ -74,6 +78,12 @@ static uint64_t margin_bytes(const struct store *s)
 	return cached_bytes(s) + MARGIN_LOGS * s->log_bytes;
 }
 
+/* By how much. */
+static uint64_t above(uint64_t n, uint64_t floor)
+{
+	return n > floor ? n - floor : 0;
+}
+
 /* Room inside of sessions.db: what has gone left pages behind, which are used before the file grows. Counted with care,
  * since pages may be half full. */
 static uint64_t inner_room(const struct store *s)
@@ -84,25 +94,35 @@ static uint64_t inner_room(const struct store *s)
 
 	if (!disk_path(s->dir, DISK_FILE, path) || stat(path, &st) != 0)
 		return 0;
-	uint64_t bytes = (uint64_t)st.st_size;
-	return bytes > used ? bytes - used : 0;
+	return above((uint64_t)st.st_size, used);
 }
 
-/* Where the file need not grow, half of the margin will do. */
-uint64_t disk_room(const struct store *s)
+/* Bytes that may be written. Where the file need not grow, half of the margin will do. */
+static uint64_t look(const struct store *s)
 {
 	const uint64_t margin = margin_bytes(s), is_free = free_bytes(s);
-	const uint64_t outer = is_free > margin ? is_free - margin : 0;
-	const uint64_t inner = is_free > margin / 2 ? inner_room(s) : 0;
+	const uint64_t outer = above(is_free, margin), inner = is_free > margin / 2 ? inner_room(s) : 0;
 
-	if (s->lacks_reserve)
-		return 0;
 	return outer > inner ? outer : inner;
 }
 
-uint64_t disk_room_largest(const struct store *s)
+/* What is put is written twice, into the log and into the file; what it replaces comes into the log as well. The other
+ * half of the margin is for removals, so there must be room in it for the record's own. */
+bool disk_room_take(struct store *s, uint64_t bytes, bool replaces)
 {
-	return margin_bytes(s) / 2;
+	const uint64_t step = s->log_bytes / STEP_PART, needs = 2 * bytes, half = margin_bytes(s) / 2;
+
+	if (bytes > half || s->lacks_reserve)
+		return false;
+	if (s->room_bytes < needs) {
+		s->room_bytes = look(s);
+		if (s->room_bytes > step && needs <= step)
+			s->room_bytes = step;
+	}
+	if (s->room_bytes < needs)
+		return replaces && above(free_bytes(s), half) >= needs + bytes;
+	s->room_bytes -= needs;
+	return true;
 }
 
 bool disk_room_is_scarce(const struct store *s)

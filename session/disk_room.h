@@ -8,10 +8,9 @@
 
 /* Sizes of log and cache that suit the disk. ERR_FULL: it is too small for any; ERR_SYSTEM; with a line in `why`. */
 MUST_USE int disk_room_measure(struct store *s, char *why, size_t why_len);
-/* Bytes that may be written: free ones above a margin, or in what the file has to spare. 0 when it cannot be told. */
-uint64_t disk_room(const struct store *s);
-/* The largest record that may be put: there must be room for its removal, too. */
-uint64_t disk_room_largest(const struct store *s);
+/* Whether there is room for a record of so many bytes; it has them then. One that takes the place of another may have
+ * some that a new one may not: who is there can go on. */
+bool disk_room_take(struct store *s, uint64_t bytes, bool replaces);
 /* Whether the log should be kept short. */
 bool disk_room_is_scarce(const struct store *s);
 

@@ -2,8 +2,8 @@
  * aside, and what can be read of it comes into a new one.
  *
  * A salvage may be cut short by a crash or by a full disk. The marker is there from its begin to its end, and names the
- * folder with the damaged files once there is one; sessions.db is moved into it last, and DISK_RESCUED comes to it when
- * they are recovered. So what it has to go on with can be told. */
+ * folder for the damaged files before there is one; sessions.db is moved into it last, and DISK_RESCUED comes to it
+ * when they are recovered. So what it has to go on with can be told. */
 #include "session/disk_damage.h"
 
 #include "base/bigendian.h"
@@ -30,8 +30,7 @@ struct salvage {
 	char name[NAME_BYTES]; /* of the folder with the damaged files */
 	char aside[PATH_MAX];  /* its path */
 	struct disk_repair repair;
-	struct store_count before; /* what was there */
-	bool before_known;
+	struct disk_replay replay; /* where it was not repaired */
 	uint64_t batch_bytes;
 };
 
@@ -111,7 +110,7 @@ static int marker_remove(const struct store *s)
 /* --- files --- */
 
 /* A second salvage within a second has a number behind the time. */
-static int make_aside(struct salvage *g)
+static int name_aside(struct salvage *g)
 {
 	char stamp[24];
 	time_t now = (time_t)clock_wall().s;
@@ -127,12 +126,17 @@ static int make_aside(struct salvage *g)
 			snprintf(g->name, sizeof(g->name), "%s%s-%u", aside_prefix, stamp, i);
 		if (!disk_path(g->s->dir, g->name, g->aside))
 			return ERR_SYSTEM;
-		if (mkdir(g->aside, 0700) == 0)
-			return disk_sync_folder(g->s->dir);
-		if (errno != EEXIST)
-			return ERR_SYSTEM;
+		if (access(g->aside, F_OK) != 0)
+			return 0;
 	}
 	return ERR_SYSTEM;
+}
+
+static int make_aside(struct salvage *g)
+{
+	if (!disk_path(g->s->dir, g->name, g->aside) || (mkdir(g->aside, 0700) != 0 && errno != EEXIST))
+		return ERR_SYSTEM;
+	return disk_sync_folder(g->s->dir);
 }
 
 static int move_file(const char *from_dir, const char *name, const char *to_dir)
@@ -166,7 +170,24 @@ static int each_log(const char *dir, int (*act)(const char *dir, const char *nam
 	return err;
 }
 
-/* The damaged file last: once it is there, the others are. */
+static bool is_aside(const struct salvage *g, const char *name)
+{
+	char path[PATH_MAX];
+
+	return disk_path(g->aside, name, path) && access(path, F_OK) == 0;
+}
+
+static int make_empty(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+	int fd = disk_path(dir, name, path) ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, DISK_FILE_MODE) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 ? 0 : ERR_SYSTEM;
+}
+
+/* The damaged file last: once it is there, the others are. One that is missing is there as an empty one. */
 static int move_aside(struct salvage *g)
 {
 	const char *dir = g->s->dir;
@@ -176,6 +197,8 @@ static int move_aside(struct salvage *g)
 		err = disk_sync_folder(g->aside);
 	if (!err)
 		err = move_file(dir, DISK_FILE, g->aside);
+	if (!err && !is_aside(g, DISK_FILE))
+		err = make_empty(g->aside, DISK_FILE);
 	if (!err)
 		err = disk_sync_folder(g->aside);
 	return err ? err : disk_sync_folder(dir);
@@ -189,11 +212,20 @@ static int discard_half(const struct store *s)
 	return err ? err : each_log(s->dir, remove_file, NULL);
 }
 
-static bool is_aside(const struct salvage *g, const char *name)
+static int say_log(const char *dir, const char *name, const char *unused)
+{
+	(void)dir;
+	(void)name;
+	(void)unused;
+	return ERR_BUSY;
+}
+
+bool disk_file_is_missing(const struct store *s)
 {
 	char path[PATH_MAX];
 
-	return disk_path(g->aside, name, path) && access(path, F_OK) == 0;
+	return disk_path(s->dir, DISK_FILE, path) && access(path, F_OK) != 0 && errno == ENOENT &&
+	       each_log(s->dir, say_log, NULL) == ERR_BUSY;
 }
 
 /* The damaged files in the folder aside, recovered, and none of them in the store's. */
@@ -204,24 +236,21 @@ static int put_aside(struct salvage *g, const char *reason)
 	marker_get(s, g->name, g->reason);
 	if (reason || !g->reason[0])
 		snprintf(g->reason, sizeof(g->reason), "%s", reason ? reason : "it met damage before");
-	bool resumed = g->name[0] && disk_path(s->dir, g->name, g->aside) && access(g->aside, F_OK) == 0;
-	int err = resumed ? 0 : make_aside(g);
-
-	if (!err && !resumed)
+	int err = g->name[0] ? 0 : name_aside(g);
+	if (!err)
 		err = marker_put(s, g->name, g->reason);
+	if (!err)
+		err = make_aside(g);
 	if (!err)
 		err = is_aside(g, DISK_FILE) ? discard_half(s) : move_aside(g);
 	if (!err && !is_aside(g, DISK_RESCUED))
 		err = disk_repair(s, g->aside, &g->repair);
-	g->before_known = g->repair.recovered;
-	g->before = g->repair.before;
 	return err;
 }
 
 /* --- records --- */
 
-/* Than the one that was found already, if any. */
-static bool is_newer(struct store *s, const struct record_head *head)
+bool disk_is_newer(struct store *s, const struct record_head *head)
 {
 	uint8_t bytes[RECORD_HEAD_BYTES], at[DISK_KEY_BYTES];
 	struct record_head there;
@@ -233,8 +262,10 @@ static bool is_newer(struct store *s, const struct record_head *head)
 	if (disk_place_get(s, &head->id, &place) != 0)
 		return true;
 	disk_key(&head->id, &place, at);
-	return s->sessions->get(s->sessions, s->batch, &key, &data, 0) != 0 ||
-	       record_peek(view_of(bytes, data.size), &there) != 0 || head->version > there.version;
+	if (s->sessions->get(s->sessions, s->batch, &key, &data, 0) != 0 ||
+	    record_peek(view_of(bytes, data.size), &there) != 0)
+		return true;
+	return head->version == there.version ? head->expires_s > there.expires_s : head->version > there.version;
 }
 
 static int take_item(void *arg, struct view item)
@@ -242,9 +273,7 @@ static int take_item(void *arg, struct view item)
 	struct salvage *g = arg;
 	struct record_head head;
 
-	if (!g->before_known && disk_meta_decode(item, &g->before) == 0)
-		g->before_known = true;
-	if (!disk_record_is_sound(item, &head) || !is_newer(g->s, &head))
+	if (!disk_record_is_sound(item, &head) || !disk_is_newer(g->s, &head))
 		return 0;
 	int err = disk_put_bytes(g->s, &head, item);
 	g->batch_bytes += item.len;
@@ -255,33 +284,34 @@ static int take_item(void *arg, struct view item)
 	return err ? err : disk_tend(g->s);
 }
 
-/* What a repair found on bad pages and knows to be true: a length and a record each. False: there was no repair. */
-static bool take_rescued(struct salvage *g, int *err)
+/* What a repair found on bad pages and knows to be true: a length and a record each. */
+static int take_rescued(struct salvage *g)
 {
 	char path[PATH_MAX];
 	uint8_t len[4];
 	struct buf record = {0};
 	off_t at = 0;
+	int err = 0;
 
 	int fd = disk_path(g->aside, DISK_RESCUED, path) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	if (fd < 0)
-		return false;
-	while (!*err && pread(fd, len, sizeof(len), at) == (ssize_t)sizeof(len)) {
-		size_t n = bigendian_get(len, sizeof(len));
+		return ERR_SYSTEM;
+	while (!err && pread(fd, len, sizeof(len), at) == (ssize_t)sizeof(len)) {
+		size_t n = (size_t)bigendian_get(len, sizeof(len));
 		buf_clear(&record);
 		uint8_t *to = buf_reserve(&record, n);
 		if (!to || pread(fd, to, n, at + (off_t)sizeof(len)) != (ssize_t)n)
 			break;
 		buf_commit(&record, n);
-		*err = take_item(g, buf_view(&record));
+		err = take_item(g, buf_view(&record));
 		at += (off_t)(sizeof(len) + n);
 	}
 	close(fd);
 	buf_fini(&record);
-	return true;
+	return err;
 }
 
-static int take_all(struct salvage *g)
+static int take_pages(struct salvage *g, bool repaired)
 {
 	struct disk_reader r;
 	struct view page;
@@ -296,25 +326,44 @@ static int take_all(struct salvage *g)
 		if (disk_reader_page(&r, n, &page))
 			err = disk_reader_items(&r, page, take_item, g);
 	}
-	if (!err && !take_rescued(g, &err))
+	if (!err && !repaired)
 		err = disk_kept_pages(&r, g->aside, take_item, g);
 	disk_reader_close(&r);
 	return err;
 }
 
+/* Without a repair the log's last word is not on the pages. */
+static int take_all(struct salvage *g)
+{
+	bool repaired = is_aside(g, DISK_RESCUED);
+	int err = take_pages(g, repaired);
+
+	if (!err && repaired)
+		return take_rescued(g);
+	if (!err)
+		err = disk_commit(g->s);
+	return err ? err : disk_replay(g->s, g->aside, &g->replay);
+}
+
 /* --- the course of it --- */
+
+static const char *recovered_text(const struct salvage *g)
+{
+	if (is_aside(g, DISK_RESCUED))
+		return "yes";
+	return g->replay.to_end ? "log" : "no";
+}
 
 static void report(const struct salvage *g)
 {
-	uint64_t kept = g->s->kept.sessions;
+	uint64_t kept = g->s->kept.sessions, before = g->repair.recovered ? g->repair.before.sessions : kept;
 	char lost[24] = "unknown";
 
-	if (g->before_known)
-		snprintf(lost, sizeof(lost), "%llu",
-			 (unsigned long long)(g->before.sessions > kept ? g->before.sessions - kept : 0));
+	if (g->repair.recovered || g->replay.all)
+		snprintf(lost, sizeof(lost), "%llu", (unsigned long long)(before > kept ? before - kept : 0));
 	log_event(LOG_ERROR, "store_damaged", LOG_V("dir", view_str(g->s->dir)), LOG_V("reason", view_str(g->reason)),
-		  LOG_S("recovered", g->repair.recovered ? "yes" : "no"), LOG_I("bad_pages", g->repair.bad_pages),
-		  LOG_I("kept", kept), LOG_S("lost", lost), LOG_V("moved_to", view_str(g->aside)));
+		  LOG_S("recovered", recovered_text(g)), LOG_I("bad_pages", g->repair.bad_pages), LOG_I("kept", kept),
+		  LOG_S("lost", lost), LOG_V("moved_to", view_str(g->aside)));
 }
 
 static int fill(struct salvage *g)

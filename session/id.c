@@ -31,6 +31,8 @@ void sess_keys_derive(struct sess_keys *k, const uint8_t secret[SESS_SECRET_BYTE
 	k->mac = derive(secret, 0);
 	k->hash = derive(secret, 2);
 	k->name = derive(secret, 4);
+	k->adopted[0] = derive(secret, 6);
+	k->adopted[1] = derive(secret, 8);
 }
 
 static void mac_of(const struct sess_keys *k, const uint8_t id[SESS_ID_BYTES], uint8_t mac[MAC_BYTES])

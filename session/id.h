@@ -12,9 +12,10 @@ struct sess_id {
 	uint8_t bytes[SESS_ID_BYTES];
 };
 
-/* The keys that one secret gives: for the MAC, for the table's hash and for public names. */
+/* The keys that one secret gives: for the MAC, for the table's hash, for public names, and for the two halves of the
+ * ids of adopted sessions (session/key.h). */
 struct sess_keys {
-	struct siphash_key mac, hash, name;
+	struct siphash_key mac, hash, name, adopted[2];
 };
 
 enum { SESS_SECRET_BYTES = 32 };

@@ -11,21 +11,23 @@ enum { SESS_KEY_MAX = 256, SESS_KEY_HEAD_BYTES = 2 };
 /* 1 to SESS_KEY_MAX bytes, none of them a blank or a control character. */
 bool sess_key_is_good(struct view text);
 
-/* The id of the session that `app` calls `text`: 128 bits under the node's secret. */
+/* The id of the session that `app` calls `text`, which need not be good: 128 bits under the node's secret. */
 void sess_key_id(const struct sess_keys *k, const char *app, struct view text, struct sess_id *out);
 
 enum sess_key_format { SESS_KEY_PLAIN, SESS_KEY_EXPRESS };
 
 /* The text that a cookie's value gives, percent-decoded into `space` where it must be (borrowed from there or from
- * `value`). False: it gives none that is good. */
+ * `value`); a percent sign that no two digits follow stands for itself. False: it gives none that is good. */
 bool sess_key_of_cookie(enum sess_key_format format, struct view value, char space[SESS_KEY_MAX], struct view *out);
 
-/* The value of the first Set-Cookie header called `name` in the head of a CGI answer whose value is not empty; false:
- * there is none. The header's name in any case, the cookie's in its own. */
+/* The value of the first Set-Cookie header called `name` in the head of a CGI answer whose value is not empty and that
+ * does not have the browser forget it (Max-Age=0: PHP deletes with the value "deleted"); false: there is none. The
+ * header's name in any case, the cookie's in its own. */
 bool sess_key_of_answer(struct view head, struct view name, struct view *value);
 
-/* A state as it is stored: the text's length (2 bytes, big endian), the text, the application's bytes. */
-void sess_key_put_state(struct buf *b, struct view text, struct view bytes);
+/* A state as it is stored: the text's length (2 bytes, big endian), the text, the application's bytes. The part in
+ * front of these, in `space`: */
+struct view sess_key_head(struct view text, uint8_t space[SESS_KEY_HEAD_BYTES + SESS_KEY_MAX]);
 /* False: it is none. */
 bool sess_key_split_state(struct view state, struct view *text, struct view *bytes);
 

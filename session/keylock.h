@@ -44,22 +44,25 @@ enum keylock_take { KEYLOCK_TAKEN, KEYLOCK_BUSY, KEYLOCK_NO_ROOM };
 MUST_USE enum keylock_take keylock_take(struct keylocks *ls, const struct sess_id *id, struct view token,
 					uint64_t ttl_ms, struct keylock_owner *owner, struct instant now);
 
-/* Takes it, or parks `w` (whose wishes are filled in). TAKEN; BUSY: parked, woken() tells when it has the lock.
- * *look_ms: after so long the lock's time may be over, keylock_look() then; UINT64_MAX: never. */
+/* Takes it, or parks `w` (whose wishes are filled in). TAKEN; BUSY: parked, woken() tells when it has the lock, whose
+ * time has begun then. *look_ms, if BUSY: after so long the lock's time may be over, its owner's or that of one who was
+ * parked earlier and got it meanwhile; keylock_look() then; UINT64_MAX: never. */
 MUST_USE enum keylock_take keylock_park(struct keylocks *ls, struct keylock_waiter *w, struct instant now,
 					uint64_t *look_ms);
 /* Frees what has passed its time among the lock that `w` waits for, which may wake `w`. The next *look_ms. */
 void keylock_look(struct keylocks *ls, struct keylock_waiter *w, struct instant now, uint64_t *look_ms);
-/* PARKED: true, IDLE again, it did not get it. WOKEN: false, it has the lock; woken() is on its way. */
+/* PARKED: true, IDLE again, it did not get it. WOKEN: false, it has the lock; woken() is on its way, also if its owner
+ * is dropped meanwhile. */
 bool keylock_unpark(struct keylocks *ls, struct keylock_waiter *w);
-/* The mail of woken() has arrived: IDLE, and the lock is its owner's. */
+/* The mail of woken() has arrived: IDLE, and the lock is its owner's, if nobody has freed it since. */
 void keylock_woken(struct keylocks *ls, struct keylock_waiter *w);
 
 /* The token of a lock that is taken, copied; false: it is free. *left_ms: UINT64_MAX: no time. */
 bool keylock_get(struct keylocks *ls, const struct sess_id *id, struct instant now, uint8_t token[KEYLOCK_TOKEN_MAX],
 		 size_t *token_len, uint64_t *left_ms);
 
-/* Another time for a lock that is taken; false: it is free. */
+/* Another time for a lock that is taken, from now on (0: no time); false: it is free. Those who are parked are not
+ * told: a time that ends earlier than before is seen when one of them looks, or by the next call for whatever lock. */
 bool keylock_extend(struct keylocks *ls, const struct sess_id *id, uint64_t ttl_ms, struct instant now);
 
 /* Frees it; with a token, only if it is that one. True: it was freed; the first who is parked has it now. */
@@ -67,5 +70,7 @@ bool keylock_release(struct keylocks *ls, const struct sess_id *id, const struct
 
 /* The connection closes: all its locks are free. Its waiters must be unparked before. */
 void keylock_drop(struct keylocks *ls, struct keylock_owner *o, struct instant now);
+
+void keylocks_check(struct keylocks *ls); /* INVARIANTs */
 
 #endif

@@ -48,7 +48,7 @@ static void fill_leaver(struct session *s, struct sess_leaver *out)
 /* The same, and its bytes are taken off. */
 static void take(struct session *s, uint64_t *bytes, struct sess_leaver *out)
 {
-	uint64_t cost = sizeof *s + sess_state_cost(s->state);
+	uint64_t cost = session_bytes(s->state);
 
 	*bytes -= cost < *bytes ? cost : *bytes;
 	fill_leaver(s, out);
@@ -63,7 +63,7 @@ static bool wanted(const struct sess_reason *why, const struct session *s)
 	return !why->one_app || s->app == why->app;
 }
 
-/* Pinned sessions are in no list: they join the others for the end. */
+/* Pinned sessions are in no list: they join the others, until a collection finds them there that is not for them. */
 static void add_pinned(struct shard *sh)
 {
 	for (uint64_t i = 0; i <= sh->mask; i++) {
@@ -94,6 +94,8 @@ uint32_t sess_table_collect(struct sess_table *t, uint32_t shard, const struct s
 			break;
 		if (sess_core_expired(s, now_s)) {
 			shard_expire(sh, s, &after);
+		} else if (s->pinned && !why->pinned_too) {
+			list_remove(&s->queue);
 		} else if (wanted(why, s)) {
 			take(s, bytes, &out[n++]);
 		} else if (why->evict) {
@@ -278,7 +280,7 @@ int sess_table_arrive(struct sess_table *t, uint16_t app, const struct sess_reco
 		take_record(s, app, r, state);
 		sh->live++;
 		sh->both++;
-		sh->pinned += s->pinned;
+		shard_count_pinned(sh, s, s->state);
 		sess_core_arrive(s, &after.woken);
 		if (!sess_core_in_use(s))
 			shard_rest(sh, s);
@@ -311,11 +313,11 @@ void sess_table_fail(struct sess_table *t, const struct sess_id *id, enum sess_o
 static int put(struct sess_table *t, struct shard *sh, struct session *old, struct session *fresh,
 	       struct shard_after *after)
 {
-	uint64_t old_bytes = old ? sizeof *old + sess_state_cost(old->state) : 0;
+	uint64_t old_bytes = old ? session_bytes(old->state) : 0;
 
 	if (old && (old->phase != SESS_LIVE || sess_core_in_use(old) || old->leaving))
 		return ERR_BUSY;
-	if (!table_bytes_change(t, sizeof *fresh + sess_state_cost(fresh->state), old_bytes))
+	if (!table_bytes_change(t, session_bytes(fresh->state), old_bytes))
 		return ERR_FULL;
 	if (old) {
 		shard_leave(sh, old, after);
@@ -399,7 +401,50 @@ void sess_table_settle(struct sess_table *t, const struct sess_id *id)
 	shard_after_run(t, &after);
 }
 
-int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned)
+uint64_t sess_table_pinned_bytes(struct sess_table *t)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < t->shard_count; i++) {
+		pthread_mutex_lock(&t->shards[i].lock);
+		bytes += t->shards[i].pinned_bytes;
+		pthread_mutex_unlock(&t->shards[i].lock);
+	}
+	return bytes;
+}
+
+/* Under the lock. */
+static void set_pinned(struct shard *sh, struct session *s, bool pinned)
+{
+	shard_uncount_pinned(sh, s, s->state);
+	s->pinned = pinned;
+	shard_count_pinned(sh, s, s->state);
+	if (!sess_core_in_use(s)) {
+		list_remove(&s->queue);
+		shard_rest(sh, s);
+	}
+}
+
+int sess_table_pin(struct sess_table *t, const struct sess_id *id, uint64_t max_bytes)
+{
+	uint32_t hash = table_hash(t, id);
+	struct shard *sh = shard_of(t, hash);
+	uint64_t others = sess_table_pinned_bytes(t);
+	int err = 0;
+
+	pthread_mutex_lock(&sh->lock);
+	struct session *s = shard_find(sh, id, hash);
+	if (!s || s->phase != SESS_LIVE)
+		err = ERR_GONE;
+	else if (!s->pinned && (others > max_bytes || session_bytes(s->state) > max_bytes - others))
+		err = ERR_TOO_LARGE;
+	else
+		set_pinned(sh, s, true);
+	pthread_mutex_unlock(&sh->lock);
+	return err;
+}
+
+int sess_table_unpin(struct sess_table *t, const struct sess_id *id)
 {
 	uint32_t hash = table_hash(t, id);
 	struct shard *sh = shard_of(t, hash);
@@ -407,14 +452,8 @@ int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned)
 	pthread_mutex_lock(&sh->lock);
 	struct session *s = shard_find(sh, id, hash);
 	bool found = s && s->phase == SESS_LIVE;
-	if (found) {
-		sh->pinned += (uint64_t)pinned - (uint64_t)s->pinned;
-		s->pinned = pinned;
-		if (!sess_core_in_use(s)) {
-			list_remove(&s->queue);
-			shard_rest(sh, s);
-		}
-	}
+	if (found)
+		set_pinned(sh, s, false);
 	pthread_mutex_unlock(&sh->lock);
 	return found ? 0 : ERR_GONE;
 }

@@ -34,7 +34,7 @@ struct sess_reason {
 	bool one_app;
 	uint16_t app;
 	uint32_t used_until_s; /* what was used later stays; 0: no such bound */
-	bool pinned_too;       /* the end: pinned ones leave as well */
+	bool pinned_too;       /* pinned ones leave as well: at the end, and when they have no room */
 	bool once;             /* what the store refuses is not collected again, ever */
 };
 
@@ -76,8 +76,12 @@ uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, str
 void sess_table_settle(struct sess_table *t, const struct sess_id *id);
 bool sess_table_owes(struct sess_table *t, const struct sess_id *id);
 
-/* ERR_GONE: not in memory. */
-MUST_USE int sess_table_pin(struct sess_table *t, const struct sess_id *id, bool pinned);
+/* To pin one that all pinned ones together do not take more than `max_bytes` with. Only the stack's thread pins, so
+ * that they do not when it is done; later they may, for they can grow, and come up from below. ERR_GONE: not in memory;
+ * ERR_TOO_LARGE. */
+MUST_USE int sess_table_pin(struct sess_table *t, const struct sess_id *id, uint64_t max_bytes);
+MUST_USE int sess_table_unpin(struct sess_table *t, const struct sess_id *id); /* ERR_GONE */
+uint64_t sess_table_pinned_bytes(struct sess_table *t);
 
 /* Ends it, whoever holds it. ERR_GONE: not in memory. */
 MUST_USE int sess_table_end(struct sess_table *t, const struct sess_id *id);

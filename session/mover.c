@@ -25,7 +25,11 @@ enum {
 
 static void look_tight(struct stack *s)
 {
-	if (sess_table_tight(s->table, HIGH_PERCENT))
+	bool tight = sess_table_tight(s->table, HIGH_PERCENT);
+
+	if (!tight && atomic_exchange(&s->full, false))
+		log_event(LOG_INFO, "memory_has_room", LOG_I("bytes", sess_table_bytes(s->table)));
+	if (tight)
 		s->tight = true;
 	else if (!sess_table_tight(s->table, CARRY_LOW_PERCENT))
 		s->tight = false;

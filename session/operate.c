@@ -6,6 +6,7 @@
 #include "base/invariant.h"
 #include "session/below.h"
 #include "session/carry.h"
+#include "session/key.h"
 #include "session/stack_state.h"
 
 #include <inttypes.h>
@@ -26,9 +27,10 @@ static void put_name(const struct stack *s, const struct sess_id *id, struct sta
 	out->name[SESS_NAME_TEXT] = '\0';
 }
 
-static struct stack_info info_of_view(const struct stack *s, const struct sess_view *v)
+/* Without its name, which most of those that a walk meets do not need. */
+static struct stack_info info_of_view(const struct sess_view *v)
 {
-	struct stack_info info = {
+	return (struct stack_info){
 	    .app = v->app,
 	    .where = STACK_IN_MEMORY,
 	    .version = v->version,
@@ -38,11 +40,9 @@ static struct stack_info info_of_view(const struct stack *s, const struct sess_v
 	    .ttl_s = v->ttl_s,
 	    .busy = v->busy,
 	    .pinned = v->pinned,
+	    .fresh = v->fresh,
 	    .waiters = v->waiters,
 	};
-
-	put_name(s, &v->id, &info);
-	return info;
 }
 
 static int info_of_record(struct stack *s, const struct sess_record *r, struct stack_info *out)
@@ -55,6 +55,7 @@ static int info_of_record(struct stack *s, const struct sess_record *r, struct s
 	    .used_s = r->used_s,
 	    .ttl_s = r->ttl_s,
 	    .pinned = r->pinned,
+	    .fresh = r->fresh,
 	};
 	int err = carry_app(s, r, &info.app);
 
@@ -79,7 +80,8 @@ static int tell_memory(struct stack *s, struct stack_job *j)
 
 	if (err)
 		return err;
-	j->at[0] = info_of_view(s, &v);
+	j->at[0] = info_of_view(&v);
+	put_name(s, &v.id, &j->at[0]);
 	j->count = 1;
 	if (j->op == STACK_SHOW)
 		j->state = v.state;
@@ -156,16 +158,39 @@ static int walk_below(struct stack *s, struct stack_job *j, store_visit *visit)
 
 /* --- a page --- */
 
-/* Whether the filters let it through. What has expired is gone, also where nobody has swept yet. */
-static bool matches(const struct stack_job *j, uint16_t app, uint32_t used_s, uint32_t ttl_s, bool busy)
+static unsigned is_what(const struct stack_info *i)
+{
+	if (i->err)
+		return STACK_IS_UNREADABLE;
+	return (i->busy ? STACK_IS_BUSY : STACK_IS_IDLE) | (i->waiters > 0 ? STACK_IS_WAITING : 0u) |
+	       (i->pinned ? STACK_IS_PINNED : 0u) | (i->fresh ? STACK_IS_FRESH : 0u);
+}
+
+/* Whether the filters let it through. What has expired is gone, also where nobody has swept yet. Of what cannot be read
+ * nobody knows whose it is, and since when. */
+static bool matches(const struct stack_job *j, const struct stack_info *i)
 {
 	uint32_t now_s = j->place.now_s;
-	uint32_t unused_s = !busy && now_s > used_s ? now_s - used_s : 0;
+	uint32_t unused_s = !i->busy && now_s > i->used_s ? now_s - i->used_s : 0;
 
-	if (!busy && (uint64_t)used_s + ttl_s <= now_s)
+	if (j->is & ~is_what(i))
 		return false;
-	return (j->any_app || app == j->app) && unused_s >= j->older_s &&
+	if (i->err)
+		return j->any_app && !j->older_s && !j->younger_s;
+	if (!i->busy && (uint64_t)i->used_s + i->ttl_s <= now_s)
+		return false;
+	return (j->any_app || i->app == j->app) && unused_s >= j->older_s &&
 	       (j->younger_s == 0 || unused_s <= j->younger_s);
+}
+
+/* Nobody looks where there can be none. */
+static enum stack_where where_of(const struct stack_job *j)
+{
+	if (j->where != STACK_ANYWHERE)
+		return j->where;
+	if (j->is & (STACK_IS_BUSY | STACK_IS_WAITING))
+		return STACK_IN_MEMORY;
+	return j->is & STACK_IS_UNREADABLE ? STACK_BELOW : STACK_ANYWHERE;
 }
 
 /* Counts on where there is no place left: list_bucket() sees to it. */
@@ -173,13 +198,26 @@ static void list_view(void *arg, const struct sess_view *v)
 {
 	struct stack_job *j = arg;
 	struct stack_place *p = &j->place;
+	struct stack_info info = info_of_view(v);
 
 	p->looked++;
-	if (!matches(j, v->app, v->used_s, v->ttl_s, v->busy))
+	if (!matches(j, &info))
 		return;
-	if (j->count < p->places)
-		j->at[j->count] = info_of_view(p->stack, v);
+	if (j->count < p->places) {
+		j->at[j->count] = info;
+		put_name(p->stack, &v->id, &j->at[j->count]);
+		if (j->with_states && v->state)
+			j->at[j->count].state = sess_state_ref(v->state);
+	}
 	j->count++;
+}
+
+/* What was told of the last ones is taken back. */
+static void shorten(struct stack_job *j, size_t count)
+{
+	for (size_t i = count; i < j->count && i < j->place.places; i++)
+		sess_state_unref(j->at[i].state);
+	j->count = count;
 }
 
 static int reserve(struct stack_job *j, size_t places)
@@ -204,9 +242,9 @@ static int list_bucket(struct stack *s, struct stack_job *j, bool *full)
 	if (j->count <= j->place.places)
 		return 0;
 	size_t needs = j->count - count;
+	shorten(j, count);
 	before.looked = j->place.looked;
 	j->place = before;
-	j->count = count;
 	*full = count > 0;
 	return *full ? 0 : reserve(j, needs);
 }
@@ -219,6 +257,12 @@ static bool is_in_memory(struct stack *s, const struct sess_id *id)
 		return false;
 	sess_state_unref(v.state);
 	return true;
+}
+
+/* As much as a key and its length need. */
+static struct view beginning_of(struct view state)
+{
+	return view_take(&state, SESS_KEY_HEAD_BYTES + SESS_KEY_MAX);
 }
 
 static bool list_record(void *arg, const struct sess_record *r, int err)
@@ -235,13 +279,16 @@ static bool list_record(void *arg, const struct sess_record *r, int err)
 	bool more = pass(p, r);
 	if (is_in_memory(p->stack, &r->id) || sess_table_owes(p->stack->table, &r->id))
 		return more;
-	if (err && j->any_app && !j->older_s && !j->younger_s)
-		j->at[j->count++] = info_of_unreadable(p->stack, &r->id, err);
 	below_from_record(p->stack, &own);
-	if (err || info_of_record(p->stack, &own, &info))
+	if (err)
+		info = info_of_unreadable(p->stack, &r->id, err);
+	else if (info_of_record(p->stack, &own, &info))
 		return more;
-	if (matches(j, info.app, info.used_s, info.ttl_s, false))
-		j->at[j->count++] = info;
+	if (!matches(j, &info))
+		return more;
+	if (j->with_states && !err)
+		info.state = sess_state_new(beginning_of(r->state));
+	j->at[j->count++] = info;
 	return more;
 }
 
@@ -305,16 +352,16 @@ static int parse_cursor(struct stack *s, struct stack_job *j)
 	struct view text = view_of(j->cursor, strnlen(j->cursor, sizeof j->cursor));
 	struct stack_place *p = &j->place;
 
-	p->below = j->where == STACK_BELOW;
+	p->below = p->where == STACK_BELOW;
 	if (text.len == 0)
 		return 0;
 	bool memory = view_starts(text, VIEW("m:")), below = view_starts(text, VIEW("d:"));
 	(void)view_take(&text, 2);
-	if (memory && j->where != STACK_BELOW)
+	if (memory && p->where != STACK_BELOW)
 		return parse_bucket(text, sess_table_shards(s->table), p) ? 0 : ERR_CONFIG;
 	p->below = true;
 	p->begun = text.len > 0;
-	return below && j->where != STACK_IN_MEMORY && (!p->begun || parse_id(text, &p->id)) ? 0 : ERR_CONFIG;
+	return below && p->where != STACK_IN_MEMORY && (!p->begun || parse_id(text, &p->id)) ? 0 : ERR_CONFIG;
 }
 
 static int list(struct stack *s, struct stack_job *j)
@@ -327,7 +374,7 @@ static int list(struct stack *s, struct stack_job *j)
 		err = list_bucket(s, j, &full);
 	if (err)
 		return err;
-	bool goes_below = s->below && j->where != STACK_IN_MEMORY;
+	bool goes_below = s->below && p->where != STACK_IN_MEMORY;
 	j->more = !p->below || goes_below;
 	if (p->below && goes_below && j->count < p->places) {
 		err = walk_below(s, j, list_record);
@@ -419,7 +466,11 @@ static int pin(struct stack *s, struct stack_job *j)
 {
 	int err = promote(s, j);
 
-	return err ? err : sess_table_pin(s->table, &j->place.id, j->op == STACK_PIN);
+	if (err)
+		return err;
+	if (j->op == STACK_UNPIN)
+		return sess_table_unpin(s->table, &j->place.id);
+	return sess_table_pin(s->table, &j->place.id, s->now_settings.max_pinned);
 }
 
 static int demote(struct stack *s, struct stack_job *j)
@@ -463,7 +514,7 @@ static int run_one(struct stack *s, struct stack_job *j)
 	return err ? err : tell(s, j);
 }
 
-/* What is used from now on stays. */
+/* What is used from now on stays: otherwise a busy app's would never come to an end. */
 static int demote_app(struct stack *s, struct stack_job *j)
 {
 	struct stack_place *p = &j->place;
@@ -482,6 +533,7 @@ static int begin(struct stack *s, struct stack_job *j)
 	j->place = (struct stack_place){.stack = s, .now_s = sess_table_now_s(s->table, clock_now())};
 	switch (j->op) {
 	case STACK_LIST:
+		j->place.where = where_of(j);
 		if (j->max < 1 || j->max > STACK_PAGE_MAX || parse_cursor(s, j))
 			return ERR_CONFIG;
 		return reserve(j, j->max);
@@ -507,7 +559,7 @@ static int run(struct stack *s, struct stack_job *j)
 static void finish(struct stack_job *j, int err)
 {
 	j->err = err;
-	if (err && j->op != STACK_DEMOTE_APP)
+	if (err && j->op != STACK_DEMOTE_APP && j->op != STACK_END)
 		j->count = 0;
 	j->done(j);
 }
@@ -573,6 +625,7 @@ void stack_submit(struct stack *s, struct stack_job *j)
 
 void stack_job_fini(struct stack_job *j)
 {
+	shorten(j, 0);
 	free(j->at);
 	sess_state_unref(j->state);
 	j->at = NULL;

@@ -10,7 +10,9 @@ enum stack_op {
 	STACK_LIST, /* a page of sessions; one that comes up from below between two pages may be missing */
 	STACK_SHOW, /* one */
 	STACK_END,  /* at once, also while a request holds it: what that commits is dropped */
-	STACK_PIN,  /* promote it, and keep it in memory until it is unpinned, expires or ends */
+	/* Promote it, and keep it in memory until it is unpinned, expires or ends. ERR_TOO_LARGE: the pinned ones have
+	 * no room for it. */
+	STACK_PIN,
 	STACK_UNPIN,
 	STACK_DEMOTE,     /* ERR_BUSY: in use; ERR_REFUSED: pinned, or no store below */
 	STACK_PROMOTE,    /* into memory */
@@ -18,6 +20,16 @@ enum stack_op {
 };
 
 enum stack_where { STACK_IN_MEMORY, STACK_BELOW, STACK_ANYWHERE };
+
+/* What a session is, in bits. Of one that cannot be read nothing else is known. */
+enum stack_is {
+	STACK_IS_BUSY = 1,    /* a request has it, or waits for it */
+	STACK_IS_IDLE = 2,    /* the opposite */
+	STACK_IS_WAITING = 4, /* a request waits for it */
+	STACK_IS_PINNED = 8,
+	STACK_IS_FRESH = 16, /* no request has brought it back yet */
+	STACK_IS_UNREADABLE = 32,
+};
 
 enum { STACK_PAGE_MAX = 1000, STACK_CURSOR_MAX = 48 };
 
@@ -28,8 +40,9 @@ struct stack_info {
 	enum stack_where where; /* MEMORY: also when an older version is below */
 	uint64_t version, state_bytes;
 	uint32_t created_s, used_s, ttl_s; /* calendar */
-	bool busy, pinned;
+	bool busy, pinned, fresh;
 	uint32_t waiters;
+	struct sess_state *state; /* LIST with states; counted, with the job; of one below only the beginning */
 	int err; /* ERR_MALFORMED, ERR_VERSION: it is below and cannot be read; only the name is known */
 };
 
@@ -37,7 +50,9 @@ struct stack_info {
 struct stack_place {
 	struct stack *stack;
 	uint32_t now_s; /* when it began */
-	/* Where it looks: memory, from this bucket on; then below, behind `id` if that has begun. */
+	/* Where it looks: memory, from this bucket on; then below, behind `id` if that has begun. `where`: or in one
+	 * of them only. */
+	enum stack_where where;
 	uint32_t shard, bucket;
 	bool below, begun, stopped, retried;
 	uint32_t looked; /* in this turn */
@@ -58,20 +73,23 @@ struct stack_job {
 	bool any_app;
 	uint16_t app;
 	enum stack_where where;
+	unsigned is;                 /* bits of enum stack_is, all of which it must have */
 	uint32_t older_s, younger_s; /* unused for at least / at most; 0: no bound */
 	/* 1 .. STACK_PAGE_MAX. A page may have fewer, also none, and more behind it: one looks at a bounded number. It
 	 * has more only where that many share a bucket of memory. */
 	uint32_t max;
+	bool with_states;
 	char cursor[STACK_CURSOR_MAX];
 	/* The result. ERR_GONE: no such session, or the stack ends. ERR_CONFIG: key, cursor or max is not one.
-	 * ERR_BROKEN: the store below cannot be used; of END: what is in memory has ended, and what is below follows
-	 * when it can. */
+	 * ERR_BROKEN: the store below cannot be used; of END, if `at` has the session: what is in memory has ended, and
+	 * what is below follows when it can. */
 	int err;
 	struct stack_info
 	    *at;      /* owned by the job: stack_job_fini(); LIST: a page; END: what it was; others: what it is */
 	size_t count; /* DEMOTE_APP: how many have left memory, also when `err` ended it */
 	struct sess_state *state; /* SHOW; counted */
 	bool more;                /* LIST: `cursor` is where the next page begins */
+	void *owner;              /* the submitter's */
 	/* On the stack's thread, or, when that ends already, in stack_submit(): it must only post a mail. */
 	void (*done)(struct stack_job *j);
 };

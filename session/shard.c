@@ -84,7 +84,7 @@ void shard_insert(struct shard *sh, struct session *s)
 	*bucket = s;
 	sh->count++;
 	sh->live += s->phase == SESS_LIVE;
-	sh->pinned += s->pinned;
+	shard_count_pinned(sh, s, s->state);
 }
 
 /* The only way out of the table. The table's reference goes too. */
@@ -107,10 +107,28 @@ static void take_out(struct shard *sh, struct session *s, struct shard_after *af
 	shard_unref(s, after);
 }
 
-void shard_uncount(struct shard *sh, struct session *s)
+void shard_count_pinned(struct shard *sh, const struct session *s, const struct sess_state *state)
+{
+	if (!s->pinned)
+		return;
+	sh->pinned++;
+	sh->pinned_bytes += session_bytes(state);
+}
+
+void shard_uncount_pinned(struct shard *sh, const struct session *s, const struct sess_state *state)
+{
+	if (!s->pinned)
+		return;
+	INVARIANT(sh->pinned > 0);
+	INVARIANT(sh->pinned_bytes >= session_bytes(state));
+	sh->pinned--;
+	sh->pinned_bytes -= session_bytes(state);
+}
+
+void shard_uncount(struct shard *sh, struct session *s, const struct sess_state *state)
 {
 	sh->live--;
-	sh->pinned -= s->pinned;
+	shard_uncount_pinned(sh, s, state);
 	sh->both -= s->below;
 	/* Still known of the dead: who ends it once more has to wait for the same removal. */
 	s->below = s->below || s->leaving;
@@ -129,8 +147,10 @@ static void drop_state(struct shard_after *after, struct sess_state *state)
 
 void shard_leave(struct shard *sh, struct session *s, struct shard_after *after)
 {
-	drop_state(after, sess_core_end(s, &after->woken));
-	shard_uncount(sh, s);
+	struct sess_state *state = sess_core_end(s, &after->woken);
+
+	shard_uncount(sh, s, state);
+	drop_state(after, state);
 	take_out(sh, s, after);
 }
 
@@ -158,8 +178,9 @@ void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
 		shard_leave(sh, s, after);
 		return;
 	}
-	drop_state(after, sess_core_end(s, &after->woken));
-	shard_uncount(sh, s);
+	struct sess_state *state = sess_core_end(s, &after->woken);
+	shard_uncount(sh, s, state);
+	drop_state(after, state);
 	wheel_stop(&sh->wheel, &s->timer);
 	shard_owe(sh, s);
 }
@@ -192,7 +213,7 @@ void shard_expire(struct shard *sh, struct session *s, struct shard_after *after
 	}
 	struct sess_state *state = sess_core_end(s, &after->woken);
 	after->freed_bytes += sess_state_cost(state);
-	shard_uncount(sh, s);
+	shard_uncount(sh, s, state);
 	/* Back to the struct, which nobody else has: they are freed together. */
 	s->state = state;
 	take_out(sh, s, after);

@@ -21,7 +21,7 @@ struct shard {
 	uint32_t count;           /* sessions and tombstones in the buckets */
 	struct list idle;         /* of sessions that nobody uses and that may leave, least recently used first */
 	struct list owed;         /* of tombstones: what is below of them has still to go */
-	uint64_t live, waiters, pinned;
+	uint64_t live, waiters, pinned, pinned_bytes;
 	uint64_t both;                             /* live ones of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */
 	uint64_t placed;                           /* of the created: under ids that were not drawn here */
@@ -57,6 +57,12 @@ static inline struct shard *shard_of(struct sess_table *t, uint32_t hash)
 	return &t->shards[(uint64_t)hash >> t->shard_shift];
 }
 
+/* What a session takes with this state. */
+static inline uint64_t session_bytes(const struct sess_state *state)
+{
+	return sizeof(struct session) + sess_state_cost(state);
+}
+
 struct session *shard_find(const struct shard *sh, const struct sess_id *id, uint32_t hash);
 
 /* Puts a session with one reference into its bucket. Cannot fail: without memory for more buckets, chains get longer.
@@ -90,8 +96,12 @@ void shard_wanted(struct session *s);
 /* Remembers whether a version of it is below. */
 void shard_set_below(struct shard *sh, struct session *s, bool below);
 
-/* A live session is about to end: it counts no more as what it is. */
-void shard_uncount(struct shard *sh, struct session *s);
+/* A live session has ended: it counts no more as what it was. `state` is what it had. */
+void shard_uncount(struct shard *sh, struct session *s, const struct sess_state *state);
+
+/* If it is pinned, it counts as such with this state, or no more. */
+void shard_count_pinned(struct shard *sh, const struct session *s, const struct sess_state *state);
+void shard_uncount_pinned(struct shard *sh, const struct session *s, const struct sess_state *state);
 
 /* Puts in what is to come from below, made of memory that is not initialised yet. */
 void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint16_t app, struct instant now);

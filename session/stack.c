@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/log.h"
 #include "session/below.h"
 #include "session/carry.h"
 #include "session/stack_state.h"
@@ -26,7 +27,8 @@ static int make_parts(struct stack *s, const struct stack_options *o, const stru
 
 static struct stack_settings settings_of(const struct stack *s, const struct stack_options *o)
 {
-	struct stack_settings set = {.evict = o->evict, .limits = o->evict_limits, .store = o->store};
+	struct stack_settings set = {
+	    .max_pinned = o->max_pinned, .evict = o->evict, .limits = o->evict_limits, .store = o->store};
 
 	set.store.dir = s->dir;
 	return set;
@@ -337,12 +339,35 @@ int stack_await_gone(struct stack *s, const struct sess_id *id, struct stack_wai
 	return 0;
 }
 
+/* Why nothing will leave memory, whoever needs room there; NULL: something may. Under the lock. */
+static const char *why_no_room(const struct stack *s)
+{
+	if (!s->below)
+		return "there is no disk store";
+	if (!s->settings.evict->relieves)
+		return "nothing moves to disk";
+	if (!atomic_load(&s->usable))
+		return s->stats.below == STACK_BELOW_FULL ? "the disk store is full" : "the disk store does not work";
+	return NULL;
+}
+
+void stack_say_full(struct stack *s)
+{
+	if (atomic_exchange(&s->full, true))
+		return;
+	pthread_mutex_lock(&s->lock);
+	const char *why = why_no_room(s), *evict = s->settings.evict->name;
+	pthread_mutex_unlock(&s->lock);
+	log_event(LOG_ERROR, "memory_full", LOG_I("max", sess_table_max(s->table)), LOG_S("evict", evict),
+		  LOG_S("reason", why ? why : "all that is there is in use or pinned"));
+}
+
 bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 {
-	if (!atomic_load(&s->usable) || bytes + ROOM_EXTRA_BYTES > sess_table_max(s->table))
+	if (bytes + ROOM_EXTRA_BYTES > sess_table_max(s->table))
 		return false;
 	pthread_mutex_lock(&s->lock);
-	bool hope = s->settings.evict->relieves;
+	bool hope = !why_no_room(s);
 	if (hope) {
 		wait->queued = true;
 		wait->lacks_bytes = bytes + ROOM_EXTRA_BYTES;
@@ -354,6 +379,8 @@ bool stack_await_room(struct stack *s, struct stack_wait *wait, uint64_t bytes)
 	pthread_mutex_unlock(&s->lock);
 	if (hope)
 		wake_thread(s);
+	else
+		stack_say_full(s);
 	return hope;
 }
 
@@ -389,6 +416,7 @@ void stack_stats(struct stack *s, struct stack_stats *out)
 	sess_table_stats(s->table, &t);
 	pthread_mutex_lock(&s->lock);
 	*out = s->stats;
+	out->pinned_max_bytes = s->settings.max_pinned;
 	if (s->below)
 		out->below_max_bytes = s->settings.store.max_bytes;
 	pthread_mutex_unlock(&s->lock);
@@ -397,6 +425,7 @@ void stack_stats(struct stack *s, struct stack_stats *out)
 	out->max_bytes = t.max_bytes;
 	out->waiters = t.waiters;
 	out->pinned = t.pinned;
+	out->pinned_bytes = t.pinned_bytes;
 	out->both = t.both;
 	out->created = t.created;
 	out->ended = t.ended;

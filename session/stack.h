@@ -16,6 +16,7 @@ struct stack;
 
 struct stack_options {
 	uint64_t memory_max; /* bytes */
+	uint64_t max_pinned; /* bytes of them that pinned sessions may take */
 	const struct evict_kind *evict;
 	struct evict_limits evict_limits;
 	const struct store_kind *below; /* NULL: memory only */
@@ -121,7 +122,8 @@ enum stack_below { STACK_BELOW_NONE, STACK_BELOW_OPENING, STACK_BELOW_READY, STA
 
 struct stack_stats {
 	/* memory */
-	uint64_t sessions, bytes, max_bytes, waiters, pinned;
+	uint64_t sessions, bytes, max_bytes, waiters;
+	uint64_t pinned, pinned_bytes, pinned_max_bytes;
 	uint64_t created, ended, expired, renewed; /* since the start */
 	/* below */
 	enum stack_below below;

@@ -20,6 +20,7 @@ enum { HIGH_PERCENT = 90 }; /* of memory's bound: above it memory is tight, and 
 
 /* What a reload may change. */
 struct stack_settings {
+	uint64_t max_pinned;
 	const struct evict_kind *evict;
 	struct evict_limits limits;
 	struct store_options store; /* its dir is owned by the stack */
@@ -63,6 +64,7 @@ struct stack {
 	atomic_bool nudged; /* memory is nearly full, and the thread was told */
 	atomic_bool hurry;  /* the end, without demoting */
 	atomic_bool usable; /* the store below takes what memory has too much of */
+	atomic_bool full;   /* somebody found no room in memory, and that was logged */
 
 	pthread_t thread;
 	bool running; /* there is a thread */
@@ -93,6 +95,9 @@ struct stack {
 void stack_wake(struct stack *s);
 
 void stack_count(struct stack *s, uint64_t *counter, uint64_t n); /* one of s->stats */
+
+/* Somebody found no room in memory, and none will come for him. Logged once, until it has room again. */
+void stack_say_full(struct stack *s);
 
 /* --- the thread, mover.c --- */
 

@@ -264,6 +264,7 @@ void sess_table_stats(struct sess_table *t, struct sess_table_stats *out)
 		out->sessions += sh->live;
 		out->waiters += sh->waiters;
 		out->pinned += sh->pinned;
+		out->pinned_bytes += sh->pinned_bytes;
 		out->both += sh->both;
 		out->created += sh->created;
 		out->ended += sh->ended;
@@ -276,7 +277,7 @@ void sess_table_stats(struct sess_table *t, struct sess_table_stats *out)
 static void check_shard(const struct sess_table *t, const struct shard *sh)
 {
 	uint32_t count = 0;
-	uint64_t live = 0, pinned = 0, both = 0;
+	uint64_t live = 0, pinned = 0, pinned_bytes = 0, both = 0;
 
 	for (uint64_t i = 0; i <= sh->mask; i++) {
 		for (const struct session *s = sh->buckets[i]; s; s = s->next) {
@@ -287,12 +288,14 @@ static void check_shard(const struct sess_table *t, const struct shard *sh)
 			count++;
 			live += s->phase == SESS_LIVE;
 			pinned += s->pinned;
+			pinned_bytes += s->pinned ? session_bytes(s->state) : 0;
 			both += s->phase == SESS_LIVE && s->below;
 		}
 	}
 	INVARIANT(count == sh->count);
 	INVARIANT(live == sh->live);
 	INVARIANT(pinned == sh->pinned);
+	INVARIANT(pinned_bytes == sh->pinned_bytes);
 	INVARIANT(both == sh->both);
 }
 

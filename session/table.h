@@ -62,7 +62,8 @@ bool sess_table_expire(struct sess_table *t, uint32_t shard, uint32_t max, struc
 uint32_t sess_table_shards(const struct sess_table *t);
 
 struct sess_table_stats {
-	uint64_t sessions, bytes, max_bytes, waiters, pinned;
+	uint64_t sessions, bytes, max_bytes, waiters;
+	uint64_t pinned, pinned_bytes;
 	uint64_t both;                             /* sessions of which a version is below */
 	uint64_t created, ended, expired, renewed; /* since the start */
 };

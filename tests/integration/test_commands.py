@@ -63,8 +63,8 @@ class TestLook(admin.Shared):
         self.assertEqual(r, {"apps": [{"app": "main", "state": "running", "sessions": "managed", "backends": 1,
                                        "waiting": 0, "queue": 1024}]})
         self.assertEqual(self.ask("apps").text,
-                         "APP   STATE    SESSIONS  BACKENDS  WAITING  QUEUE\n"
-                         "main  running  managed          1        0   1024\n")
+                         "APP   STATE    SESSIONS  WAITING  QUEUE  BACKENDS\n"
+                         "main  running  managed         0   1024         1\n")
 
     def test_backends(self):
         self.site.ask("")
@@ -80,7 +80,9 @@ class TestLook(admin.Shared):
         reply = self.ask("metrics")
         self.assertTrue(reply.text.endswith("# EOF\n"), reply)
         self.assertRegex(reply.text, r"(?m)^# TYPE weir_\w+ counter$")
-        self.assertTrue(self.ask("metrics --json").json["openmetrics"].endswith("# EOF\n"))
+        self.assertTrue(self.ask("metrics --json").json["metrics"].endswith("# EOF\n"))
+        self.assertIn("# TYPE weir_requests_total counter\n", reply.text)
+        self.assertIn("# TYPE weir_requests counter\n", self.ask("metrics --openmetrics").text)
 
     def test_help(self):
         text = self.ask("help").text
@@ -89,6 +91,8 @@ class TestLook(admin.Shared):
                          "usage: session show ID [--state] [--json]")
         reply = self.ask("help nonsense")
         self.assertEqual((reply.code, reply.text), ("not-found", "there is no such command\n"))
+        self.assertEqual([c["command"] for c in self.ask("help session show --json").json], ["session show"])
+        self.assertEqual(self.ask("help nonsense --json").json["error"], "not-found")
         commands = [c["command"] for c in self.ask("help --json").json]
         self.assertIn("session promote", commands)
         for command in commands:
@@ -115,8 +119,8 @@ class TestSessions(admin.Shared):
         jar, name, cookie = self.new("set=hello")
         for key in (name, cookie):
             r = self.show(key)
-            self.assertEqual((r["session"], r["app"], r["in"], r["busy"], r["pinned"], r["bytes"]),
-                             (name, "main", "memory", False, False, 5))
+            self.assertEqual((r["session"], r["app"], r["in"], r["busy"], r["pinned"], r["fresh"], r["bytes"]),
+                             (name, "main", "memory", False, False, False, 5))
             self.assertEqual(r["ttl_s"], 1800)
             self.assertTrue(before <= r["created_at"] <= time.time())
             self.assertTrue(before <= r["used_at"] <= time.time())
@@ -214,7 +218,7 @@ class TestSessions(admin.Shared):
         r = self.ask("session pin %s --json" % name).json
         self.assertEqual((r["in"], r["pinned"]), ("memory", True))
         reply = self.ask("session demote " + name)
-        self.assertEqual((reply.code, reply.text), ("refused", "the session is pinned, or there is no disk store\n"))
+        self.assertEqual((reply.code, reply.text), ("refused", "the session is pinned: unpin it first\n"))
         self.assertEqual(self.ask("session unpin " + name).fields["pinned"], "no")
         self.assertEqual(self.ask("session demote " + name).fields["in"], "disk")
 
@@ -316,6 +320,43 @@ class TestPages(Case):
         young = self.names - set(self.walk("--older 2s"))
         self.assertLess(len(set(self.walk("--younger 1s")) - young), 3)
 
+    def test_by_state(self):
+        self.assert_walk("--is idle", self.names)
+        self.assert_walk("--is fresh --in disk", self.down)
+        self.assert_walk("--is busy", set())
+        self.assert_walk("--is unreadable", set())
+        some = sorted(self.names - self.down)[:3]
+        for name in some:
+            self.assertEqual(admin.ask(self.site.weir, "session pin " + name).code, "ok")
+        self.assert_walk("--is pinned", set(some))
+        self.assert_walk("--is pinned,idle --limit 1", set(some))
+        self.assert_walk("--is pinned,busy", set())
+        self.assert_walk("--is pinned --in disk", set())
+        self.assert_walk("--is pinned --app other", set(some) & self.other)
+        for name in some:
+            self.assertEqual(admin.ask(self.site.weir, "session unpin " + name).code, "ok")
+        for wrong in ("x", "''", "busy,", ",busy", "busy idle", "BUSY", "memory"):
+            with self.subTest(wrong):
+                reply = self.page('--is "%s"' % wrong)
+                self.assertEqual((reply.code, reply.json["message"]),
+                                 ("bad-argument", "--is takes one of busy, idle, waiting, pinned, fresh, unreadable, "
+                                                  "or several with commas between"))
+
+    def test_by_state_of_requests(self):
+        jar, name, _ = admin.new_session(self.site)  # it has been back once, and is not fresh
+        self.addCleanup(admin.ask, self.site.weir, "session end " + name)
+        self.assertNotIn(name, self.walk("--is fresh"))
+        with self.site.client() as first, self.site.client() as second:
+            first.start(self.site.params("gate=state", jar=jar))
+            self.site.wait_at("state")
+            self.assert_walk("--is busy", {name})
+            second.start(self.site.params("", jar=jar))
+            wait.until(lambda: self.walk("--is waiting,busy") == [name], "one waits")
+            self.site.open("state")
+            first.response()
+            second.response()
+        wait.until(lambda: self.walk("--is busy") == [], "nobody has one")
+
     def test_cursor_of_another_store(self):
         cursor = self.page("--in memory --limit 1").next
         reply = self.page("--in disk --cursor " + cursor)
@@ -413,6 +454,68 @@ class TestChange(Case):
         self.assertEqual(self.ask("backend drain other " + name).code, "ok")
         states = {r["APP"]: r["STATE"] for r in self.ask("backends").rows}
         self.assertEqual(states, {"other": "drained", "main": "ready"})
+
+    def test_pins_have_a_bound(self):
+        self.start(tail="admin { open = always }\nstore { memory { max-pinned = 4k } }\n")
+        names = [admin.new_session(self.site, "size=1500")[1] for _ in range(3)]
+        for name in names[:2]:
+            self.assertEqual(self.ask("session pin " + name).code, "ok")
+        reply = self.ask("session pin " + names[2])
+        self.assertEqual((reply.code, reply.text),
+                         ("refused", "pinned sessions take 3.1 KiB and may take 4 KiB (store.memory.max-pinned): there "
+                                     "is no room for this one\n"))
+        self.logged("session pin " + names[2], "refused")
+        memory = self.ask("status --json").json["memory"]
+        self.assertEqual((memory["pinned"], memory["pinned_max_bytes"]), (2, 4096))
+        self.assertIn("weir_session_pinned_bytes %d\n" % memory["pinned_size_bytes"], self.ask("metrics").text)
+        self.assertEqual(self.ask("session unpin " + names[0]).code, "ok")
+        self.assertEqual(self.ask("session pin " + names[2]).code, "ok")
+        self.edit("max-pinned = 4k", "max-pinned = 8k")
+        self.assertEqual(self.reload().code, "ok")
+        wait.until(lambda: self.ask("session pin " + names[0]).code == "ok", "there is room for it now")
+
+    def test_without_a_disk_store(self):
+        self.start(tail="admin { open = always }\nstore { disk { max = 0 } }\n")
+        jar, name, _ = admin.new_session(self.site)
+        reply = self.ask("session demote " + name)
+        self.assertEqual((reply.code, reply.text), ("refused", "there is no disk store\n"))
+        for verb in ("promote", "pin", "unpin"):
+            self.assertEqual(self.ask("session %s %s" % (verb, name)).fields["in"], "memory")
+        self.assertEqual(self.ask("sessions --in disk").text, "none\n")
+        self.assertEqual(self.ask("app stop main").code, "ok")
+        self.assertEqual(self.ask("app start main").code, "ok")
+        self.assertEqual(self.ask("session end " + name).code, "ok")
+        self.assertEqual(self.ask("session end " + name).code, "not-found")
+        self.assertEqual(self.site.state(jar)[0], "none")
+
+    def test_while_the_disk_store_does_not_work(self):
+        """What is known is told, and what cannot be done says why."""
+        blocked = self.scope.path("state/sessions")
+        os.makedirs(os.path.dirname(blocked), exist_ok=True)
+        with open(blocked, "w"):
+            pass
+        self.start()
+        self.site.weir.wait_line("event=store_failed")
+        jar, name, _ = admin.new_session(self.site)
+        self.assertEqual(self.ask("session show " + name).code, "ok")
+        why = "the disk store does not work just now; status says why\n"
+        for line in ("session demote " + name, "session show 0123456789abcdef", "session end 0123456789abcdef",
+                     "session pin 0123456789abcdef", "sessions --in disk"):
+            with self.subTest(line):
+                reply = self.ask(line)
+                self.assertEqual((reply.code, reply.text), ("unavailable", why))
+        reply = self.ask("sessions --json")
+        self.assertEqual([s["session"] for s in reply.json["sessions"]], [name])
+        self.assertTrue(reply.json["more"])
+        self.assertEqual(self.ask("sessions --cursor " + reply.next).text, why)
+        self.assertEqual(len(self.ask("sessions --in memory").rows), 1)
+        self.assertEqual(self.ask("status --json").json["disk"]["state"], "broken")
+        reply = self.ask("session end " + name)
+        self.assertEqual((reply.code, reply.text),
+                         ("unavailable", "it has ended; what there may be of it on disk goes when the disk store works "
+                                         "again, and status says why it does not now\n"))
+        self.logged("session end " + name, "unavailable")
+        self.assertEqual(self.site.state(jar)[0], "none")
 
     def test_log_level(self):
         self.start(log="level = info to = stderr")

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import address, fcgi, process, servers, wait, web, weir
+from harness import address, admin, fcgi, process, servers, wait, web, weir
 from harness.backend import Backend
 from harness.case import Case
 from harness.site import Site
@@ -60,6 +60,18 @@ class TestNumbers(Case):
         self.assertEqual(backend["requests"], len(self.site.backend.requests))
         self.assertEqual(backend["failures"], 2)
 
+    def test_the_admin_socket_says_the_same(self):
+        page, said = document(self.site), admin.ask(self.site.weir, "status --json").json
+        for part in ("requests", "memory", "disk"):
+            for d in (page, said):
+                d[part].pop("status_page", None)
+            self.assertEqual(said[part], page[part])
+        [app] = page["apps"]
+        [backend] = app.pop("backends")
+        self.assertEqual(len(backend.pop("requests_5s")) > 0, True)
+        self.assertEqual(admin.ask(self.site.weir, "backends --json").json["backends"], [backend])
+        self.assertEqual(admin.ask(self.site.weir, "apps --json").json["apps"], [{**app, "backends": 1}])
+
     def test_history(self):
         """All of it lies in the last minutes, second by second."""
         def history():
@@ -104,8 +116,8 @@ class TestNumbers(Case):
             'weir_app_up{app="main"}': 1, "weir_workers": 2, "weir_draining": 0,
         }
         self.assertEqual({key: int(sample[key]) for key in expected}, expected)
-        self.assertLess(abs(time.time() - float(sample["process_start_time_seconds"])), 600)
-        self.assertGreater(float(sample["process_cpu_seconds_total"]), 0)
+        self.assertLess(abs(time.time() - float(sample["weir_process_start_time_seconds"])), 600)
+        self.assertGreater(float(sample["weir_process_cpu_seconds_total"]), 0)
         self.assertGreater(float(sample["weir_request_duration_seconds_sum"]), 0)
 
 
@@ -133,6 +145,26 @@ class TestMetricsFormat(Case):
         self.assertEqual(self.promtool("check", "metrics", text=text), (0, ""))
         # And it would say something.
         self.assertNotEqual(self.promtool("check", "metrics", text=text.replace("_total", ""))[0], 0)
+
+    def test_node_exporter_passes_it_on(self):
+        """As a text file, beside figures of its own that have the usual names."""
+        folder = self.scope.path("texts")
+        os.mkdir(folder)
+        with open(os.path.join(folder, "weir.prom"), "w", encoding="utf-8") as f:
+            f.write(admin.weirctl("-c", self.site.weir.config, "metrics")[1])
+        where = address.tcp()
+        server = process.Process("node_exporter", [
+            process.find("prometheus-node-exporter"), "--web.listen-address=" + where, "--collector.disable-defaults",
+            "--collector.textfile", "--collector.textfile.directory=" + folder], self.scope.fresh("exporter.log"))
+        self.scope.show(server)
+        self.scope.at_end(server.stop)
+        address.wait_accepts(where, server)
+        with urllib.request.urlopen("http://%s/metrics" % where, timeout=wait.BOUND) as answer:
+            text = answer.read().decode()
+        self.assertIn("\nnode_textfile_scrape_error 0\n", text)
+        self.assertIn("\nprocess_cpu_seconds_total ", text)
+        self.assertIn("\nweir_process_cpu_seconds_total ", text)
+        self.assertRegex(text, r'\nweir_responses_total\{class="2xx"\} [1-9]')
 
     def test_the_parser_of_prometheus_takes_it(self):
         """promtool reads OpenMetrics where it fills a database; there each sample needs a time."""
@@ -177,14 +209,33 @@ class TestMetricsFormat(Case):
         self.assertEqual((bounds[0], bounds[-1], len(bounds)), (0.0001, float("inf"), 17))
 
     def test_who_gets_which(self):
-        for accept, kind in ((STRICT, STRICT_TYPE), (None, STRICT_TYPE), ("*/*", CLASSIC_TYPE),
+        for accept, kind in ((STRICT, STRICT_TYPE), (None, CLASSIC_TYPE), ("", CLASSIC_TYPE), ("*/*", CLASSIC_TYPE),
                              ("text/plain;version=0.0.4;q=1,*/*;q=0.1", CLASSIC_TYPE)):
             with self.subTest(accept=accept):
                 answer = status(self.site, "openmetrics", HTTP_ACCEPT=accept)
                 self.assertEqual((answer.status, answer.header("Content-Type")), (200, kind))
-        def samples(text):
-            return {line.rsplit(" ", 1)[0] for line in text.split("\n") if line[:1] != "#"}
-        self.assertEqual(samples(metrics(self.site)), samples(metrics(self.site, accept="*/*")))
+        self.assertEqual(self.samples(metrics(self.site)), self.samples(metrics(self.site, accept="*/*")))
+
+    def samples(self, text):
+        return {line.rsplit(" ", 1)[0] for line in text.split("\n") if line[:1] != "#"}
+
+    def test_weirctl(self):
+        """The same as from the page: what promtool and node_exporter read, or OpenMetrics."""
+        texts = {}
+        for options, kind, page in (([], CLASSIC_TYPE, metrics(self.site, accept=None)),
+                                    (["--openmetrics"], STRICT_TYPE, metrics(self.site))):
+            code, text, err = admin.weirctl("-c", self.site.weir.config, "metrics", *options)
+            self.assertEqual((code, err), (0, ""))
+            self.assertEqual(self.samples(text), self.samples(page))
+            self.assertEqual([line for line in text.split("\n") if line[:1] == "#"],
+                             [line for line in page.split("\n") if line[:1] == "#"])
+            document = json.loads(admin.weirctl("-c", self.site.weir.config, "--json", "metrics", *options)[1])
+            self.assertEqual(sorted(document), ["metrics", "type"])
+            self.assertEqual(document["type"], kind)
+            self.assertEqual(self.samples(document["metrics"]), self.samples(page))
+            texts[kind] = text
+        self.assertEqual(self.promtool("check", "metrics", text=texts[CLASSIC_TYPE]), (0, ""))
+        self.assertNotEqual(self.promtool("check", "metrics", text=texts[STRICT_TYPE])[0], 0)
 
     def test_odd_names(self):
         backend = document(self.site)["apps"][0]["backends"][0]["backend"]

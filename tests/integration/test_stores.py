@@ -4,12 +4,13 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import threading
 import unittest
 
-from harness import cgi, stall, wait, weir
+from harness import admin, cgi, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case, Parallel
 from harness.site import Site
@@ -212,11 +213,26 @@ class TestPressure(StoreCase):
         self.assertGreater(stats(site)["disk"]["promoted"], 1000)
 
     def test_never_refuses(self):
+        """New sessions, and those on disk, until there is room. The log says why, once."""
         for evict in ("never", "ttl"):
             site = self.site("max = 1M  evict = " + evict)
+            self.wait_disk_ready(site)
+            down, name, _ = admin.new_session(site, "size=50000")
+            self.assertEqual(admin.ask(site.weir, "session demote " + name).code, "ok")
             statuses = [site.ask("size=50000", jar=cgi.Jar()).status for _ in range(30)]
             self.assertEqual(set(statuses), {200, 503}, evict)
-            self.assertEqual(stats(site)["disk"]["sessions"], 0)
+            self.assertEqual(stats(site)["disk"]["demoted"], 1)
+            for _ in range(3):
+                answer = site.ask("", jar=down)
+                self.assertEqual((answer.status, answer.header("Set-Cookie")), (503, None))
+                self.assertTrue(answer.header("Retry-After"))
+            [line] = site.weir.lines("event=memory_full")
+            self.assertIn('level=error event=memory_full max=1048576 evict=%s reason="nothing moves to disk"' % evict,
+                          line)
+            for s in admin.ask(site.weir, "sessions --in memory --limit 3 --json").json["sessions"]:
+                self.assertEqual(admin.ask(site.weir, "session end " + s["session"]).code, "ok")
+            site.weir.wait_line("event=memory_has_room")
+            self.assertEqual(len(site.state(down)[1]), 50000)
             site.weir.stop()
 
     def test_while_all_are_in_use_a_request_waits_for_room(self):
@@ -452,6 +468,25 @@ class TestTrouble(StoreCase):
         site.weir.stop()
         self.wait_disk_ready(other)
 
+    def test_the_folder_is_removed(self):
+        """While it is used: what was there is lost, and what is in memory goes on, into a new folder."""
+        site = self.site("after = 3s")
+        self.wait_disk_ready(site)
+        stored = self.new(site, "stored")
+        self.wait_demoted(site)
+        memory = self.new(site, "memory")
+        shutil.rmtree(self.scope.path("state/sessions"))
+        line = site.weir.wait_line("event=store_broken")[0]
+        self.assertIn('reason="the folder was removed"', line)
+        self.wait_disk_ready(site)
+        self.wait_demoted(site)
+        self.assert_has(site, memory, "memory")
+        self.assert_gone(site, stored)
+        self.assertEqual(site.weir.process.log().count("event=store_full"), 0)
+        self.assertEqual(site.weir.process.log().count("event=store_broken"), 1)
+        site.weir.restart()
+        self.assert_has(site, memory, "memory")
+
     @unittest.skipIf(os.geteuid() != 0, "only root can give a folder away")
     def test_a_folder_that_is_not_ours(self):
         path = self.scope.path("state/sessions")
@@ -498,37 +533,102 @@ class TestTrouble(StoreCase):
         site.weir.wait_line("event=store_damaged")
 
     def test_a_foreign_file(self):
+        """What it held is in the log as well, as long as that goes back so far."""
         site = self.site()
-        jar = self.new(site, "lost")
+        kept, ended = self.new(site, "kept"), self.new(site, "ended")
+        cookie = ended.header()
+        site.weir.restart()
+        site.ask("end=1", jar=ended)
 
         def damage(path):
             with open(os.path.join(path, "sessions.db"), "wb") as f:
                 f.write(b"this is no database\n" * 2000)
         self.restart_with(site, damage)
         self.wait_disk_ready(site)
-        site.weir.wait_line("event=store_damaged")
-        state, data = site.state(jar)
-        if state != "none":
-            self.assertEqual(data, "lost")
+        line = site.weir.wait_line("event=store_damaged")[0]
+        self.assertIn("recovered=log", line)
+        self.assertIn("kept=1", line)
+        self.assert_has(site, kept, "kept")
+        self.assertEqual(site.seen(cookie=cookie)["SESSION_STATE"], "none")
         self.assert_works_in_memory(site)
 
-    @unittest.skipIf(os.geteuid() != 0, "only root can mount")
-    def test_a_full_disk(self):
+    def mount(self, size):
+        """state-dir on a disk of its own."""
         state = self.scope.path("state")
         os.makedirs(state, exist_ok=True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", state], check=False).returncode != 0:
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", state],
+                                               check=False).returncode != 0:
             self.skipTest("mounting is not permitted here")
         self.scope.at_end(subprocess.run, ["umount", "-l", state])
+        return state
+
+    def fill(self, path):
+        """To the last byte."""
+        with open(path, "wb", buffering=0) as f:
+            for piece in (1 << 16, 1 << 12):
+                try:
+                    while True:
+                        f.write(b"x" * piece)
+                except OSError:
+                    pass
+
+    def test_a_disk_that_is_too_small(self):
+        state = self.mount("8m")
+        site = self.site()
+        line = site.weir.wait_line("event=store_failed")[0]
+        self.assertIn(state, line)
+        self.assertIn("one of 16 MiB at least", line)
+        self.assert_works_in_memory(site)
+        self.assertEqual(stats(site)["disk"]["troubles"], 1)
+
+    def test_a_small_disk(self):
+        """It holds some megabytes, and when it is full it can be opened again."""
+        state = self.mount("24m")
+        site = self.site("max = 2M  evict = lru")
+        self.wait_disk_ready(site)
+        jars = {}
+        while "event=store_full" not in site.weir.process.log() and len(jars) < 1000:
+            jar, size = cgi.Jar(), 40000 + len(jars)
+            if site.ask("size=%d" % size, jar=jar).status == 200:
+                jars[size] = jar
+        there = stats(site)["disk"]["sessions"]
+        self.assertGreater(there, 200)
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            site.weir.restart(how)
+            self.wait_disk_ready(site)
+            self.assertGreaterEqual(stats(site)["disk"]["sessions"], there)
+        lengths = {size: len(site.state(jar)[1]) for size, jar in jars.items() if site.state(jar)[0] != "none"}
+        self.assertGreaterEqual(len(lengths), there)
+        self.assertTrue(all(length == size for size, length in lengths.items()))
+        self.assertEqual(stats(site)["disk"]["troubles"], 0)
+
+    def test_a_disk_without_a_free_byte(self):
+        """Others have filled it, and the process dies: what it holds is found all the same, and can end."""
+        state = self.mount("64m")
+        site = self.site("after = 1s")
+        self.wait_disk_ready(site)
+        jars = [self.new(site, "stored %d" % i + "x" * 3000) for i in range(50)]
+        self.wait_demoted(site)
+        self.fill(os.path.join(state, "ballast"))
+        site.weir.restart(signal.SIGKILL)
+        self.wait_disk_ready(site)
+        for i, jar in enumerate(jars):
+            self.assert_has(site, jar, "stored %d" % i + "x" * 3000)
+        cookie = jars[0].header()
+        self.assertEqual(site.ask("end=1", jar=jars[0]).status, 200)
+        site.weir.restart(signal.SIGKILL)
+        self.wait_disk_ready(site)
+        self.assertEqual(site.seen(cookie=cookie)["SESSION_STATE"], "none")
+        os.unlink(os.path.join(state, "ballast"))
+        wait.until(lambda: stats(site)["disk"]["state"] == "ready", "room again")
+
+    def test_a_full_disk(self):
+        state = self.mount("160m")
         site = self.site("max = 2M  evict = lru", "cache = 4M")
         self.wait_disk_ready(site)
         ballast = os.path.join(state, "ballast")
         first = self.new(site, "first")
-        with open(ballast, "wb") as f:
-            try:
-                while True:
-                    f.write(b"x" * 65536)
-            except OSError:
-                pass
+        self.fill(ballast)
         jars, refused = {}, 0
         for i in range(100):
             jar, size = cgi.Jar(), 40000 + i

@@ -1,6 +1,7 @@
 """weirctl: what a person types, what a script goes by, and what bash offers."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -107,15 +108,35 @@ class TestWeirctl(Case):
         self.assertRegex(err, r"^weirctl: \S+weir\.conf:\d+: .*nonsense")
 
     def test_a_config_that_cannot_be_used(self):
+        """It is told with its errors, and not that weir does not run; nobody is asked, and nobody woken."""
         self.start()
-        with open(self.site.weir.config, "a") as f:
-            f.write("nonsense = 1\n")
-        code, _, err = self.ctl("-s", self.path, "status")
-        self.assertEqual(code, 3)
-        self.assertIn("weirctl: %s cannot be used" % self.site.weir.config, err)
-        code, _, err = admin.weirctl("-c", "/nonexistent", "-s", self.path, "status")
-        self.assertEqual(code, 3)
-        self.assertIn("/nonexistent cannot be used", err)
+        config, pid_file = self.site.weir.config, self.scope.path("run/weir.pid")
+        with open(config, "a") as f:
+            f.write("nonsense = 1\nnode = 2\n")
+        broken = self.scope.write("broken.conf", "listen {\n")
+        for path, why in ((config, r"%s:\d+: nonsense: .*\n%s:\d+: node: .*" % (re.escape(config), re.escape(config))),
+                          (broken, re.escape(broken) + r":\d+: .*"),
+                          ("/nonexistent", "/nonexistent: cannot be read: No such file or directory"),
+                          ("/", "/: cannot be read: Is a directory")):
+            for more in ([], ["-s", self.path], ["-p", pid_file]):
+                with self.subTest(path=path, more=more):
+                    code, out, err = admin.weirctl("-c", path, *more, "status")
+                    self.assertEqual((code, out), (5, ""))
+                    self.assertRegex(err, r"\Aweirctl: the configuration cannot be used:\n%s\nweirctl: it says where "
+                                          r"weir is; so do -s SOCKET and -p FILE together\n\Z" % why)
+        self.assertFalse(os.path.exists(self.path))
+        # Whoever says both needs no file.
+        code, _, err = self.ctl("-s", self.path, "-p", pid_file, "status")
+        self.assertEqual((code, err), (0, ""))
+
+    def test_a_config_that_may_not_be_read(self):
+        if not ROOT:
+            self.skipTest("only root can be somebody else")
+        path = self.scope.write("secret.conf", "")
+        os.chmod(path, 0o600)
+        code, out, err = self.as_nobody("-c", path, "status")
+        self.assertEqual((code, out), (5, ""))
+        self.assertIn("%s: cannot be read: Permission denied\n" % path, err)
 
     def test_wrong_options(self):
         for args in (["-Z"], ["-t", "soon", "status"], ["--nonsense", "status"], [], ["-c"]):
@@ -131,7 +152,13 @@ class TestWeirctl(Case):
             self.assertIn("\nsession show ID ", out)
         self.assertRegex(admin.weirctl("-v")[1], r"^weirctl \d+\.\d+")
         self.assertRegex(admin.weirctl("help", "sessions")[1], r"^usage: sessions \[--app APP\]")
-        json.loads(admin.weirctl("help", "--json")[1])
+        self.assertGreater(len(json.loads(admin.weirctl("help", "--json")[1])), 10)
+        [one] = json.loads(admin.weirctl("help", "session", "show", "--json")[1])
+        self.assertEqual(one["command"], "session show")
+        self.assertEqual(admin.weirctl("help", "nonsense", "--json")[:2], (4, ""))
+        code, out, _ = admin.weirctl("help", "backend")
+        self.assertEqual((code, [line.split("  ")[0] for line in out.splitlines()]),
+                         (0, ["backend drain [APP] NAME", "backend ready [APP] NAME"]))
 
     def test_the_manual_has_all(self):
         with open(os.path.join(case.TREE, "doc", "weirctl.8")) as f:
@@ -237,26 +264,26 @@ class TestWeirctl(Case):
         for c in clients:
             c.close()
 
-    def test_another_user(self):
-        if not ROOT:
-            self.skipTest("only root can be somebody else")
-        self.start()
+    def as_nobody(self, *args):
         # The build may lie where others cannot look.
         program = self.scope.path("weirctl")
         with open(admin.weirctl_binary(), "rb") as source, open(program, "wb") as copy:
             copy.write(source.read())
         os.chmod(program, 0o755)
+        done = subprocess.run([program, *args], user="nobody", extra_groups=[], cwd="/", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
 
-        def as_nobody():
-            done = subprocess.run([program, "-s", self.path, "-p", self.scope.path("run/weir.pid"), "status"],
-                                  user="nobody", extra_groups=[], cwd="/", stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE)
-            return done.returncode, done.stderr.decode()
-        code, err = as_nobody()
+    def test_another_user(self):
+        if not ROOT:
+            self.skipTest("only root can be somebody else")
+        self.start()
+        where = ["-s", self.path, "-p", self.scope.path("run/weir.pid"), "status"]
+        code, _, err = self.as_nobody(*where)
         self.assertEqual((code, err), (3, "weirctl: may not signal process %d: only root and the user that weir runs "
                                           "as are let in\n" % self.site.weir.pid))
         self.assertEqual(self.ctl("status")[0], 0)
-        code, err = as_nobody()
+        code, _, err = self.as_nobody(*where)
         self.assertEqual((code, err), (3, "weirctl: %s: only root and the user that weir runs as are let in\n" %
                                        self.path))
 
@@ -315,6 +342,11 @@ printf '%s\n' "${COMPREPLY[@]}"
         self.assertEqual(self.complete("weirctl session p"), ["pin", "promote"])
         self.assertEqual(self.complete("weirctl log-level "), ["debug", "error", "info", "warn"])
         self.assertEqual(self.complete("weirctl sessions --in "), ["disk", "memory"])
+        states = ["busy", "fresh", "idle", "pinned", "unreadable", "waiting"]
+        self.assertEqual(self.complete("weirctl sessions --is "), states)
+        self.assertEqual(self.complete("weirctl sessions --is pinned,b"), ["pinned,busy"])
+        self.assertIn(", ".join(states), ", ".join(sorted(
+            admin.weirctl("help", "sessions")[1].split("all of these: ")[1].split("\n")[0].split(", "))))
         self.assertEqual(self.complete("weirctl sessions --l"), ["--limit"])
         self.assertEqual(self.complete("weirctl nonsense "), [])
         self.assertEqual(self.complete("weirctl -"), ["--json", "-c", "-h", "-p", "-s", "-t", "-v"])

@@ -144,6 +144,7 @@ static inline int set_up(void **unused)
 	sess_keys_derive(&keys, secret);
 	options = (struct stack_options){
 	    .memory_max = 1 << 24,
+	    .max_pinned = 1 << 23,
 	    .evict = &evict_idle,
 	    .evict_limits = {.after_s = IDLE_S},
 	    .below = &fake_kind,

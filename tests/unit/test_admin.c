@@ -268,7 +268,7 @@ static void wrong_options(void **unused)
 	assert_bad("status --json=1", "status: \"--json\" takes no value\nusage: status [--json]");
 	assert_bad("sessions --app",
 		   "sessions: \"--app\" needs a value\nusage: sessions [--app APP] [--in memory|disk] "
-		   "[--older TIME] [--younger TIME] [--limit NUMBER] [--cursor CURSOR] [--all] [--json]");
+		   "[--is STATE] [--older TIME] [--younger TIME] [--limit NUMBER] [--cursor CURSOR] [--all] [--json]");
 	assert_true(strstr(asked("sessions --limit 1 --limit 2", ADMIN_BAD_ARGUMENT), "\"--limit\" is there twice") !=
 		    NULL);
 	assert_bad("session show x --app y",
@@ -289,18 +289,29 @@ static void json_is_heard_in_any_case(void **unused)
 static void help_names_them_all(void **unused)
 {
 	(void)unused;
-	admin_help_put(&out);
+	assert_true(admin_help_put(&out, NULL, 0));
 	const char *text = text_of(&out);
 	for (unsigned i = 0; i < ADMIN_COMMANDS; i++)
 		assert_non_null(strstr(text, admin_commands[i].name));
 	assert_non_null(strstr(text, "\nbackend drain [APP] NAME  give the backend no new requests\n"));
 	buf_clear(&out);
-	admin_command_put_help(&out, ADMIN_SESSION_SHOW);
+	assert_true(admin_help_put(&out, (const char *const[]){"session", "show"}, 2));
 	assert_string_equal(text_of(&out), "usage: session show ID [--state] [--json]\n"
 					   "\n"
 					   "session show ID           one session\n"
 					   "  --json                  answer in JSON\n"
 					   "  --state                 show its state too, which may hold secrets\n");
+	/* Where completion ends when only the first word is typed. */
+	buf_clear(&out);
+	assert_true(admin_help_put(&out, (const char *const[]){"app"}, 1));
+	assert_string_equal(text_of(&out),
+			    "app start APP             let the app have requests again\n"
+			    "app stop APP              give the app no requests (503), and demote its sessions\n");
+	buf_clear(&out);
+	assert_false(admin_help_put(&out, (const char *const[]){"ap"}, 1));
+	assert_false(admin_help_put(&out, (const char *const[]){"app", "die"}, 2));
+	assert_false(admin_help_put_json(&out, (const char *const[]){"ap"}, 1));
+	assert_int_equal(buf_len(&out), 0);
 }
 
 static void help_is_good_json(void **unused)
@@ -308,7 +319,7 @@ static void help_is_good_json(void **unused)
 	json_error_t error;
 
 	(void)unused;
-	admin_help_put_json(&out);
+	assert_true(admin_help_put_json(&out, NULL, 0));
 	json_t *all = json_loads(text_of(&out), 0, &error);
 	assert_non_null(all);
 	assert_int_equal(json_array_size(all), ADMIN_COMMANDS);
@@ -317,6 +328,12 @@ static void help_is_good_json(void **unused)
 	assert_int_equal(json_array_size(json_object_get(show, "options")), 2);
 	assert_true(json_is_true(json_object_get(json_array_get(all, ADMIN_SESSION_END), "changes")));
 	assert_true(json_is_false(json_object_get(show, "changes")));
+	buf_clear(&out);
+	assert_true(admin_help_put_json(&out, (const char *const[]){"session", "show"}, 2));
+	json_t *one = json_loads(text_of(&out), 0, &error);
+	assert_int_equal(json_array_size(one), 1);
+	assert_true(json_equal(json_array_get(one, 0), show));
+	json_decref(one);
 	json_decref(all);
 }
 

@@ -32,6 +32,15 @@ static void full_disk(void **state)
 			expect_gone(refused);
 			expect_in_step();
 		}
+		/* Who is there can go on. */
+		for (uint32_t n = 0; n < refused; n++) {
+			assert_int_equal(put_err(n, 2), 0);
+			if (n % 10 == 9)
+				commit();
+		}
+		commit();
+		for (uint32_t n = 0; n < refused; n++)
+			expect_there(n, 2, STATE_BYTES);
 		/* What goes makes room, though the file does not become smaller. */
 		take_away_range(0, refused - 10);
 		assert_in_range(put_until_full(0, 50), 50, 50);

@@ -29,6 +29,36 @@ static void fill_disk(uint64_t left)
 	assert_in_range(free_bytes(), left, left + 8192);
 }
 
+/* In proportion to the disk, or to what the store may hold. */
+static void how_much_is_held_back(void **state)
+{
+	static const struct {
+		int disk_mib;
+		uint64_t max_mib, cache_mib;
+		uint64_t kib;
+	} cases[] = {
+	    {16, 20480, 64, 2304},   {64, 20480, 64, 3584}, {4096, 20480, 64, 114688},
+	    {4096, 20480, 1, 34048}, {4096, 16, 64, 21504},
+	};
+	struct stat st;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		contract.options.max_bytes = cases[i].max_mib * MIB;
+		contract.options.cache_bytes = cases[i].cache_mib * MIB;
+		if (!mount_disk(cases[i].disk_mib))
+			skip();
+		for (int again = 0; again < 2; again++) {
+			open_store();
+			assert_int_equal(stat(in_store(DISK_RESERVE), &st), 0);
+			assert_int_equal(st.st_size, cases[i].kib * 1024);
+			assert_int_equal(st.st_blocks * 512, st.st_size);
+			close_store(true);
+		}
+		unmount_disk();
+	}
+}
+
 /* The store goes on when there is room again. */
 static void disk_filled_by_others(void **state)
 {
@@ -69,6 +99,7 @@ static void full_to_the_last_byte(void **state)
 		expect_in_step();
 		unlink(in_store("ballast"));
 		assert_int_equal(put_err(30, 1), ERR_FULL);
+		commit();
 		tend();
 		assert_int_equal(put_until_full(30, 40), 40);
 		commit();
@@ -99,6 +130,7 @@ static void no_room_to_recover(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    CONTRACT_TEST(how_much_is_held_back, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(disk_filled_by_others, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(full_to_the_last_byte, fixture_setup, teardown_disk),
 	    CONTRACT_TEST(no_room_to_recover, fixture_setup, teardown_disk),

@@ -79,7 +79,7 @@ static void first_page_changed(void **state)
 	overwrite(in_store(DISK_FILE), 20, "damage", 6);
 	expect_salvaged(SESSIONS, SESSIONS);
 	assert_int_equal(missing(0, SESSIONS, 1), 0);
-	assert_true(logged("recovered=no"));
+	assert_true(logged("recovered=log"));
 	assert_true(logged("lost=0"));
 }
 
@@ -197,6 +197,20 @@ static void logs_removed_after_a_crash(void **state)
 	assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
 }
 
+/* Berkeley DB makes a file of the log as long as it may become; behind what was written are zeros. */
+static long log_end(const char *path)
+{
+	static uint8_t bytes[33 << 20];
+	int fd = open(path, O_RDONLY);
+	ssize_t len = read(fd, bytes, sizeof bytes);
+
+	close(fd);
+	assert_in_range(len, 1, sizeof bytes - 1);
+	while (len > 0 && bytes[len - 1] == 0)
+		len--;
+	return len;
+}
+
 static void log_cut_short(void **state)
 {
 	static const long cut[] = {1, 100, 10000, 200000};
@@ -204,9 +218,11 @@ static void log_cut_short(void **state)
 	for (size_t i = 0; i < sizeof cut / sizeof cut[0]; i++) {
 		in_child(fill_in_halves);
 		const char *path = in_store("log.0000000001");
-		assert_int_equal(truncate(path, file_bytes(path) - cut[i]), 0);
+		assert_int_equal(truncate(path, log_end(path) - cut[i]), 0);
 		open_store();
 		assert_int_equal(missing(0, SESSIONS / 2, 1), 0);
+		/* At least the last batch was in what was cut. */
+		assert_in_range(missing(SESSIONS / 2, SESSIONS, 1), 1, SESSIONS / 2);
 		assert_int_equal(count_of().sessions, SESSIONS - missing(0, SESSIONS, 1));
 		expect_in_step();
 		close_store(true);
@@ -232,20 +248,167 @@ static void log_of_noise(void **state)
 	}
 }
 
-static void file_removed(void **state)
+/* --- a file that is lost as a whole --- */
+
+static void file_removed(void)
+{
+	assert_int_equal(unlink(in_store(DISK_FILE)), 0);
+}
+
+static void file_of_noise(void)
+{
+	static uint8_t noise[1 << 16];
+	long bytes = file_bytes(in_store(DISK_FILE));
+
+	for (size_t i = 0; i < sizeof noise; i++)
+		noise[i] = (uint8_t)random();
+	for (long at = 0; at < bytes; at += (long)sizeof noise)
+		overwrite(in_store(DISK_FILE), at, noise, sizeof noise);
+}
+
+static void (*const losses[])(void) = {file_removed, file_of_noise};
+
+/* In version 3, used later than when it was made. */
+static struct sess_record later_of(uint32_t n)
+{
+	struct sess_record r = record_of(n, 3, len_of(n));
+
+	r.used_s += 100;
+	return r;
+}
+
+static void expect_later(uint32_t n)
+{
+	struct buf space = {0};
+	struct sess_id id = id_of(n);
+	struct sess_record r, want = later_of(n);
+
+	assert_int_equal(store_disk.get(store, &id, &space, &r), 0);
+	assert_int_equal(r.version, want.version);
+	assert_int_equal(r.used_s, want.used_s);
+	assert_true(view_eq(r.state, want.state));
+	buf_fini(&space);
+}
+
+/* With ends, an undone batch, and one that was never committed. */
+static void live_and_die(void)
+{
+	fill(0, SESSIONS, 1);
+	for (uint32_t n = 0; n < SESSIONS; n += 3)
+		take_away(n);
+	commit();
+	assert_int_equal(disk_checkpoint(store), 0);
+	for (uint32_t n = 0; n < SESSIONS; n += 6)
+		put(n, 2, len_of(n));
+	for (uint32_t n = 1; n < SESSIONS; n += 3)
+		put(n, 2, len_of(n) + 10000);
+	disk_undo(store);
+	for (uint32_t n = 2; n < SESSIONS; n += 3) {
+		struct sess_record r = later_of(n);
+		put(n, 3, len_of(n));
+		assert_int_equal(store_disk.put(store, &r), 0);
+	}
+	commit();
+	for (uint32_t n = 0; n < SESSIONS; n += 3)
+		put(n, 4, len_of(n));
+	take_away(1);
+}
+
+/* The log has all that there ever was. */
+static void log_has_all(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		in_child(live_and_die);
+		losses[i]();
+		expect_salvaged(SESSIONS / 3 * 2, SESSIONS / 3 * 2);
+		assert_true(logged("recovered=log"));
+		assert_true(logged("lost=0"));
+		for (uint32_t n = 0; n < SESSIONS; n++) {
+			if (n % 3 == 0)
+				expect_gone(n);
+			else if (n % 3 == 1)
+				expect_there(n, 1, len_of(n));
+			else
+				expect_later(n);
+		}
+		teardown(state);
+		setup(state);
+	}
+	in_child(live_and_die);
+	file_removed();
+	open_store();
+	assert_true(logged_with("event=store_damaged", "reason=\"sessions.db is missing\""));
+}
+
+/* Its begin was removed: what came since is there, and nobody knows what there was before. */
+static void log_has_the_end(void **state)
+{
+	enum { LATE = 20 };
+
+	(void)state;
+	contract.options.max_bytes = 64 << 20;
+	for (size_t i = 0; i < 2; i++) {
+		open_store();
+		fill(0, SESSIONS, 1);
+		assert_int_equal(disk_checkpoint(store), 0);
+		assert_int_equal(access(in_store("log.0000000001"), F_OK), -1);
+		fill(SESSIONS, SESSIONS + LATE, 1);
+		take_away(SESSIONS);
+		commit();
+		close_store(i);
+		losses[i]();
+		expect_salvaged(LATE - 1, SESSIONS + LATE - 2);
+		assert_true(logged("recovered=log"));
+		assert_true(logged("lost=unknown"));
+		expect_gone(SESSIONS);
+		assert_int_equal(missing(SESSIONS + 1, SESSIONS + LATE, 1), 0);
+		teardown(state);
+		setup(state);
+		contract.options.max_bytes = 64 << 20;
+	}
+}
+
+/* What is behind a record that cannot be read, or behind a file that is missing, counts as unknown. */
+static void log_has_a_hole(void **state)
+{
+	enum { FIRST = 50 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		contract.options.max_bytes = 64 << 20;
+		open_store();
+		fill(0, FIRST, 1);
+		for (uint32_t n = FIRST; n < SESSIONS; n++) /* one batch, which no checkpoint cuts short */
+			put(n, 1, len_of(n));
+		commit();
+		close_store(false);
+		if (i == 0)
+			flip(in_store("log.0000000002"), 500000);
+		else
+			assert_int_equal(unlink(in_store("log.0000000002")), 0);
+		file_removed();
+		expect_salvaged(FIRST, FIRST);
+		assert_true(logged("recovered=no"));
+		assert_true(logged("lost=unknown"));
+		assert_in_range(missing(0, FIRST, 1), 0, 0);
+		teardown(state);
+		setup(state);
+	}
+}
+
+/* Neither file nor log: there is nothing, and the log does not call that none. */
+static void all_is_lost(void **state)
 {
 	(void)state;
 	open_store();
 	fill(0, SESSIONS, 1);
 	close_store(true);
-	unlink(in_store(DISK_FILE));
-	open_store();
-	assert_int_equal(count_of().sessions, 0);
-	put(1, 1, 100);
-	commit();
-	close_store(true);
-	open_store();
-	expect_there(1, 1, 100);
+	file_of_noise();
+	overwrite(in_store("log.0000000001"), 0, "this is not what was written", 28);
+	expect_salvaged(0, 0);
+	assert_true(logged("recovered=no"));
+	assert_true(logged("lost=unknown"));
 }
 
 /* What a marker says was wrong is told; what it cannot have said is not. */
@@ -274,9 +437,67 @@ static void marker_of_any_kind(void **state)
 		expect_salvaged(20, 20);
 		assert_true(logged_with("event=store_damaged", cases[i].reason));
 		assert_int_equal(missing(0, 20, 1), 0);
+		/* The folder that it names is the one, whether it was made already or not. */
+		assert_int_equal(access(in_store("damaged-20200101-000000"), F_OK) == 0, i == 1);
 		teardown(state);
 		setup(state);
 	}
+}
+
+/* A record that was left behind where it is not looked for any more: of this version, and used at `used_s`. */
+static void leave_behind(uint32_t n, uint64_t version, uint32_t used_s)
+{
+	struct sess_record r = record_of(n, version, 100);
+	uint8_t at[DISK_KEY_BYTES];
+	struct buf bytes = {0};
+
+	r.used_s = used_s;
+	record_encode(&r, &bytes);
+	struct disk_place place = {.expires_s = record_expires_s(&r), .bytes = (uint32_t)buf_len(&bytes)};
+	disk_key(&r.id, &place, at);
+	DBT key = {.data = at, .size = sizeof(at)}, data = {.data = bytes.data, .size = place.bytes};
+	assert_int_equal(store->sessions->put(store->sessions, NULL, &key, &data, 0), 0);
+	buf_fini(&bytes);
+}
+
+static uint32_t used_s(uint32_t n)
+{
+	struct buf space = {0};
+	struct sess_id id = id_of(n);
+	struct sess_record r;
+
+	assert_int_equal(store_disk.get(store, &id, &space, &r), 0);
+	buf_fini(&space);
+	return r.used_s;
+}
+
+/* A use changes the time and not the version. */
+static void the_last_use_of_a_version_counts(void **state)
+{
+	static const struct {
+		uint64_t version;
+		int used_s, want_s;
+	} rows[] = {
+	    {1, -50, 0},
+	    {1, 50, 50}, /* the same version */
+	    {2, -50, -50},
+	    {2, 50, 50}, /* a newer one */
+	};
+
+	(void)state;
+	open_store();
+	for (uint32_t n = 0; n < 4; n++) {
+		put(n, 1, 100);
+		commit();
+		leave_behind(n, rows[n].version, USED_S + n + (uint32_t)rows[n].used_s);
+	}
+	close_store(true);
+	overwrite(in_store(DISK_MARKER), 0, "-\nthe test\n", 11);
+	open_store();
+	assert_int_equal(count_of().sessions, 4);
+	for (uint32_t n = 0; n < 4; n++)
+		assert_int_equal(used_s(n), USED_S + n + (uint32_t)rows[n].want_s);
+	expect_in_step();
 }
 
 /* --- a salvage that is cut short --- */
@@ -287,18 +508,20 @@ static void no_space_for_the_recovery(void **state)
 	static const int errors[] = {ENOSPC, EIO};
 
 	(void)state;
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 9; i++) {
 		in_child(fill_in_halves);
-		if (i >= 2)
+		if (i >= 6)
+			file_removed();
+		else if (i >= 2)
 			flip_in_page(page_with_records(1));
 		assert_int_equal(take_over_writes(), 0);
-		refuse_writes_after(1 + i * 10, errors[i % 2]);
+		refuse_writes_after(1 + i % 6 * 10, errors[i % 2]);
 		assert_true(open_err() != 0);
 		assert_true(strlen(why) > strlen(store_dir));
 		give_back_writes();
 		use_all();
 		open_store();
-		assert_in_range(missing(0, SESSIONS, 1), 0, i >= 2 ? 8 : 0);
+		assert_in_range(missing(0, SESSIONS, 1), 0, i >= 2 && i < 6 ? 8 : 0);
 		expect_in_step();
 		close_store(true);
 		remove_tree(store_dir);
@@ -315,7 +538,10 @@ static void killed_in_a_salvage(void **state)
 	srandom(seed);
 	for (unsigned round = 0; round < 4; round++) {
 		in_child(fill_in_halves);
-		flip_in_page(page_with_records(2));
+		if (round % 2)
+			file_removed();
+		else
+			flip_in_page(page_with_records(2));
 		for (unsigned kills = 0; kills < 6; kills++) {
 			struct timespec wait = {.tv_nsec = random() % 60 * 1000000};
 			int status = 0;
@@ -323,7 +549,8 @@ static void killed_in_a_salvage(void **state)
 			assert_true(child >= 0);
 			if (child == 0) {
 				open_store();
-				read_until_broken();
+				if (round % 2 == 0)
+					read_until_broken();
 				_exit(0);
 			}
 			nanosleep(&wait, NULL);
@@ -332,7 +559,7 @@ static void killed_in_a_salvage(void **state)
 		}
 		use_all();
 		open_store();
-		assert_true(logged_with("event=store_damaged", "checksum error: page"));
+		assert_true(logged_with("event=store_damaged", round % 2 ? "is missing" : "checksum error: page"));
 		assert_in_range(missing(0, SESSIONS, 1), 0, 1);
 		expect_in_step();
 		assert_in_range(asides(aside), 1, 1);
@@ -355,8 +582,12 @@ int main(void)
 	    CONTRACT_TEST(logs_removed_after_a_crash, setup, teardown),
 	    CONTRACT_TEST(log_cut_short, setup, teardown),
 	    CONTRACT_TEST(log_of_noise, setup, teardown),
-	    CONTRACT_TEST(file_removed, setup, teardown),
+	    CONTRACT_TEST(log_has_all, setup, teardown),
+	    CONTRACT_TEST(log_has_the_end, setup, teardown),
+	    CONTRACT_TEST(log_has_a_hole, setup, teardown),
+	    CONTRACT_TEST(all_is_lost, setup, teardown),
 	    CONTRACT_TEST(marker_of_any_kind, setup, teardown),
+	    CONTRACT_TEST(the_last_use_of_a_version_counts, setup, teardown),
 	    CONTRACT_TEST(no_space_for_the_recovery, setup, teardown),
 	    CONTRACT_TEST(killed_in_a_salvage, setup, teardown),
 	};

@@ -154,6 +154,7 @@ static void gather_adds_every_counter(void **unused)
 			    .session_none = 14,
 			    .session_new = 15,
 			    .session_live = 16,
+			    .session_dropped = 18,
 			    .status_page = 17};
 	struct metrics_sum sum = {.begun = 100};
 
@@ -175,6 +176,7 @@ static void gather_adds_every_counter(void **unused)
 	assert_int_equal(sum.session_none, 28);
 	assert_int_equal(sum.session_new, 30);
 	assert_int_equal(sum.session_live, 32);
+	assert_int_equal(sum.session_dropped, 36);
 	assert_int_equal(sum.status_page, 34);
 	assert_int_equal(metrics_latencies(&sum), 2 * (17 * 20 + 16 * 17 / 2));
 }

@@ -138,7 +138,7 @@ static void a_walk_collects_all_of_an_app_in_pieces(void **unused)
 	for (uint32_t n = 0; n < MINE; n++)
 		create(n, "a", n == 7 ? 6 : 5);
 	struct sess_id pinned = id_of(8);
-	assert_int_equal(sess_table_pin(table, &pinned, true), 0);
+	assert_int_equal(sess_table_pin(table, &pinned, UINT64_MAX), 0);
 	assert_int_equal(open_s(&r, 9, 5), SESS_OPENED);
 	for (; shard < sess_table_shards(table); pieces++) {
 		uint64_t bytes = UINT64_MAX;
@@ -186,7 +186,7 @@ static void a_walk_that_is_cut_short_misses_nothing(void **unused)
 	}
 }
 
-static void pinned_ones_leave_at_the_end_only(void **unused)
+static void pinned_ones_leave_only_where_that_is_said(void **unused)
 {
 	struct sess_leaver out[10];
 	struct sess_reason end = {.pinned_too = true};
@@ -195,7 +195,7 @@ static void pinned_ones_leave_at_the_end_only(void **unused)
 	(void)unused;
 	create(1, "a", 0);
 	create(2, "b", 0);
-	assert_int_equal(sess_table_pin(table, &id, true), 0);
+	assert_int_equal(sess_table_pin(table, &id, UINT64_MAX), 0);
 	assert_int_equal(sess_table_collect_one(table, &id, out), ERR_REFUSED);
 	assert_int_equal(collect(&ALL, 0, out, 10), 1);
 	assert_true(left(&out[0], SESS_STORED, &ALL));
@@ -204,6 +204,79 @@ static void pinned_ones_leave_at_the_end_only(void **unused)
 	assert_true(left(&out[0], SESS_STORED, &end));
 	assert_int_equal(stats().sessions, 0);
 	assert_int_equal(stats().pinned, 0);
+	/* One that was in the way of such a collection, and not taken, is nobody else's later. */
+	create(1, "a", 0);
+	create(3, "c", 0);
+	id = id_of(1);
+	assert_int_equal(sess_table_pin(table, &id, UINT64_MAX), 0);
+	id = id_of(3);
+	assert_int_equal(sess_table_pin(table, &id, UINT64_MAX), 0);
+	assert_int_equal(collect(&end, 0, out, 0), 0);
+	sess_table_check(table);
+	assert_int_equal(collect(&ALL, 0, out, 10), 0);
+	sess_table_check(table);
+}
+
+/* Bytes of the pinned ones are counted through all that can happen to them; sess_table_check() compares. */
+static void what_pinned_ones_take_is_known(void **unused)
+{
+	struct sess_commit both = {.renew = true, .has_data = true, .data = VIEW("longer than it was")};
+	struct sess_id id = id_of(1);
+	struct sess_leaver out[10];
+	struct sess_reason end = {.pinned_too = true};
+	struct request r;
+
+	(void)unused;
+	create(1, "12345", 0);
+	uint64_t five = stats().bytes;
+	assert_int_equal(sess_table_pin(table, &id, five - 1), ERR_TOO_LARGE);
+	assert_int_equal(stats().pinned_bytes, 0);
+	assert_int_equal(sess_table_pin(table, &id, five), 0);
+	assert_int_equal(sess_table_pin(table, &id, 0), 0); /* it is */
+	assert_int_equal(stats().pinned_bytes, five);
+	create(2, "12345", 0);
+	id = id_of(2);
+	assert_int_equal(sess_table_pin(table, &id, 2 * five - 1), ERR_TOO_LARGE);
+	assert_int_equal(sess_table_pinned_bytes(table), five);
+	/* It grows, also with a new id. */
+	assert_int_equal(open_s(&r, 1, 0), SESS_OPENED);
+	commit(&r, data("1234567890"), 0, 0);
+	assert_int_equal(stats().pinned_bytes, five + 5);
+	sess_table_check(table);
+	commit(&r, both, 5, 0);
+	close_s(&r, 0);
+	assert_int_equal(stats().pinned_bytes, five - 5 + both.data.len);
+	sess_table_check(table);
+	/* It leaves, and comes. */
+	assert_int_equal(collect(&end, 0, out, 10), 2);
+	for (int i = 0; i < 2; i++)
+		assert_true(left(&out[i], SESS_STORED, &end));
+	assert_int_equal(stats().pinned_bytes, 0);
+	struct sess_record up = record_of(5, "123456");
+	up.pinned = true;
+	assert_int_equal(sess_table_expect(table, &up.id, at_s(0)), 0);
+	assert_int_equal(sess_table_arrive(table, APP, &up), 0);
+	assert_int_equal(stats().pinned_bytes, five + 1);
+	sess_table_check(table);
+	struct sess_record over = record_of(5, "1");
+	over.pinned = true;
+	assert_int_equal(sess_table_put(table, APP, &over), 0);
+	assert_int_equal(stats().pinned_bytes, five - 4);
+	/* It ends. */
+	id = id_of(5);
+	assert_int_equal(sess_table_end(table, &id), 0);
+	assert_int_equal(stats().pinned_bytes, 0);
+	create(6, "x", 0);
+	id = id_of(6);
+	assert_int_equal(sess_table_pin(table, &id, UINT64_MAX), 0);
+	expire_all(TTL_S + 1);
+	assert_int_equal(stats().pinned_bytes, 0);
+	create(7, "x", TTL_S + 1);
+	id = id_of(7);
+	assert_int_equal(sess_table_pin(table, &id, UINT64_MAX), 0);
+	assert_int_equal(sess_table_unpin(table, &id), 0);
+	assert_int_equal(stats().pinned_bytes, 0);
+	assert_int_equal(sess_table_unpin(table, &up.id), ERR_GONE);
 }
 
 static void one_is_collected_by_its_id(void **unused)
@@ -440,7 +513,7 @@ static void a_look_tells_what_is_there(void **unused)
 	/* What is on its way, or was replaced, is not there. */
 	assert_int_equal(sess_table_expect(table, &none, at_s(3)), 0);
 	assert_int_equal(sess_table_look(table, &none, &v), ERR_GONE);
-	assert_int_equal(sess_table_pin(table, &none, true), ERR_GONE);
+	assert_int_equal(sess_table_pin(table, &none, UINT64_MAX), ERR_GONE);
 	sess_table_fail(table, &none, SESS_ABSENT);
 }
 
@@ -498,7 +571,8 @@ int main(void)
 	    TEST(a_reason_names_an_app_or_a_time),
 	    TEST(a_walk_collects_all_of_an_app_in_pieces),
 	    TEST(a_walk_that_is_cut_short_misses_nothing),
-	    TEST(pinned_ones_leave_at_the_end_only),
+	    TEST(pinned_ones_leave_only_where_that_is_said),
+	    TEST(what_pinned_ones_take_is_known),
 	    TEST(one_is_collected_by_its_id),
 	    TEST(what_is_expected_comes_or_not),
 	    TEST(what_has_no_room_is_still_expected),

@@ -251,7 +251,10 @@ static void an_end_in_a_broken_store_follows_later(void **unused)
 	for (uint32_t n = 1; n < 3; n++) {
 		fake_fail(FAKE_OPEN, ERR_SYSTEM, FAKE_ALWAYS);
 		fake_fail(FAKE_REMOVE, ERR_BROKEN, 1);
-		assert_int_equal(ask_for(STACK_END, n), ERR_BROKEN);
+		struct ask a = ask_by(STACK_END, n, false);
+		assert_int_equal(a.job.err, ERR_BROKEN);
+		assert_int_equal(a.job.count, 1);
+		stack_job_fini(&a.job);
 		assert_true(fake_has(n));
 		expect_open(n, SESS_ABSENT);
 		assert_int_equal(ask_for(STACK_END, n), ERR_BROKEN);
@@ -347,6 +350,47 @@ static void a_promotion_needs_room(void **unused)
 	assert_int_equal(ask_for(STACK_PIN, 1), ERR_FULL);
 	stack_check(stack);
 	assert_true(fake_has(1));
+}
+
+/* Many small ones, or a few large ones: bytes count. */
+static void pins_have_a_bound(void **unused)
+{
+	static char text[4000];
+	uint64_t each = sizeof(struct sess_state) + sizeof text - 1;
+
+	(void)unused;
+	memset(text, 'x', sizeof text - 1);
+	for (uint32_t n = 1; n < 10; n++)
+		create(n, text);
+	create_below(10, text);
+	each = stats().bytes / 9;
+	options.max_pinned = 3 * each + each / 2;
+	stack_set(stack, &options);
+	turn();
+	for (uint32_t n = 1; n < 4; n++)
+		assert_int_equal(ask_for(STACK_PIN, n), 0);
+	assert_int_equal(stats().pinned_bytes, 3 * each);
+	assert_int_equal(stats().pinned_max_bytes, options.max_pinned);
+	assert_int_equal(ask_for(STACK_PIN, 4), ERR_TOO_LARGE);
+	assert_int_equal(ask_for(STACK_PIN, 10), ERR_TOO_LARGE);
+	struct ask a = ask_by(STACK_SHOW, 4, true);
+	assert_false(a.job.at[0].pinned);
+	stack_job_fini(&a.job);
+	assert_int_equal(ask_for(STACK_PIN, 2), 0); /* it is */
+	create(11, "small");
+	assert_int_equal(ask_for(STACK_PIN, 11), 0);
+	assert_int_equal(ask_for(STACK_UNPIN, 2), 0);
+	assert_int_equal(ask_for(STACK_PIN, 10), 0);
+	/* Who ends has no pin any more. */
+	assert_int_equal(ask_for(STACK_END, 10), 0);
+	assert_int_equal(ask_for(STACK_PIN, 4), 0);
+	assert_int_equal(stats().pinned, 4);
+	options.max_pinned = 0;
+	stack_set(stack, &options);
+	turn();
+	assert_int_equal(ask_for(STACK_PIN, 5), ERR_TOO_LARGE);
+	assert_int_equal(stats().pinned, 4);
+	stack_check(stack);
 }
 
 static void what_was_replaced_cannot_be_promoted(void **unused)
@@ -469,6 +513,7 @@ int main(void)
 	    TEST(one_moves_as_an_operator_wants),
 	    TEST(a_promotion_waits_for_one_that_is_under_way),
 	    TEST(a_promotion_needs_room),
+	    TEST(pins_have_a_bound),
 	    TEST(what_was_replaced_cannot_be_promoted),
 	    TEST(an_app_leaves_memory_with_all_that_nobody_uses),
 	    TEST(an_app_stays_as_far_as_there_is_no_room_below),

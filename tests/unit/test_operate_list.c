@@ -149,6 +149,71 @@ static void pages_are_filtered(void **unused)
 	assert_int_equal(list_all(&a, 10), 19);
 }
 
+/* How many are in the state; `listed` says who. */
+static uint32_t in_state(struct ask *a, unsigned is)
+{
+	a->job.is = is;
+	return list_all(a, 10);
+}
+
+static void pages_are_filtered_by_state(void **unused)
+{
+	struct ask a = {.job = {.any_app = true, .where = STACK_ANYWHERE}};
+	struct request holds, waits;
+
+	(void)unused;
+	for (uint32_t n = 0; n < 30; n++)
+		create(n, "a");
+	for (uint32_t n = 0; n < 10; n++)
+		demote(n);
+	assert_int_equal(ask_for(STACK_PIN, 20), 0);
+	assert_int_equal(ask_for(STACK_PIN, 21), 0);
+	fake_damage(3, ERR_MALFORMED);
+	/* To open is not to read, which is what makes it fresh no more. */
+	assert_int_equal(open_one(&holds, 21), SESS_OPENED);
+	expect_state(&holds, "a");
+	assert_int_equal(open_for(&waits, app, 21, SESS_LOCK_EXCLUSIVE), SESS_QUEUED);
+	struct request reads;
+	assert_int_equal(open_for(&reads, app, 22, SESS_LOCK_NONE), SESS_OPENED);
+
+	assert_int_equal(in_state(&a, STACK_IS_BUSY), 2);
+	assert_true(listed[21] && listed[22]);
+	assert_int_equal(in_state(&a, STACK_IS_WAITING), 1);
+	assert_true(listed[21]);
+	assert_int_equal(in_state(&a, STACK_IS_PINNED), 2);
+	assert_true(listed[20] && listed[21]);
+	assert_int_equal(in_state(&a, STACK_IS_PINNED | STACK_IS_IDLE), 1);
+	assert_true(listed[20]);
+	assert_int_equal(in_state(&a, STACK_IS_FRESH), 28);
+	assert_false(listed[21] || listed[3]);
+	assert_int_equal(in_state(&a, STACK_IS_IDLE), 27);
+	assert_int_equal(in_state(&a, STACK_IS_UNREADABLE), 1);
+	assert_true(listed[3]);
+	assert_int_equal(in_state(&a, STACK_IS_BUSY | STACK_IS_IDLE), 0);
+	assert_int_equal(in_state(&a, STACK_IS_UNREADABLE | STACK_IS_IDLE), 0);
+	close_one(&holds);
+	assert_int_equal(granted(&waits), SESS_OPENED);
+	close_one(&waits);
+	close_one(&reads);
+}
+
+/* A disk with millions of sessions is not read for those that can only be in memory. */
+static void states_of_memory_are_not_looked_for_below(void **unused)
+{
+	static const unsigned states[] = {STACK_IS_BUSY, STACK_IS_WAITING, STACK_IS_PINNED | STACK_IS_BUSY};
+	struct ask a = {.job = {.any_app = true}};
+
+	(void)unused;
+	create_below(1, "a");
+	create(2, "b");
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		uint32_t before = fake_calls(FAKE_SCAN);
+		a.job.where = STACK_ANYWHERE;
+		assert_int_equal(in_state(&a, states[i]), 0);
+		assert_int_equal(fake_calls(FAKE_SCAN), before);
+	}
+}
+
 static void pages_tell_what_cannot_be_read(void **unused)
 {
 	struct ask a = {.job = {.any_app = true, .where = STACK_BELOW}};
@@ -289,6 +354,8 @@ int main(void)
 	    TEST(pages_tell_everyone_once),
 	    TEST(pages_miss_nobody_who_is_there_all_the_time),
 	    TEST(pages_are_filtered),
+	    TEST(pages_are_filtered_by_state),
+	    TEST(states_of_memory_are_not_looked_for_below),
 	    TEST(pages_tell_what_cannot_be_read),
 	    TEST(pages_do_not_tell_what_has_ended),
 	    TEST(memory_is_told_before_the_store_fails),

@@ -82,12 +82,31 @@ static void every_bit_of_key_and_input_counts(void **unused)
 	}
 }
 
+/* Wherever the input is cut in two, also where a piece is empty and has no place. */
+static void two_pieces_are_one_input(void **unused)
+{
+	uint8_t whole[40], head[40], tail[40];
+
+	(void)unused;
+	for (uint8_t i = 0; i < sizeof(whole); i++)
+		whole[i] = (uint8_t)(0x80 + i * 7);
+	for (size_t len = 0; len <= sizeof(whole); len++) {
+		for (size_t cut = 0; cut <= len; cut++) {
+			struct view a = view_of(cut > 0 ? head : NULL, cut);
+			struct view b = view_of(cut < len ? tail : NULL, len - cut);
+			memcpy(head, whole, cut);
+			memcpy(tail, whole + cut, len - cut);
+			assert_int_equal(siphash_joined(paper_key(), a, b), siphash(paper_key(), view_of(whole, len)));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_vectors_of_the_authors),        cmocka_unit_test(the_key_is_little_endian),
 	    cmocka_unit_test(input_need_not_be_aligned),         cmocka_unit_test(no_bytes_may_have_no_place),
-	    cmocka_unit_test(every_bit_of_key_and_input_counts),
+	    cmocka_unit_test(every_bit_of_key_and_input_counts), cmocka_unit_test(two_pieces_are_one_input),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -433,6 +433,12 @@ static void what_finds_no_room_below_stays(void **unused)
 		turn();
 		assert_int_equal(fake_calls(FAKE_PUT), tries);
 	}
+	/* Room for one more is not enough. */
+	fake_bound(3, 0);
+	pass_s(1);
+	AWAIT(stats().sessions == 2);
+	turn();
+	assert_int_equal(stats().below, STACK_BELOW_FULL);
 	assert_int_equal(logged("event=store_full"), 1);
 	assert_int_equal(logged("event=store_has_room"), 0);
 	fake_bound(0, 0);
@@ -445,6 +451,20 @@ static void what_finds_no_room_below_stays(void **unused)
 	assert_int_equal(stats().demoted, 5);
 	for (uint32_t n = 0; n < 5; n++)
 		expect_session(n, "a");
+}
+
+/* A store may have room again after a commit: it is full when it takes nothing. */
+static void a_batch_that_is_too_large_is_no_full_store(void **unused)
+{
+	(void)unused;
+	for (uint32_t n = 0; n < 5; n++)
+		create(n, "a");
+	fake_fail(FAKE_PUT, ERR_FULL, 2);
+	pass_s(IDLE_S + 1);
+	AWAIT(stats().sessions == 0);
+	turn();
+	assert_int_equal(stats().demoted, 5);
+	assert_int_equal(logged("event=store_full"), 0);
 }
 
 static void what_meets_a_broken_store_stays(void **unused)
@@ -551,6 +571,7 @@ int main(void)
 	    TEST(what_was_stored_with_the_shorter_life_owes_nothing),
 	    TEST(what_is_to_be_pinned_in_the_middle_comes_back_pinned),
 	    TEST(what_finds_no_room_below_stays),
+	    TEST(a_batch_that_is_too_large_is_no_full_store),
 	    TEST(what_is_below_stays_known_when_a_move_fails),
 	    TEST(what_may_be_below_is_removed_when_it_ends),
 	    TEST(one_that_is_too_large_keeps_no_other_back),

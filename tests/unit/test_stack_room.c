@@ -210,6 +210,64 @@ static void a_memory_that_fills_is_emptied_at_once(void **unused)
 	assert_in_range(real_ms() - begun_ms, 0, ROUNDS * 1000 / 2);
 }
 
+/* Pinned ones may pass their bound, when they grow or when that is lowered. What is over it stays as long as others can
+ * leave, and no longer. */
+static void pins_over_their_bound_leave_when_nothing_else_can(void **unused)
+{
+	struct ask a = {.job.op = STACK_SHOW};
+
+	(void)unused;
+	set_room(100);
+	for (uint32_t n = 0; n < 40; n++) {
+		create(n, text);
+		assert_int_equal(ask_for(STACK_PIN, n), 0);
+	}
+	pass_s(1);
+	options.max_pinned = 10 * COST_BYTES;
+	stack_set(stack, &options);
+	for (uint32_t n = 40; n < 300; n++)
+		AWAIT(try_create(n, text) == 0);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	assert_int_equal(stats().pinned, 40);
+	set_room(30);
+	AWAIT(!sess_table_tight(stack->table, 90));
+	assert_in_range(stats().pinned, 22, 27);
+	assert_int_equal(stats().sessions, stats().pinned);
+	set_room(5);
+	AWAIT(stats().pinned == 10);
+	turn();
+	assert_int_equal(stats().pinned, 10);
+	/* It has kept its pin. */
+	set_room(100);
+	for (uint32_t n = 0; n < 40; n++)
+		expect_session(n, text);
+	assert_int_equal(stats().pinned, 40);
+	set_key(&a, 0);
+	assert_int_equal(ask(&a), 0);
+	assert_true(a.job.at[0].pinned);
+	stack_job_fini(&a.job);
+}
+
+/* They are many, and in the way of nobody who looks for something else. */
+static void pins_within_their_bound_never_leave(void **unused)
+{
+	(void)unused;
+	set_room(100);
+	options.max_pinned = 50 * COST_BYTES;
+	stack_set(stack, &options);
+	turn();
+	for (uint32_t n = 0; n < 40; n++) {
+		create(n, text);
+		assert_int_equal(ask_for(STACK_PIN, n), 0);
+	}
+	set_room(30);
+	pass_s(1);
+	for (int i = 0; i < 5; i++)
+		turn();
+	assert_int_equal(stats().pinned, 40);
+	assert_int_equal(stats().demoted, 0);
+}
+
 /* --- who waits for room --- */
 
 static bool await_room(struct request *r, uint64_t bytes)
@@ -296,6 +354,72 @@ static void nobody_waits_where_no_room_will_come(void **unused)
 	start_stack();
 	assert_false(await_room(&r, STATE_BYTES));
 	assert_int_equal(r.dones, 0);
+}
+
+/* Once, and not for each request, with the reason; and again after there was room. */
+static void a_full_memory_is_logged_once(void **unused)
+{
+	static const struct {
+		const struct evict_kind *evict;
+		const char *text;
+	} rows[] = {
+	    {&evict_never, "memory_full max=111200 evict=never reason=\"nothing moves to disk\""},
+	    {&evict_ttl, "memory_full max=111200 evict=ttl reason=\"nothing moves to disk\""},
+	};
+	struct request r;
+
+	(void)unused;
+	init_request(&r);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint32_t below = 9000 + i;
+		create_below(below, text);
+		options.evict = rows[i].evict;
+		set_room(100);
+		turn();
+		uint32_t end = fill(1000 * i), n = 1000 * i;
+		assert_int_equal(logged("memory_full"), i);
+		assert_false(await_room(&r, STATE_BYTES));
+		expect_open(below, SESS_UNAVAILABLE);
+		expect_open(below, SESS_UNAVAILABLE);
+		assert_false(await_room(&r, STATE_BYTES));
+		assert_int_equal(logged("memory_full"), i + 1);
+		assert_int_equal(logged(rows[i].text), 1);
+		assert_int_equal(logged("memory_has_room"), i);
+		for (; n < end - 80; n++)
+			assert_int_equal(ask_for(STACK_END, n), 0);
+		AWAIT(logged("memory_has_room") == i + 1);
+		expect_session(below, text);
+		for (; n < end; n++)
+			assert_int_equal(ask_for(STACK_END, n), 0);
+	}
+	/* What is larger than all of memory says nothing of it. */
+	assert_false(await_room(&r, 101 * COST_BYTES));
+	assert_int_equal(logged("memory_full"), 2);
+}
+
+static void a_full_memory_says_what_is_in_the_way(void **unused)
+{
+	struct request r;
+
+	(void)unused;
+	create_below(9000, text);
+	set_room(5);
+	turn();
+	init_request(&r);
+	for (uint32_t n = 0; n < 5; n++) {
+		AWAIT(try_create(n, text) == 0);
+		assert_int_equal(ask_for(STACK_PIN, n), 0);
+	}
+	expect_open(9000, SESS_UNAVAILABLE);
+	assert_int_equal(logged("evict=lru reason=\"all that is there is in use or pinned\""), 1);
+	for (uint32_t n = 0; n < 5; n++)
+		assert_int_equal(ask_for(STACK_END, n), 0);
+	AWAIT(logged("memory_has_room") == 1);
+	stop_stack(false);
+	options.below = NULL;
+	start_stack();
+	assert_false(await_room(&r, STATE_BYTES));
+	assert_int_equal(logged("reason=\"there is no disk store\""), 1);
 }
 
 /* Room came after the refusal and before the wait, and not for the first time. */
@@ -471,9 +595,13 @@ int main(void)
 	    TEST(the_most_recently_used_stay),
 	    TEST(who_is_pinned_or_in_use_stays_under_pressure),
 	    TEST(a_memory_that_fills_is_emptied_at_once),
+	    TEST(pins_over_their_bound_leave_when_nothing_else_can),
+	    TEST(pins_within_their_bound_never_leave),
 	    TEST(who_finds_no_room_waits_for_it),
 	    TEST(a_wait_for_room_can_be_given_up),
 	    TEST(nobody_waits_where_no_room_will_come),
+	    TEST(a_full_memory_is_logged_once),
+	    TEST(a_full_memory_says_what_is_in_the_way),
 	    TEST(who_waits_where_there_is_room_is_told),
 	    TEST(a_state_larger_than_memory_moves_nothing),
 	    TEST(a_large_state_gets_room_where_memory_is_not_tight),

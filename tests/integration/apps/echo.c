@@ -5,6 +5,7 @@
  *   echo=1             the body as it came
  *   bytes=N            N bytes of a known pattern, with chunk=N and pause=SECONDS between the chunks
  *   sleep=S            wait before answering
+ *   until=PATH         after the answer, which leaves first, wait until there is such a file
  *   stderr=TEXT        say that on standard error
  *   status=N  location=URL  cookies=N  header=Name:Value  nobody=1  eol=lf
  *   crash=before|after die without a word, or after the first bytes of an answer
@@ -194,6 +195,14 @@ static void put_report(const FCGX_Request *r)
 	FCGX_FPrintF(r->out, "}}\n");
 }
 
+/* The answer is on its way, and the request goes on. */
+static void linger(const FCGX_Request *r, const char *path)
+{
+	FCGX_FFlush(r->out);
+	while (access(path, F_OK) != 0)
+		sleep_for(0.01);
+}
+
 static void answer(const FCGX_Request *r, char *value)
 {
 	const char *text = FCGX_GetParam("QUERY_STRING", r->envp);
@@ -225,6 +234,8 @@ static void answer(const FCGX_Request *r, char *value)
 		put_head(r, &q, "application/json", value);
 		put_report(r);
 	}
+	if (query_get(&q, "until", value))
+		linger(r, value);
 }
 
 int main(void)

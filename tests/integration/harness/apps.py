@@ -68,6 +68,11 @@ class PhpFpm(App):
 
     doc_root = False
 
+    def __init__(self, scope, processes=8, where=None, settings=()):
+        """settings: pairs of php.ini."""
+        self.settings = settings
+        super().__init__(scope, processes, where)
+
     def start(self):
         listen = self.where[5:] if self.where.startswith("unix:") else self.where
         user = "listen.group = %s\n" % grp.getgrgid(os.getegid()).gr_name
@@ -75,6 +80,7 @@ class PhpFpm(App):
             user += "user = root\ngroup = root\n"
         doc_root = ("php_admin_value[doc_root] = %s\nphp_admin_value[cgi.fix_pathinfo] = 0\n" % self.root
                     if self.doc_root else "")
+        settings = "".join('php_value[%s] = "%s"\n' % pair for pair in self.settings)
         main = self.scope.fresh("fpm.conf")
         with open(main, "w") as f:
             f.write("""[global]
@@ -85,7 +91,7 @@ include = %s
 listen = %s
 listen.mode = 0666
 pm.max_children = %d
-%s%s""" % (os.path.join(case.TREE, "examples/php-fpm/pool.conf"), listen, self.processes, user, doc_root))
+%s%s%s""" % (os.path.join(case.TREE, "examples/php-fpm/pool.conf"), listen, self.processes, user, doc_root, settings))
         argv = [fpm(), "--fpm-config", main]
         if os.geteuid() == 0:
             argv.append("--allow-to-run-as-root")

@@ -10,8 +10,8 @@ import time
 from . import process, wait
 
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-           "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
-           "--disable-extensions")
+           "--hide-scrollbars", "--disable-background-networking", "--disable-component-update", "--disable-quic",
+           "--disable-sync", "--disable-extensions")
 
 
 class Chromium:
@@ -104,6 +104,14 @@ class Chromium:
         error = self.call("Page.navigate", url=url).get("errorText")
         if error:
             raise AssertionError("%s: %s" % (url, error))
+        end = time.monotonic() + wait.BOUND
+        while "Page.loadEventFired" not in self._events:
+            self._next(end)
+
+    def click(self, selector):
+        """What leads to another page, until that is loaded."""
+        self._events.clear()
+        self.run("document.querySelector(%s).click()" % json.dumps(selector))
         end = time.monotonic() + wait.BOUND
         while "Page.loadEventFired" not in self._events:
             self._next(end)

@@ -4,6 +4,9 @@ import signal
 import threading
 
 from . import address, cgi, fcgi, wait, weir
+from .backend import Backend
+from .case import Case
+from .site import Front
 
 
 class Refused(Exception):
@@ -139,3 +142,48 @@ def asker(where, params=None, check=None, keep=True):
         if answer.status != 200 or not answer.complete or (check and not check(answer)):
             raise AssertionError("answer %r" % answer)
     return ask
+
+
+def status(answer):
+    """None when the connection was closed before the answer was complete."""
+    return answer.status if answer.complete else None
+
+
+class ReloadCase(Case):
+    """A gateway on self.where with one app, "main", and scripted backends that say who they are."""
+
+    def backend(self, name="b", gate=None, **kwargs):
+        """Answers its name; a request for ?gate waits at self.gate first."""
+        def handler(x):
+            if "gate" in x.params.get("QUERY_STRING", "") and gate is not None:
+                gate.wait()
+            x.answer(name, headers=[("X-Backend", name)])
+        return Backend(self.scope, handler, **kwargs)
+
+    def launch(self, listens=None, apps_=None, **kwargs):
+        self.where = self.scope.unix("f")
+        self.first = self.backend("first")
+        self.gateway = Reloading(self.scope, listens or [(self.where, "fastcgi", "")],
+                                 apps_ or [self.app([self.first])], **kwargs)
+        self.gateway.wait_line("event=started")
+        return self.gateway
+
+    def app(self, backends, options="", session=None, name="main", match=(), backend=""):
+        texts = [b if isinstance(b, str) else b.text(backend) for b in backends]
+        return weir.app(name, texts, options, session, match)
+
+    def front(self, where=None, protocol="fastcgi"):
+        return Front(where or self.where, protocol, self.gateway)
+
+    def ask(self, query="", where=None, **kwargs):
+        return self.front(where).ask(query, **kwargs)
+
+    def who(self, **kwargs):
+        answer = self.ask(**kwargs)
+        self.assertEqual(status(answer), 200, answer)
+        return answer.body.decode()
+
+    def client(self, where=None):
+        client = fcgi.Client(where or self.where)
+        self.scope.at_end(client.close)
+        return client

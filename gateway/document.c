@@ -1,7 +1,9 @@
-/* Documents of the admin socket, put together so that memory that runs out is noticed once, at the end. */
-#include "gateway/command_run.h"
+/* JSON, put together. */
+#include "gateway/document.h"
 
-void command_put(json_t **o, const char *key, json_t *value)
+#include "base/buf.h"
+
+void document_put(json_t **o, const char *key, json_t *value)
 {
 	if (!*o) {
 		json_decref(value);
@@ -13,22 +15,27 @@ void command_put(json_t **o, const char *key, json_t *value)
 	*o = NULL;
 }
 
-void command_put_number(json_t **o, const char *key, uint64_t n)
+void document_put_number(json_t **o, const char *key, uint64_t n)
 {
-	command_put(o, key, json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n));
+	document_put(o, key, json_integer(n > INT64_MAX ? INT64_MAX : (json_int_t)n));
 }
 
-void command_put_flag(json_t **o, const char *key, bool flag)
+void document_put_point(json_t **o, const char *key, int64_t s)
 {
-	command_put(o, key, json_boolean(flag));
+	document_put(o, key, s > 0 ? json_integer(s) : json_null());
 }
 
-void command_put_text(json_t **o, const char *key, const char *text)
+void document_put_flag(json_t **o, const char *key, bool flag)
 {
-	command_put(o, key, text ? command_string(view_str(text)) : json_null());
+	document_put(o, key, json_boolean(flag));
 }
 
-void command_append(json_t **array, json_t *value)
+void document_put_text(json_t **o, const char *key, const char *text)
+{
+	document_put(o, key, text ? document_string(view_str(text)) : json_null());
+}
+
+void document_append(json_t **array, json_t *value)
 {
 	if (!*array) {
 		json_decref(value);
@@ -50,7 +57,7 @@ static void put_byte(struct buf *out, uint8_t byte)
 		buf_put(out, view_of((char[]){'\\', 'x', hex[byte >> 4], hex[byte & 15]}, 4));
 }
 
-json_t *command_string(struct view text)
+json_t *document_string(struct view text)
 {
 	json_t *string = json_stringn(text.len > 0 ? (const char *)text.at : "", text.len);
 	struct buf ascii = {.max_bytes = 0};

@@ -1,0 +1,139 @@
+/* The session socket's commands: one table, and what goes before each of them: authentication, arity, MULTI. */
+#include "gateway/socket_command.h"
+
+#include "base/error.h"
+
+enum { ANY_ARGS = RESP_ARGS_MAX };
+
+enum flags {
+	OPEN = 1,   /* also before AUTH */
+	DIRECT = 2, /* in a MULTI too it is run at once */
+};
+
+struct row {
+	const char *name;
+	size_t least, most; /* arguments, with the name */
+	unsigned flags;
+	socket_run *run;
+};
+
+/* By how often they come: a look-up goes from the top. */
+static const struct row rows[] = {
+    {"GET", 2, 2, 0, socket_get},
+    {"SET", 3, ANY_ARGS, 0, socket_set},
+    {"SETEX", 4, 4, 0, socket_setex},
+    {"EXPIRE", 3, 3, 0, socket_expire},
+    {"DEL", 2, ANY_ARGS, 0, socket_del},
+    {"EXISTS", 2, ANY_ARGS, 0, socket_exists},
+    {"PING", 1, 2, 0, socket_ping},
+    {"SELECT", 2, 2, 0, socket_select},
+    {"AUTH", 2, 3, OPEN, socket_auth},
+    {"GETEX", 2, ANY_ARGS, 0, socket_getex},
+    {"EVALSHA", 3, ANY_ARGS, 0, socket_evalsha},
+    {"EVAL", 3, ANY_ARGS, 0, socket_eval},
+    {"TTL", 2, 2, 0, socket_ttl},
+    {"PTTL", 2, 2, 0, socket_pttl},
+    {"PSETEX", 4, 4, 0, socket_psetex},
+    {"SETNX", 3, 3, 0, socket_setnx},
+    {"PEXPIRE", 3, 3, 0, socket_pexpire},
+    {"PERSIST", 2, 2, 0, socket_persist},
+    {"UNLINK", 2, ANY_ARGS, 0, socket_del},
+    {"MGET", 2, ANY_ARGS, 0, socket_mget},
+    {"STRLEN", 2, 2, 0, socket_strlen},
+    {"GETDEL", 2, 2, 0, socket_getdel},
+    {"DELEX", 2, ANY_ARGS, 0, socket_delex},
+    {"DELIFEQ", 3, 3, 0, socket_delifeq},
+    {"SCAN", 2, ANY_ARGS, 0, socket_scan},
+    {"DBSIZE", 1, 1, 0, socket_dbsize},
+    {"HELLO", 1, ANY_ARGS, OPEN, socket_hello},
+    {"CLIENT", 2, ANY_ARGS, 0, socket_about},
+    {"ECHO", 2, 2, 0, socket_echo},
+    {"INFO", 1, ANY_ARGS, 0, socket_info},
+    {"MULTI", 1, 1, DIRECT, socket_multi},
+    {"EXEC", 1, 1, DIRECT, socket_exec},
+    {"DISCARD", 1, 1, DIRECT, socket_discard},
+    {"QUIT", 1, ANY_ARGS, OPEN | DIRECT, socket_quit},
+    {"RESET", 1, 1, OPEN | DIRECT, socket_reset},
+};
+
+static const struct row *find(struct view name)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (view_eq_nocase(name, view_str(rows[i].name)))
+			return &rows[i];
+	}
+	return NULL;
+}
+
+/* --- errors --- */
+
+void socket_error(struct socket_client *c, const char *text)
+{
+	resp_put_error(socket_out(c), text);
+}
+
+/* Redis writes the name in lower case here. */
+void socket_wrong_arity(struct socket_client *c, struct view name)
+{
+	char lower[32];
+	size_t len = name.len < sizeof lower ? name.len : sizeof lower;
+
+	for (size_t i = 0; i < len; i++)
+		lower[i] = (char)(name.at[i] | (name.at[i] >= 'A' && name.at[i] <= 'Z' ? 0x20 : 0));
+	resp_put_error_of(socket_out(c), "ERR wrong number of arguments for '", view_of(lower, len), "' command");
+}
+
+void socket_unavailable(struct socket_client *c)
+{
+	socket_error(c, "ERR the session cannot be looked up or changed now");
+}
+
+/* The beginning is what clients look for. */
+static void unknown(struct socket_client *c, const struct resp_command *cmd)
+{
+	resp_put_error_of(socket_out(c), "ERR unknown command '", cmd->args[0], "'");
+}
+
+/* --- one command --- */
+
+/* Why it may not be run; true: it may. */
+static bool check(struct socket_client *c, const struct row *row, const struct resp_command *cmd)
+{
+	if (!row)
+		unknown(c, cmd);
+	else if (!c->authenticated && !(row->flags & OPEN))
+		socket_error(c, "NOAUTH Authentication required.");
+	else if (cmd->count < row->least || cmd->count > row->most)
+		socket_wrong_arity(c, cmd->args[0]);
+	else
+		return true;
+	c->multi_bad = c->multi;
+	return false;
+}
+
+enum { QUEUE_MAX = 1024, QUEUE_SLACK_BYTES = 64 << 10 };
+
+static enum socket_result queue(struct socket_client *c, struct view raw)
+{
+	if (c->queue_count == QUEUE_MAX || buf_len(&c->queue) + raw.len > socket_max_size(c) + QUEUE_SLACK_BYTES) {
+		c->multi_bad = true;
+		socket_error(c, "ERR too many commands in a transaction");
+		return SOCKET_DONE;
+	}
+	buf_put(&c->queue, raw);
+	c->queue_count++;
+	resp_put_simple(socket_out(c), "QUEUED");
+	return SOCKET_DONE;
+}
+
+enum socket_result socket_command(struct socket_client *c, const struct resp_command *cmd, struct view raw)
+{
+	const struct row *row = find(cmd->args[0]);
+
+	if (!check(c, row, cmd))
+		return SOCKET_DONE;
+	c->impatient = c->impatient && row->run == socket_set;
+	if (c->multi && !c->exec && !(row->flags & DIRECT))
+		return queue(c, raw);
+	return row->run(c, cmd);
+}
