@@ -581,6 +581,8 @@ static int disk_open(struct store **out, const struct store_options *o, char *wh
 	if (!err)
 		err = disk_room_measure(s, why, why_len);
 	if (!err)
+		err = disk_room_descriptors(s, why, why_len);
+	if (!err)
 		err = bring_up(s, why, why_len);
 	if (err) {
 		disk_close(&s, false);

@@ -19,8 +19,9 @@ enum {
 	LOG_BYTES_MAX = 32 * MIB,
 	CACHE_PART = 32, /* and for the cache: what has changed in it may make the file larger */
 	CACHE_BYTES_MIN = MIB,
-	STEP_PART = 8,   /* of a file of the log: what is written between two looks at the free space */
-	MARGIN_LOGS = 4, /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
+	STEP_PART = 8,    /* of a file of the log: what is written between two looks at the free space */
+	DESCRIPTORS = 24, /* a salvage has two environments open, and folders that it looks through */
+	MARGIN_LOGS = 4,  /* the file in use, two until a checkpoint frees them, and one to empty a full store with */
 };
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -53,6 +54,21 @@ int disk_room_measure(struct store *s, char *why, size_t why_len)
 	s->log_bytes = clamp(least(bytes, s->max_bytes) / LOG_PART, LOG_BYTES_MIN, LOG_BYTES_MAX);
 	s->cache_bytes = clamp(least(bytes / CACHE_PART, s->max_bytes), CACHE_BYTES_MIN, s->cache_bytes);
 	return 0;
+}
+
+int disk_room_descriptors(const struct store *s, char *why, size_t why_len)
+{
+	int fds[DESCRIPTORS], n = 0, err = 0;
+
+	while (n < DESCRIPTORS && (fds[n] = fcntl(s->lock_fd, F_DUPFD_CLOEXEC, 0)) >= 0)
+		n++;
+	if (n < DESCRIPTORS) {
+		snprintf(why, why_len, "%s: %s: %d are needed to open it", s->dir, strerror(errno), DESCRIPTORS);
+		err = ERR_SYSTEM;
+	}
+	while (n > 0)
+		close(fds[--n]);
+	return err;
 }
 
 /* --- free space --- */

@@ -8,6 +8,9 @@
 
 /* Sizes of log and cache that suit the disk. ERR_FULL: it is too small for any; ERR_SYSTEM; with a line in `why`. */
 MUST_USE int disk_room_measure(struct store *s, char *why, size_t why_len);
+/* Whether the process has the descriptors that opening takes: Berkeley DB does not give back all it has allocated when
+ * they run out on the way. ERR_SYSTEM, with a line in `why`. */
+MUST_USE int disk_room_descriptors(const struct store *s, char *why, size_t why_len);
 /* Whether there is room for a record of so many bytes; it has them then. One that takes the place of another may have
  * some that a new one may not: who is there can go on. */
 bool disk_room_take(struct store *s, uint64_t bytes, bool replaces);

@@ -477,6 +477,7 @@ class TestScarcity(Case):
         """Connections are refused, it does not spin, and all is well when there are some again."""
         site = Site(self.scope, None, workers=1)
         self.assertEqual(site.ask("").status, 200)
+        site.weir.wait_line("event=store_ready")
         pid = site.weir.pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
