@@ -28,10 +28,23 @@ static void each_worker(struct daemon *d, void (*act)(struct worker *))
 		act(&d->gateway.workers[i]);
 }
 
-static void loop_stop(struct daemon *d)
+/* Nobody hears them any more, and what they would do then is to kill: the process takes them with it when it ends. No
+ * other thread hears any. */
+static void signals_stop(struct daemon *d)
 {
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	for (int i = 0; i < DAEMON_SIGNALS; i++)
+		sigaddset(&ours, signals[i]);
+	pthread_sigmask(SIG_BLOCK, &ours, NULL);
 	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+}
+
+static void loop_stop(struct daemon *d)
+{
+	signals_stop(d);
 	net_timer_stop(&d->loop, &d->drain);
 	net_timer_stop(&d->loop, &d->stops_look);
 	notify_unwatch(&d->notify);

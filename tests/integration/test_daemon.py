@@ -163,6 +163,31 @@ class TestSignals(Case):
         self.assertGreaterEqual(time.monotonic() - began, 0.35)
         site.open("run")
 
+    def test_signals_until_the_very_end(self):
+        """Whoever sends one too many finds no moment at which it kills: the exit code is what weir has done."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            site = Site(self.scope, None)
+            site.weir.process.send(signal.SIGTERM)
+            while site.weir.process.poll() is None:
+                site.weir.process.send(number)
+            self.assertEqual(site.weir.wait_exit(), 0, number)
+
+    def test_signals_are_the_main_threads(self):
+        """So they are all that there is to be held back at the end."""
+        pid = Site(self.scope, "", workers=2).weir.pid
+        ours = sum(1 << (n - 1) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2))
+
+        def threads():
+            """[(name, whether it hears one of them)]"""
+            found = []
+            for task in os.listdir("/proc/%d/task" % pid):
+                with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+                    fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+                found.append((fields["Name"], int(fields["SigBlk"], 16) & ours != ours))
+            return sorted(found)
+        wait.until(lambda: threads() == [("weir", True), ("weir-store", False)] + [("weir-worker", False)] * 2,
+                   lambda: "only the main thread hears signals: %r" % threads())
+
     def test_term_while_requests_wait(self):
         """For a lock and for a backend connection: they are part of what runs."""
         site = Site(self.scope, "", node="drain-timeout = 60s", backend="connections = 1")
