@@ -257,6 +257,17 @@ static int make_workers(struct daemon *d)
 
 enum { WHY_BYTES = 512 };
 
+static void say_shut_out(const struct daemon *d)
+{
+	const struct conf *c = daemon_conf(d);
+
+	for (size_t i = 0; i < c->listen_count; i++) {
+		if (privilege_shuts_out(&d->privilege, &c->listens[i]))
+			log_event(LOG_WARN, "socket_is_roots", LOG_S("app", c->apps[c->listens[i].app].name),
+				  LOG_S("socket", c->listens[i].address.text), LOG_S("reason", PRIVILEGE_SHUTS_OUT));
+	}
+}
+
 /* What may need root, and the end of being it. On failure a line in `why` or lines in `report`. */
 static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *report)
 {
@@ -278,6 +289,7 @@ static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *re
 	err = reload_first_find(d, report);
 	if (err)
 		return err;
+	say_shut_out(d);
 	pidfile_write(&d->pidfile, c->pid_file, d->privilege.uid, d->privilege.gid);
 	return privilege_drop(&d->privilege, why, WHY_BYTES);
 }

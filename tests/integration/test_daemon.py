@@ -447,6 +447,35 @@ class TestNode(Case):
         self.assertIn("user", said)
         self.assertIn(path, said)
 
+    def test_a_session_socket_that_only_root_can_use(self):
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        for name in ("run", "state", "given"):
+            os.makedirs(self.scope.path(name), exist_ok=True)
+            shutil.chown(self.scope.path(name), "nobody", "nogroup")
+        os.chmod(self.scope.path("given"), 0o2755)
+        text = 'warning: session.socket "%s": bound as root, and without socket-group only root can connect'
+        for place, user, options, warns in (("s", "nobody", "", True), ("s", "nobody", "socket-mode = 0664", True),
+                                            ("s", "nobody", 'socket-group = "nogroup"', False),
+                                            ("s", "nobody", 'socket-owner = "nobody"', False),
+                                            ("s", "nobody", "socket-mode = 0666", False),
+                                            ("given/s", "nobody", "", False), ("s", "root", "", False)):
+            with self.subTest(place=place, user=user, options=options):
+                where = "unix:" + self.scope.path(place)
+                app = weir.app("shop", ['backend "%s" { }' % self.scope.unix()], "",
+                               'mode = adopted cookie = SID key = "" socket = "%s" %s' % (where, options))
+                gateway = weir.Weir(self.scope, [(self.scope.unix("f"), "fastcgi", "")], [app],
+                                    node_more='user = "%s"' % user)
+                gateway.wait_line("event=started")
+                said = gateway.lines("level=warn event=socket_is_roots app=shop socket=%s " % where)
+                self.assertEqual(len(said), warns, gateway.process.log())
+                made = os.stat(where[5:])
+                alone = made.st_uid == made.st_gid == 0 and not made.st_mode & stat.S_IWOTH
+                self.assertEqual(alone, warns or user == "root", "the warning is true")
+                code, text_ = weir.run(["-t", "-c", gateway.config])
+                self.assertEqual((code, text % where in text_), (0, warns), text_)
+                gateway.stop()
+
     def test_the_log_file_is_the_users(self):
         """What root opened, the user must be able to open again after USR2."""
         if not ROOT:
