@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 
-from harness import address, fcgi, resp, wait, weir
+from harness import address, fcgi, resp, stall, wait, weir
 from harness.backend import Backend, Gate
 from harness.case import Case
 from harness.reload import Reloading
@@ -82,7 +82,7 @@ class QueueCase(Case):
 
     def check_reached(self, count):
         """Nobody else has come to the application, of all that weir has heard of."""
-        self.check_answers(self.begin("SID=nobody-elses"))
+        self.check_answers(self.begin("other=x"))
         self.assertEqual(self.reached, count + 1)
 
 
@@ -250,6 +250,64 @@ class TestTwoCookies(QueueCase):
             self.check_answers(both, *waiting)
 
 
+class TestDisk(QueueCase):
+    """A request has its claims, and waits for its sessions, which are on a disk that does not answer."""
+
+    def launch(self, *args, **kwargs):
+        gateway = super().launch(*args, **kwargs)
+        with resp.Client(self.sessions) as client:
+            for name in "ab":
+                self.assertEqual(client.ask("SET", "K:" + name, "x", "EX", 1000), "OK")
+        gateway.wait_line("event=store_ready")
+        for session in gateway.admin("sessions")["sessions"]:
+            self.assertEqual(gateway.admin("session demote " + session["session"])["in"], "disk")
+        return gateway
+
+    def check_in_memory(self, *names):
+        with resp.Client(self.sessions) as client:
+            self.assertEqual([client.ask("GET", "K:" + n) for n in names], [b"x"] * len(names))
+
+    def test_it_is_waited_for(self):
+        gateway = self.launch()
+        with stall.stalled(gateway.pid, "weir-store"):
+            both = self.begin("SID=a; SID=b")
+            next_ = self.begin("SID=b")
+            self.check_reached(0)
+        self.check_answers(both, next_)
+        self.check_in_memory("a", "b")
+
+    def test_its_client_goes(self):
+        gateway = self.launch()
+        with stall.stalled(gateway.pid, "weir-store"):
+            both = self.begin("SID=a; SID=b")
+            next_ = [self.begin("SID=a; SID=b") for _ in range(4)]
+            both.close()
+            next_.pop().close()
+            self.check_reached(0)
+        self.check_answers(*next_)
+        self.assertEqual(self.backend.max_running, 1)
+        self.check_in_memory("a", "b")
+
+    def test_it_takes_too_long(self):
+        self.lock_wait = "300ms"
+        gateway = self.launch()
+        with stall.stalled(gateway.pid, "weir-store"):
+            self.check_answers(self.begin("SID=a; SID=b"), status=503)
+            self.check_answers(self.begin("SID=b; SID=a"), status=503)
+            self.check_reached(0)
+        self.check_in_memory("a", "b")
+        self.check_answers(self.begin("SID=a; SID=b"), self.begin("SID=a"))
+
+    def test_weir_ends(self):
+        gateway = self.launch()
+        with stall.stalled(gateway.pid, "weir-store"):
+            waiting = [self.begin("SID=a; SID=b") for _ in range(4)]
+            gateway.process.send(signal.SIGINT)
+            for client in waiting:
+                self.assertFalse(client.response().complete)
+        self.assertEqual(gateway.wait_exit(), 0)
+
+
 class TestRepeated(QueueCase):
     def test_the_claim_is_kept(self):
         """A connection that was kept is closed under a request, which is sent again: the next one still waits."""
@@ -319,7 +377,7 @@ class TestBodies(QueueCase):
         """Until weir takes no more: it answers others, and nothing has moved meanwhile."""
         still, last = 0, None
         while still < 20:
-            self.check_answers(self.begin("SID=another"))
+            self.check_answers(self.begin("other=x"))
             now = [(u.sent, u.failed) for u in uploads]
             still = still + 1 if now == last else 0
             last = now
