@@ -57,20 +57,19 @@ static bool is_exclusive(const struct request *r)
 
 /* --- ids --- */
 
-/* The id that a cookie's value gives; false: none. */
-static bool id_of_value(const struct request *r, struct view value, struct sess_id *id)
+static enum sess_key_format format_of(const struct request *r)
 {
 	static const enum sess_key_format formats[] = {
 	    [CONF_COOKIE_PLAIN] = SESS_KEY_PLAIN,
 	    [CONF_COOKIE_EXPRESS] = SESS_KEY_EXPRESS,
 	};
-	char space[SESS_KEY_MAX];
-	struct view text;
 
-	if (!sess_key_of_cookie(formats[r->app->session.cookie_format], value, space, &text))
-		return false;
+	return formats[r->app->session.cookie_format];
+}
+
+static void id_of_text(const struct request *r, struct view text, struct sess_id *id)
+{
 	sess_key_id(&r->worker->gateway->keys, r->app->name, text, id);
-	return true;
 }
 
 /* Into its place; one that is there already is not put in again. */
@@ -89,12 +88,15 @@ static void put_id(struct adopted *a, const struct sess_id *id)
 
 static void put_ids(const struct request *r, struct adopted *a)
 {
-	struct view name = view_str(r->app->session.cookie), header = r->facts.cookie, value;
+	struct view name = view_str(r->app->session.cookie), header = r->facts.cookie, value, text;
+	char space[SESS_KEY_MAX];
 	struct sess_id id;
 
 	for (unsigned i = 0; i < COOKIES_MAX && sess_cookie_next(&header, name, &value); i++) {
-		if (a->count < IDS_MAX && id_of_value(r, value, &id))
-			put_id(a, &id);
+		if (a->count == IDS_MAX || !sess_key_of_cookie(format_of(r), value, space, &text))
+			continue;
+		id_of_text(r, text, &id);
+		put_id(a, &id);
 	}
 }
 
@@ -241,11 +243,13 @@ static void adopted_count(struct request *r)
 static bool claim_fresh(struct request *r, struct view head)
 {
 	struct adopted *a = r->adopted;
+	char space[SESS_KEY_MAX];
 	struct sess_id id;
-	struct view value;
+	struct view text;
 
-	if (!sess_key_of_answer(head, view_str(r->app->session.cookie), &value) || !id_of_value(r, value, &id))
+	if (!sess_key_of_answer(format_of(r), head, view_str(r->app->session.cookie), space, &text))
 		return false;
+	id_of_text(r, text, &id);
 	for (unsigned i = 0; i < a->count; i++) {
 		if (sess_id_eq(&a->ids[i].id, &id))
 			return false;

@@ -242,8 +242,6 @@ static void finish_session(struct errand *e)
 		memcpy(c->session, e->job.at[0].name, sizeof c->session);
 	if (err || !known) {
 		bool half = known && e->job.op == STACK_END && err == ERR_BROKEN;
-		if (half)
-			claims_end(control_gateway(c->daemon)->claims, &e->job.place.id, CLAIMS_BY_OTHER);
 		errand_free(e);
 		if (half)
 			command_fail(c, ADMIN_UNAVAILABLE,
@@ -254,11 +252,8 @@ static void finish_session(struct errand *e)
 		return;
 	}
 	json_t *o = info_document(c, &e->job.at[0]);
-	if (e->job.op == STACK_END) {
+	if (e->job.op == STACK_END)
 		document_put_flag(&o, "ended", true);
-		/* No request that is at work on it begins it anew. */
-		claims_end(control_gateway(c->daemon)->claims, &e->job.place.id, CLAIMS_BY_OTHER);
-	}
 	if (command_option(c, ADMIN_STATE))
 		put_state(&o, e->job.state, is_adopted(c, e->job.at[0].app));
 	errand_free(e);
@@ -283,6 +278,14 @@ static enum stack_op op_of(enum admin_command_id id)
 	}
 }
 
+/* The stack's thread. Before the end: a request that is at work on it would have a moment to begin it anew. */
+static void session_ends(struct stack_job *j)
+{
+	struct errand *e = CONTAINER_OF(j, struct errand, job);
+
+	claims_end(control_gateway(e->command->daemon)->claims, &j->place.id, CLAIMS_BY_OTHER);
+}
+
 void command_session(struct command *c)
 {
 	const char *key = c->request.arguments[0];
@@ -297,6 +300,7 @@ void command_session(struct command *c)
 	if (!e)
 		return;
 	memcpy(e->job.key, key, strlen(key) + 1);
+	e->job.ends = session_ends;
 	errand_go(e);
 }
 

@@ -28,10 +28,23 @@ static void each_worker(struct daemon *d, void (*act)(struct worker *))
 		act(&d->gateway.workers[i]);
 }
 
-static void loop_stop(struct daemon *d)
+/* Nobody hears them any more, and what they would do then is to kill: the process takes them with it when it ends. No
+ * other thread hears any. */
+static void signals_stop(struct daemon *d)
 {
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	for (int i = 0; i < DAEMON_SIGNALS; i++)
+		sigaddset(&ours, signals[i]);
+	pthread_sigmask(SIG_BLOCK, &ours, NULL);
 	for (int i = 0; i < DAEMON_SIGNALS; i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+}
+
+static void loop_stop(struct daemon *d)
+{
+	signals_stop(d);
 	net_timer_stop(&d->loop, &d->drain);
 	net_timer_stop(&d->loop, &d->stops_look);
 	notify_unwatch(&d->notify);
@@ -244,6 +257,17 @@ static int make_workers(struct daemon *d)
 
 enum { WHY_BYTES = 512 };
 
+static void say_shut_out(const struct daemon *d)
+{
+	const struct conf *c = daemon_conf(d);
+
+	for (size_t i = 0; i < c->listen_count; i++) {
+		if (privilege_shuts_out(&d->privilege, &c->listens[i]))
+			log_event(LOG_WARN, "socket_is_roots", LOG_S("app", c->apps[c->listens[i].app].name),
+				  LOG_S("socket", c->listens[i].address.text), LOG_S("reason", PRIVILEGE_SHUTS_OUT));
+	}
+}
+
 /* What may need root, and the end of being it. On failure a line in `why` or lines in `report`. */
 static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *report)
 {
@@ -265,6 +289,7 @@ static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *re
 	err = reload_first_find(d, report);
 	if (err)
 		return err;
+	say_shut_out(d);
 	pidfile_write(&d->pidfile, c->pid_file, d->privilege.uid, d->privilege.gid);
 	return privilege_drop(&d->privilege, why, WHY_BYTES);
 }

@@ -54,6 +54,11 @@ static int check_start(const struct conf *c, const char *path)
 		fprintf(stderr, "%s: %s\n", path, why);
 		return 1;
 	}
+	for (size_t i = 0; i < c->listen_count; i++) {
+		if (privilege_shuts_out(&p, &c->listens[i]))
+			fprintf(stderr, "%s: warning: session.socket \"%s\": %s\n", path, c->listens[i].address.text,
+				PRIVILEGE_SHUTS_OUT);
+	}
 	privilege_fini(&p);
 	printf("%s: the configuration is good\n", path);
 	return 0;

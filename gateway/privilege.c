@@ -8,6 +8,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int privilege_find(struct privilege *p, const struct conf *c, char *why, size_t why_len)
@@ -33,6 +34,32 @@ int privilege_find(struct privilege *p, const struct conf *c, char *why, size_t 
 	p->uid = pw->pw_uid;
 	p->gid = gr ? gr->gr_gid : pw->pw_gid;
 	return 0;
+}
+
+/* A folder with this bit gives its own group to what is made in it. */
+static bool folder_gives_group(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : NULL;
+	struct stat st;
+	bool gives = folder && stat(folder, &st) == 0 && (st.st_mode & S_ISGID) && st.st_gid != 0;
+
+	free(folder);
+	return gives;
+}
+
+static bool is_named(const char *name)
+{
+	return name && *name;
+}
+
+bool privilege_shuts_out(const struct privilege *p, const struct conf_listen *c)
+{
+	if (!p->user || p->uid == 0 || c->protocol != CONF_RESP || c->address.kind != CONF_UNIX)
+		return false;
+	if (is_named(c->owner) || is_named(c->group) || (c->mode & S_IWOTH))
+		return false;
+	return !folder_gives_group(c->address.path);
 }
 
 int privilege_drop(const struct privilege *p, char *why, size_t why_len)

@@ -4,12 +4,12 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "gateway/front.h"
 #include "gateway/share.h"
 #include "gateway/socket_client.h"
 
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 
 enum {
@@ -199,13 +199,9 @@ int worker_start(struct worker *w, struct generation_share *first)
 {
 	w->share = first;
 	list_append(&w->shares, &first->link);
-	/* Signals are the main thread's business. */
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	w->running = pthread_create(&w->thread, NULL, run, w) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return w->running ? 0 : ERR_SYSTEM;
+	int err = thread_start(&w->thread, run, w);
+	w->running = err == 0;
+	return err;
 }
 
 void worker_join(struct worker *w)

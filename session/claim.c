@@ -273,6 +273,27 @@ static uint32_t mark(struct list *claims)
 	return marked;
 }
 
+/* Whose request must have ended the session, if one of them has: nobody else is at work on the id. Who does not know
+ * yet that it is its turn cannot have ended anything. NULL: it may be any of several. */
+static struct claim *sender_of(const struct claim_id *ci)
+{
+	if (ci->holder && ci->holder->state == CLAIM_HELD)
+		return ci->holder;
+	bool one = !list_empty(&ci->beside) && ci->beside.next == ci->beside.prev;
+	return one ? CONTAINER_OF(ci->beside.next, struct claim, link) : NULL;
+}
+
+static void mark_all(struct claim_id *ci, const struct claim *sender)
+{
+	bool beside = sender && sender != ci->holder; /* then it is alone there */
+
+	if (ci->holder && ci->holder != sender)
+		ci->holder->elder = true;
+	if (!beside)
+		ci->elders += mark(&ci->beside);
+	(void)mark(&ci->queue);
+}
+
 void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by)
 {
 	uint64_t hash = hash_of(cs, id);
@@ -280,13 +301,8 @@ void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by)
 
 	pthread_mutex_lock(&sh->lock);
 	struct claim_id *ci = find(sh, id, hash);
-	if (ci) {
-		/* Who does not know yet that it is its turn cannot have ended anything. */
-		if (ci->holder && (ci->holder->state == CLAIM_GRANTED || by == CLAIMS_BY_OTHER))
-			ci->holder->elder = true;
-		ci->elders += mark(&ci->beside);
-		(void)mark(&ci->queue);
-	}
+	if (ci)
+		mark_all(ci, by == CLAIMS_BY_REQUEST ? sender_of(ci) : NULL);
 	pthread_mutex_unlock(&sh->lock);
 }
 

@@ -53,8 +53,9 @@ void claim_release(struct claims *cs, struct claim *c);
 /* Who has ended a session: one of its own requests, by the hand of its application, or somebody else. */
 enum claims_by { CLAIMS_BY_REQUEST, CLAIMS_BY_OTHER };
 
-/* The session of this id has ended now: all claims are elders, but by a request the exclusive one that is HELD, which
- * must have ended it. One that is GRANTED has not begun, and is an elder. Once an elder, always one. */
+/* The session of this id ends now: all claims are elders, but by a request the one that must have ended it. That is the
+ * exclusive one that is HELD; where none is, the only one that is HELD beside. One that is GRANTED has not begun, and
+ * is an elder. Once an elder, always one. */
 void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by);
 
 /* Whether a write may create the session of this id: false while an elder does the id's work. The exclusive claim that

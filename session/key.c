@@ -123,20 +123,22 @@ static bool is_expired(struct view attributes)
 	return false;
 }
 
-bool sess_key_of_answer(struct view head, struct view name, struct view *value)
+bool sess_key_of_answer(enum sess_key_format format, struct view head, struct view name, char space[SESS_KEY_MAX],
+			struct view *out)
 {
 	struct cgi_header h;
+	struct view last = VIEW(""), value, text;
 
 	while (cgi_header_next(&head, &h)) {
 		if (!view_eq_nocase(h.name, VIEW("Set-Cookie")))
 			continue;
-		struct view cookie = take_part(&h.value), found;
-		if (!sess_cookie_next(&cookie, name, &found) || found.len == 0 || is_expired(h.value))
-			continue;
-		*value = found;
-		return true;
+		struct view cookie = take_part(&h.value);
+		if (sess_cookie_next(&cookie, name, &value) && !is_expired(h.value) &&
+		    sess_key_of_cookie(format, value, space, &text))
+			last = value;
 	}
-	return false;
+	/* Again: one behind it that gives no id has used the space. */
+	return sess_key_of_cookie(format, last, space, out);
 }
 
 /* --- states --- */

@@ -20,10 +20,12 @@ enum sess_key_format { SESS_KEY_PLAIN, SESS_KEY_EXPRESS };
  * `value`); a percent sign that no two digits follow stands for itself. False: it gives none that is good. */
 bool sess_key_of_cookie(enum sess_key_format format, struct view value, char space[SESS_KEY_MAX], struct view *out);
 
-/* The value of the first Set-Cookie header called `name` in the head of a CGI answer whose value is not empty and that
- * does not have the browser forget it (Max-Age=0: PHP deletes with the value "deleted"); false: there is none. The
- * header's name in any case, the cookie's in its own. */
-bool sess_key_of_answer(struct view head, struct view name, struct view *value);
+/* The same of the Set-Cookie headers called `name` in the head of a CGI answer: of the last that gives one, which is
+ * the one that a browser keeps (PHP sends two for session_start() and session_regenerate_id() in one request). One that
+ * has the browser forget it gives none (Max-Age=0: PHP deletes with the value "deleted"). The header's name in any
+ * case, the cookie's in its own. */
+bool sess_key_of_answer(enum sess_key_format format, struct view head, struct view name, char space[SESS_KEY_MAX],
+			struct view *out);
 
 /* A state as it is stored: the text's length (2 bytes, big endian), the text, the application's bytes. The part in
  * front of these, in `space`: */

@@ -486,7 +486,11 @@ static int end(struct stack *s, struct stack_job *j)
 {
 	int err = tell(s, j);
 
-	return err ? err : below_end(s, &j->place.id);
+	if (err)
+		return err;
+	if (j->ends)
+		j->ends(j);
+	return below_end(s, &j->place.id);
 }
 
 static int run_one(struct stack *s, struct stack_job *j)

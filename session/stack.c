@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "session/below.h"
 #include "session/carry.h"
 #include "session/stack_state.h"
@@ -82,8 +83,9 @@ struct stack *stack_new(const struct stack_options *o, const struct sess_keys *k
 int stack_start(struct stack *s)
 {
 	INVARIANT(!s->running);
-	s->running = pthread_create(&s->thread, NULL, mover_run, s) == 0;
-	return s->running ? 0 : ERR_SYSTEM;
+	int err = thread_start(&s->thread, mover_run, s);
+	s->running = err == 0;
+	return err;
 }
 
 void stack_set(struct stack *s, const struct stack_options *o)

@@ -73,20 +73,25 @@ static void state(struct view bytes)
 	EXPECT(view_starts(bytes, head));
 }
 
+static void answer(enum sess_key_format format, struct view head)
+{
+	char space[SESS_KEY_MAX];
+	struct view text;
+
+	if (!sess_key_of_answer(format, head, VIEW("SID"), space, &text))
+		return;
+	EXPECT(sess_key_is_good(text));
+	EXPECT(lies_in(text, head) || lies_in(text, view_of(space, sizeof space)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct view in = copy_exact(view_of(data, size)), value;
+	struct view in = copy_exact(view_of(data, size));
 
 	cookie(SESS_KEY_PLAIN, in);
 	cookie(SESS_KEY_EXPRESS, in);
-	if (sess_key_of_answer(in, VIEW("SID"), &value)) {
-		EXPECT(value.len > 0);
-		EXPECT(lies_in(value, in));
-		EXPECT(!memchr(value.at, ';', value.len));
-		EXPECT(!memchr(value.at, '\n', value.len));
-		cookie(SESS_KEY_PLAIN, value);
-		cookie(SESS_KEY_EXPRESS, value);
-	}
+	answer(SESS_KEY_PLAIN, in);
+	answer(SESS_KEY_EXPRESS, in);
 	state(in);
 	free_exact(in);
 	return 0;

@@ -246,6 +246,18 @@ class TestClaims(AdoptedCase):
         self.check_good(one)
         self.check_good(next_)
 
+    def test_of_several_new_ids_the_last(self):
+        """session_start() and session_regenerate_id() in one request. Browsers keep the last."""
+        site, sid = self.site, self.sid()
+        more = "SID=%s-b;%%20Path=/%%0d%%0aSet-Cookie:%%20SID=" % sid  # and one that gives no id
+        one = site.stand("early=1&cookie=%s-a&more=Set-Cookie:%%20%s&gate=%s" % (sid, more, sid))
+        one.wait_output(1, 1)
+        next_ = self.check_waits("", sid + "-b")
+        site.look(sid=sid + "-a")
+        site.open(sid)
+        self.check_good(one)
+        self.check_good(next_)
+
     def test_a_new_id_that_somebody_works_on(self):
         """Nobody waits in the middle of an answer."""
         site, sid = self.site, self.sid()

@@ -163,6 +163,31 @@ class TestSignals(Case):
         self.assertGreaterEqual(time.monotonic() - began, 0.35)
         site.open("run")
 
+    def test_signals_until_the_very_end(self):
+        """Whoever sends one too many finds no moment at which it kills: the exit code is what weir has done."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            site = Site(self.scope, None)
+            site.weir.process.send(signal.SIGTERM)
+            while site.weir.process.poll() is None:
+                site.weir.process.send(number)
+            self.assertEqual(site.weir.wait_exit(), 0, number)
+
+    def test_signals_are_the_main_threads(self):
+        """So they are all that there is to be held back at the end."""
+        pid = Site(self.scope, "", workers=2).weir.pid
+        ours = sum(1 << (n - 1) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2))
+
+        def threads():
+            """[(name, whether it hears one of them)]"""
+            found = []
+            for task in os.listdir("/proc/%d/task" % pid):
+                with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+                    fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+                found.append((fields["Name"], int(fields["SigBlk"], 16) & ours != ours))
+            return sorted(found)
+        wait.until(lambda: threads() == [("weir", True), ("weir-store", False)] + [("weir-worker", False)] * 2,
+                   lambda: "only the main thread hears signals: %r" % threads())
+
     def test_term_while_requests_wait(self):
         """For a lock and for a backend connection: they are part of what runs."""
         site = Site(self.scope, "", node="drain-timeout = 60s", backend="connections = 1")
@@ -421,6 +446,35 @@ class TestNode(Case):
         self.assertEqual(code, 1, said)
         self.assertIn("user", said)
         self.assertIn(path, said)
+
+    def test_a_session_socket_that_only_root_can_use(self):
+        if not ROOT:
+            self.skipTest("only root has privileges to drop")
+        for name in ("run", "state", "given"):
+            os.makedirs(self.scope.path(name), exist_ok=True)
+            shutil.chown(self.scope.path(name), "nobody", "nogroup")
+        os.chmod(self.scope.path("given"), 0o2755)
+        text = 'warning: session.socket "%s": bound as root, and without socket-group only root can connect'
+        for place, user, options, warns in (("s", "nobody", "", True), ("s", "nobody", "socket-mode = 0664", True),
+                                            ("s", "nobody", 'socket-group = "nogroup"', False),
+                                            ("s", "nobody", 'socket-owner = "nobody"', False),
+                                            ("s", "nobody", "socket-mode = 0666", False),
+                                            ("given/s", "nobody", "", False), ("s", "root", "", False)):
+            with self.subTest(place=place, user=user, options=options):
+                where = "unix:" + self.scope.path(place)
+                app = weir.app("shop", ['backend "%s" { }' % self.scope.unix()], "",
+                               'mode = adopted cookie = SID key = "" socket = "%s" %s' % (where, options))
+                gateway = weir.Weir(self.scope, [(self.scope.unix("f"), "fastcgi", "")], [app],
+                                    node_more='user = "%s"' % user)
+                gateway.wait_line("event=started")
+                said = gateway.lines("level=warn event=socket_is_roots app=shop socket=%s " % where)
+                self.assertEqual(len(said), warns, gateway.process.log())
+                made = os.stat(where[5:])
+                alone = made.st_uid == made.st_gid == 0 and not made.st_mode & stat.S_IWOTH
+                self.assertEqual(alone, warns or user == "root", "the warning is true")
+                code, text_ = weir.run(["-t", "-c", gateway.config])
+                self.assertEqual((code, text % where in text_), (0, warns), text_)
+                gateway.stop()
 
     def test_the_log_file_is_the_users(self):
         """What root opened, the user must be able to open again after USR2."""

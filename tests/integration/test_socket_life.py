@@ -92,6 +92,24 @@ class TestEndedShared(Ended, Life):
         self.assertEqual(self.site.visit(name, "set=new&get"), ["OK", "new"])
 
 
+    def test_who_is_alone_may_begin_it_anew(self):
+        """session_destroy() and session_start() in one request: no other can be meant."""
+        name = self.name()
+        self.site.visit(name, "set=old")
+        self.assertEqual(self.site.visit(name, "del&get&set=new&get"), [1, None, "OK", "new"])
+        self.assertEqual(self.site.kept(name), b"new")
+
+    def test_who_is_not_alone_may_not(self):
+        """Nobody knows which of the two has ended it. When they have gone there is a new session as ever."""
+        name, other = self.name(), self.client()
+        self.site.visit(name, "set=old")
+        self.site.start(other, name, "gate=%s&set=late&get" % name)
+        self.assertEqual(self.site.visit(name, "del&set=new&get"), [1, "OK", None])
+        self.site.open(name)
+        self.assertEqual(json.loads(other.response().body), ["OK", None])
+        self.assertEqual(self.site.visit(name, "set=new&get"), ["OK", "new"])
+
+
 class TestEndedByAnOperator(Ended, Life):
     """With whichever lock: it is nobody's request that ends it."""
 

@@ -571,19 +571,128 @@ static void side_by_side_one_elder_is_enough(void **unused)
 	release(&young[1]);
 }
 
-/* Side by side nobody knows who has ended the session: it was not necessarily the only one there. */
-static void who_is_alone_but_not_exclusive_is_an_elder(void **unused)
+static void end_by_other(uint32_t n)
+{
+	struct sess_id id = id_of(n);
+
+	claims_end(claims, &id, CLAIMS_BY_OTHER);
+	claims_check(claims);
+}
+
+/* Side by side too, who is alone must have ended it, and may begin it anew: as often as it likes. */
+static void who_is_alone_has_ended_it(void **unused)
+{
+	struct request r, young;
+
+	(void)unused;
+	shared(&r, 1);
+	end(1);
+	end(1);
+	assert_false(r.claim.elder);
+	assert_true(may_create(1));
+	/* Who comes later is no elder either, and now there are two who may have ended it. */
+	shared(&young, 1);
+	assert_true(may_create(1));
+	end(1);
+	assert_true(r.claim.elder);
+	assert_true(young.claim.elder);
+	assert_false(may_create(1));
+	release(&r);
+	assert_false(may_create(1));
+	/* Alone, and an elder all the same: the end before may have been another one's. */
+	end(1);
+	assert_false(may_create(1));
+	release(&young);
+	assert_true(may_create(1));
+}
+
+static void who_is_alone_when_another_one_ends_it_is_an_elder(void **unused)
 {
 	struct request r;
 
 	(void)unused;
 	shared(&r, 1);
+	end_by_other(1);
+	assert_false(may_create(1));
 	end(1);
 	assert_false(may_create(1));
 	release(&r);
 	shared(&r, 1);
 	assert_true(may_create(1));
 	release(&r);
+}
+
+/* Of two, one has gone, and with it nothing is left that the other one has not done itself. */
+static void who_is_left_alone_has_ended_it(void **unused)
+{
+	struct request one, two;
+
+	(void)unused;
+	shared(&one, 1);
+	shared(&two, 1);
+	release(&one);
+	end(1);
+	assert_true(may_create(1));
+	release(&two);
+}
+
+/* The one that is granted has not begun. So the reader has ended it, and the other one is the elder. */
+static void beside_one_that_has_not_begun_a_reader_has_ended_it(void **unused)
+{
+	struct request holder, next, last, reader;
+
+	(void)unused;
+	shared(&reader, 1);
+	exclusive(&holder, 1);
+	waits(&next, 1);
+	waits(&last, 1);
+	release(&holder);
+	end(1);
+	assert_false(reader.claim.elder);
+	assert_false(may_create(1));
+	granted(&next);
+	assert_false(may_create(1));
+	release(&next);
+	granted(&last);
+	assert_false(may_create(1));
+	release(&last);
+	assert_true(may_create(1));
+	release(&reader);
+}
+
+static void beside_one_that_has_not_begun_two_readers_are_elders(void **unused)
+{
+	struct request holder, next, reader[2];
+
+	(void)unused;
+	shared(&reader[0], 1);
+	shared(&reader[1], 1);
+	exclusive(&holder, 1);
+	waits(&next, 1);
+	release(&holder);
+	end(1);
+	granted(&next);
+	release(&next);
+	assert_false(may_create(1));
+	release(&reader[0]);
+	assert_false(may_create(1));
+	release(&reader[1]);
+}
+
+/* Whom the exclusive one has ended it under does not become innocent by being alone. */
+static void beside_an_exclusive_one_a_single_reader_is_an_elder(void **unused)
+{
+	struct request holder, reader;
+
+	(void)unused;
+	shared(&reader, 1);
+	exclusive(&holder, 1);
+	end(1);
+	assert_true(reader.claim.elder);
+	release(&holder);
+	end(1);
+	assert_false(may_create(1));
+	release(&reader);
 }
 
 /* A stream that is read all day must not keep its user from logging in again. */
@@ -624,16 +733,20 @@ static void beside_an_elder_a_young_reader_does_not_help(void **unused)
 
 static void the_end_is_for_one_id(void **unused)
 {
-	struct request one, two;
+	struct request one[2], two[2];
 
 	(void)unused;
-	shared(&one, 1);
-	shared(&two, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		shared(&one[i], 1);
+		shared(&two[i], 2);
+	}
 	end(2);
 	assert_true(may_create(1));
 	assert_false(may_create(2));
-	release(&one);
-	release(&two);
+	for (unsigned i = 0; i < 2; i++) {
+		release(&one[i]);
+		release(&two[i]);
+	}
 }
 
 /* --- memory --- */
@@ -712,7 +825,12 @@ int main(void)
 	    TEST(whom_another_one_ends_it_under_is_an_elder),
 	    TEST(each_end_marks_those_who_came_since),
 	    TEST(side_by_side_one_elder_is_enough),
-	    TEST(who_is_alone_but_not_exclusive_is_an_elder),
+	    TEST(who_is_alone_has_ended_it),
+	    TEST(who_is_alone_when_another_one_ends_it_is_an_elder),
+	    TEST(who_is_left_alone_has_ended_it),
+	    TEST(beside_one_that_has_not_begun_a_reader_has_ended_it),
+	    TEST(beside_one_that_has_not_begun_two_readers_are_elders),
+	    TEST(beside_an_exclusive_one_a_single_reader_is_an_elder),
 	    TEST(beside_an_exclusive_one_readers_do_no_work),
 	    TEST(beside_an_elder_a_young_reader_does_not_help),
 	    TEST(the_end_is_for_one_id),

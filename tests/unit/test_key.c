@@ -240,10 +240,11 @@ static void what_needs_no_decoding_is_borrowed(void **state)
 
 /* --- answers --- */
 
-static void expect_answer(const char *head, const char *value)
+static void expect_answer(enum sess_key_format format, const char *head, const char *value)
 {
+	char space[SESS_KEY_MAX];
 	struct view got = VIEW("untouched");
-	bool found = sess_key_of_answer(guarded(view_str(head)), VIEW("SID"), &got);
+	bool found = sess_key_of_answer(format, guarded(view_str(head)), VIEW("SID"), space, &got);
 
 	if (found != (value != NULL) || !view_eq(got, view_str(value ? value : "untouched")))
 		fail_msg("%s: %d %.*s", head, found, (int)got.len, (const char *)got.at);
@@ -257,8 +258,14 @@ static void answers_name_a_new_session(void **state)
 	    {"Status: 200 OK\r\nSet-Cookie: SID=abc; path=/; HttpOnly\r\n\r\nbody", "abc"},
 	    {"Set-Cookie: a=b\r\nSet-Cookie: SID=abc\r\n\r\n", "abc"},
 	    {"Set-Cookie: SID = \"abc\" ;Path=/\r\n\r\n", "abc"},
-	    {"Set-Cookie: SID=a%2Cb=c\r\n\r\n", "a%2Cb=c"},
-	    {"Set-Cookie: SID=; path=/\r\nSet-Cookie: SID=abc\r\nSet-Cookie: SID=def\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=a%2Cb=c\r\n\r\n", "a,b=c"},
+	    /* Of several the last that gives one. */
+	    {"Set-Cookie: SID=; path=/\r\nSet-Cookie: SID=abc\r\nSet-Cookie: SID=def\r\n\r\n", "def"},
+	    {"Set-Cookie: SID=abc\r\nX: y\r\nSet-Cookie: a=b\r\nSet-Cookie: SID=d%65f; path=/\r\n\r\n", "def"},
+	    {"Set-Cookie: SID=abc\r\nSet-Cookie: SID=\r\nSet-Cookie: SIDE=def\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=a%62c\r\nSet-Cookie: SID=%78%79%20%7a\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=a%62c\r\nSet-Cookie: SID=%78%79%7a; Max-Age=0\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=a b\r\n\r\n", NULL},
 	    {"Set-Cookie: SID=\"\"\r\nSet-Cookie: SID=abc\r\n\r\n", "abc"},
 	    {"Set-Cookie: SID=abc; Max-Age=86400\r\n\r\n", "abc"},
 	    {"Set-Cookie: SID=abc; Max-Age\r\n\r\n", "abc"},
@@ -285,7 +292,22 @@ static void answers_name_a_new_session(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-		expect_answer(cases[i][0], cases[i][1]);
+		expect_answer(SESS_KEY_PLAIN, cases[i][0], cases[i][1]);
+}
+
+static void answers_name_one_in_a_signed_cookie(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"Set-Cookie: SID=s%3Aabc.sig; Path=/\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=s%3Aabc.sig\r\nSet-Cookie: SID=s%3Adef.sig\r\n\r\n", "def"},
+	    {"Set-Cookie: SID=s%3Aabc.sig\r\nSet-Cookie: SID=def\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=s%3Aabc.sig\r\nSet-Cookie: SID=s%3Adef\r\n\r\n", "abc"},
+	    {"Set-Cookie: SID=j%3A%7B%7D\r\n\r\n", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		expect_answer(SESS_KEY_EXPRESS, cases[i][0], cases[i][1]);
 }
 
 /* --- states --- */
@@ -387,6 +409,7 @@ int main(void)
 	    cmocka_unit_test(a_cookie_without_a_place_is_none),
 	    cmocka_unit_test(what_needs_no_decoding_is_borrowed),
 	    cmocka_unit_test(answers_name_a_new_session),
+	    cmocka_unit_test(answers_name_one_in_a_signed_cookie),
 	    cmocka_unit_test(states_are_split_as_they_were_put),
 	    cmocka_unit_test(states_begin_with_their_name),
 	    cmocka_unit_test(other_bytes_are_no_state),

@@ -199,6 +199,53 @@ static void an_operator_ends_what_is_held(void **unused)
 	assert_int_equal(stats().bytes, 0);
 }
 
+/* A job of END that looks whether the session is still there when it is told of the end. */
+struct end_ask {
+	struct ask ask;
+	_Atomic unsigned told, there;
+};
+
+static void note_end(struct stack_job *j)
+{
+	struct end_ask *e = CONTAINER_OF(CONTAINER_OF(j, struct ask, job), struct end_ask, ask);
+	struct sess_view v;
+
+	e->told++;
+	if (sess_table_look(stack->table, &j->place.id, &v) == 0) {
+		sess_state_unref(v.state);
+		e->there++;
+	} else {
+		e->there += fake_has(1);
+	}
+}
+
+/* Whoever marks what must not begin it anew must have done so when it is gone. */
+static void who_asks_is_told_before_the_end(void **unused)
+{
+	(void)unused;
+	for (int below = 0; below < 2; below++) {
+		for (int name = 0; name < 2; name++) {
+			struct end_ask e = {.ask = {.job = {.op = STACK_END, .ends = note_end}}};
+			if (below)
+				create_below(1, "a");
+			else
+				create(1, "a");
+			if (name)
+				set_name(&e.ask, 1);
+			else
+				set_key(&e.ask, 1);
+			assert_int_equal(ask(&e.ask), 0);
+			stack_job_fini(&e.ask.job);
+			assert_int_equal(e.told, 1);
+			assert_int_equal(e.there, 1);
+			/* What is not there does not end. */
+			assert_int_equal(ask(&e.ask), ERR_GONE);
+			stack_job_fini(&e.ask.job);
+			assert_int_equal(e.told, 1);
+		}
+	}
+}
+
 static void an_operator_ends_what_is_below(void **unused)
 {
 	(void)unused;
@@ -507,6 +554,7 @@ int main(void)
 	    TEST(what_has_expired_is_not_shown),
 	    TEST(without_a_store_all_is_in_memory),
 	    TEST(an_operator_ends_what_is_held),
+	    TEST(who_asks_is_told_before_the_end),
 	    TEST(an_operator_ends_what_is_below),
 	    TEST(an_operator_ends_what_is_on_its_way_up),
 	    TEST(an_end_in_a_broken_store_follows_later),
