@@ -13,6 +13,7 @@ enum {
 	BACKLOG_MAX = 256 << 10, /* replies that nobody takes: above it nothing more is done */
 	/* A value over max-size is told so; one that is over twice that and this ends the connection. */
 	VALUE_SLACK_BYTES = 64 << 10,
+	KEYS_BYTES = 4 << 20,      /* of a command that names many, besides a value */
 	STRANGER_BYTES = 16 << 10, /* of a command before AUTH */
 	STRANGER_ARGS = 10,
 };
@@ -78,6 +79,7 @@ static void client_free(struct socket_client *c)
 	buf_fini(&c->unquoted);
 	buf_fini(&c->queue);
 	buf_fini(&c->task.partial);
+	resp_command_forget(&c->command);
 	free(c->parked);
 	free(c->name);
 	if (c->job)
@@ -166,8 +168,7 @@ static struct resp_limits limits_of(const struct socket_client *c)
 	if (!c->authenticated)
 		return (struct resp_limits){
 		    .bulk_bytes = STRANGER_BYTES, .command_bytes = STRANGER_BYTES, .args = STRANGER_ARGS};
-	return (struct resp_limits){
-	    .bulk_bytes = bulk, .command_bytes = bulk + VALUE_SLACK_BYTES, .args = RESP_ARGS_MAX};
+	return (struct resp_limits){.bulk_bytes = bulk, .command_bytes = bulk + KEYS_BYTES, .args = RESP_ARGS_MAX};
 }
 
 static void task_done(struct socket_client *c)
@@ -202,11 +203,11 @@ static bool may_go_on(const struct socket_client *c)
 static size_t run_one(struct socket_client *c, struct view in)
 {
 	struct resp_limits limits = limits_of(c);
-	struct resp_command cmd;
+	struct resp_command *cmd = &c->command;
 	const char *reason = NULL;
 	size_t consumed = 0;
 
-	switch (resp_command_decode(in, &limits, &c->unquoted, &cmd, &consumed, &c->need, &reason)) {
+	switch (resp_command_decode(in, &limits, &c->unquoted, cmd, &consumed, &c->need, &reason)) {
 	case DECODE_NEED_MORE:
 		return 0;
 	case DECODE_MALFORMED:
@@ -216,10 +217,11 @@ static size_t run_one(struct socket_client *c, struct view in)
 		break;
 	}
 	c->need = 0;
-	if (cmd.count > 0 && socket_command(c, &cmd, view_of(in.at, consumed)) == SOCKET_WAITS)
+	if (cmd->count > 0 && socket_command(c, cmd, view_of(in.at, consumed)) == SOCKET_WAITS)
 		return 0;
-	if (cmd.count > 0)
+	if (cmd->count > 0)
 		task_done(c);
+	resp_command_forget(cmd);
 	return consumed;
 }
 

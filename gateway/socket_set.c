@@ -353,7 +353,8 @@ static enum socket_result set_time(struct socket_client *c, const struct resp_co
 	struct wish w = {.only = SESS_WRITE_THERE, .number = true};
 
 	if (is_over(cmd->args[2])) {
-		struct resp_command del = {.args = {VIEW("DEL"), cmd->args[1]}, .count = 2};
+		struct view words[] = {VIEW("DEL"), cmd->args[1]};
+		struct resp_command del = {.args = words, .count = 2};
 		return socket_del(c, &del);
 	}
 	if (!take_time(cmd->args[2], unit_ms, &w)) {

@@ -55,14 +55,15 @@ struct socket_client {
 	enum socket_state state;
 	enum resp_version version;
 	bool authenticated;
-	bool quits;          /* after the reply under way */
-	bool drains;         /* after what has come of commands */
-	bool mute;           /* the client has said all */
-	bool paused;         /* not read, because a command waits or replies are not taken */
-	bool stream_closed;  /* CLOSED, and the stream is the client's again */
-	struct buf in;       /* what has come and is not done, from the command under way on */
-	size_t need;         /* bytes of `in` at which it is worth to look again */
-	struct buf unquoted; /* words of an inline command */
+	bool quits;                  /* after the reply under way */
+	bool drains;                 /* after what has come of commands */
+	bool mute;                   /* the client has said all */
+	bool paused;                 /* not read, because a command waits or replies are not taken */
+	bool stream_closed;          /* CLOSED, and the stream is the client's again */
+	struct buf in;               /* what has come and is not done, from the command under way on */
+	size_t need;                 /* bytes of `in` at which it is worth to look again */
+	struct buf unquoted;         /* words of an inline command */
+	struct resp_command command; /* that under way, or what has come of it */
 	struct socket_task task;
 	char *name; /* CLIENT SETNAME; owned; NULL: none */
 

@@ -347,9 +347,20 @@ class TestSizes(Raw):
 
     def test_too_many_arguments(self):
         client = self.client()
-        self.assertEqual(client.ask("MGET", *[KEY + "none"] * 1000), [None] * 1000)
-        client.say("MGET", *[KEY + "none"] * 5000)
-        self.assert_error(client.reply(), "^ERR ")
+        self.assertEqual(client.ask("MGET", *[KEY + "none"] * 65535), [None] * 65535)
+        client.send(b"*65537\r\n$4\r\nMGET\r\n")
+        self.assert_error(client.reply(), "^ERR Protocol error: invalid multibulk length")
+        self.assertTrue(client.closed())
+        self.assert_alive()
+
+    def test_arguments_that_are_too_long_together(self):
+        """4 MiB besides a value. Said at the length, as ever."""
+        client = self.client()
+        fit = (2 * 100000 + (64 << 10) + (4 << 20) - len("MGET")) // 256
+        client.send(b"*60000\r\n$4\r\nMGET\r\n" + (b"$256\r\n" + KEY.encode().ljust(256, b"x") + b"\r\n") * fit)
+        client.send(b"$256\r\n")
+        self.assert_error(client.reply(), "^ERR Protocol error: invalid bulk length")
+        self.assertTrue(client.closed())
         self.assert_alive()
 
 
@@ -486,6 +497,19 @@ class TestBounds(Raw):
             clients.append(client)
         self.assert_alive()
         self.assertLess(self.store.gateway.rss_kib() - before, 8 * 1024, "memory is taken for what is only announced")
+
+    def test_many_arguments_again_and_again(self):
+        """What a command with many has needed is given back, also if it never came whole."""
+        asked = resp.command("PING", *["x"] * 60000)
+        clients = [self.client() for _ in range(40)]
+        before = self.store.gateway.rss_kib()
+        for client in clients:
+            client.send(asked)
+            self.assert_error(client.reply(), "^ERR wrong number of arguments")
+            with self.store.client() as cut:
+                cut.send(asked[:-1])
+        self.assert_alive()
+        wait.until(lambda: self.store.gateway.rss_kib() - before < 16 * 1024, "what was taken is given back")
 
     def test_endless_multi(self):
         """What MULTI queues is bounded, in number and in bytes."""
