@@ -287,10 +287,10 @@ static void settle(struct socket_client *c)
 		return;
 	if (buf_len(&c->in) == 0)
 		net_buf_give(loop_of(c), &c->in);
-	if (c->mute && c->wait == SOCKET_WAIT_NONE) {
-		net_stream_last(&c->stream);
+	if (c->gone && c->wait == SOCKET_WAIT_NONE)
 		socket_client_close(c);
-	} else if (c->quits || (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
+	else if (c->quits || (c->mute && may_go_on(c)) ||
+		 (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
 		finish(c);
 	else
 		set_paused(c);
@@ -346,12 +346,21 @@ static void on_ended(struct net_stream *s, int err)
 {
 	struct socket_client *c = CONTAINER_OF(s, struct socket_client, stream);
 
-	/* Who has said all may still listen, but who waits for a lock has gone, and holds up nobody. */
-	c->mute = true;
+	/* What it has asked for is done all the same; but who waits for a lock holds up nobody. */
+	c->gone = true;
 	if (err != ERR_CLOSED || c->wait == SOCKET_WAIT_LOCK)
 		socket_client_close(c);
 	else
 		settle(c);
+}
+
+/* Its replies leave, and those of the commands that wait. */
+static void on_said_all(struct net_stream *s)
+{
+	struct socket_client *c = CONTAINER_OF(s, struct socket_client, stream);
+
+	c->mute = true;
+	settle(c);
 }
 
 static void on_full(struct net_stream *s)
@@ -396,6 +405,7 @@ static void on_closed(struct net_stream *s)
 static const struct net_stream_ops client_ops = {
     .read = on_read,
     .ended = on_ended,
+    .said_all = on_said_all,
     .full = on_full,
     .drained = on_drained,
     .closed = on_closed,

@@ -57,7 +57,8 @@ struct socket_client {
 	bool authenticated;
 	bool quits;                  /* after the reply under way */
 	bool drains;                 /* after what has come of commands */
-	bool mute;                   /* the client has said all */
+	bool mute;                   /* the client has said all, and may still listen */
+	bool gone;                   /* it does not */
 	bool paused;                 /* not read, because a command waits or replies are not taken */
 	bool stream_closed;          /* CLOSED, and the stream is the client's again */
 	struct buf in;               /* what has come and is not done, from the command under way on */

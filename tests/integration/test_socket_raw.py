@@ -263,7 +263,17 @@ class TestCommandsRedis(Commands, Raw):
 
 
 class TestWire(Wire, Raw):
-    pass
+    def test_half_closed_with_more_than_fits(self):
+        """Replies that do not fit into the socket's buffer come whole all the same; Redis drops what is left."""
+        for count in (3, 50):
+            client = self.client()
+            client.ask("SET", KEY + "half", b"x" * 100000)
+            client.send(resp.command("GET", KEY + "half") * count)
+            client.sock.shutdown(socket.SHUT_WR)
+            for _ in range(8):
+                self.assert_alive()  # and so each worker has heard of the end before a reply is taken
+            self.assertEqual([len(reply) for reply in client.replies(count)], [100000] * count)
+            self.assertTrue(client.closed())
 
 
 class TestCommands(Commands, Raw):
