@@ -153,9 +153,36 @@ static void belong(struct socket_client *c, struct generation_share *old)
 	INVARIANT(c->conf != NULL);
 }
 
+/* What has begun ends under the settings under which it began. */
+static bool is_busy(const struct socket_client *c)
+{
+	return c->under_way || c->exec;
+}
+
 void socket_client_switch(struct socket_client *c, struct generation_share *old)
 {
-	belong(c, old);
+	if (!is_busy(c)) {
+		belong(c, old);
+		return;
+	}
+	c->switches = true;
+	if (!c->host)
+		c->host = share_host(old);
+}
+
+static void switch_late(struct socket_client *c)
+{
+	if (!c->switches || is_busy(c))
+		return;
+	c->switches = false;
+	belong(c, NULL);
+	c->drains = c->drains || (c->host && c->host->forgetting);
+}
+
+void socket_client_leave(struct socket_client *c)
+{
+	if (!c->switches || !generation_listen(c->worker->share->generation, c->listener))
+		socket_client_drain(c);
 }
 
 /* --- commands --- */
@@ -217,7 +244,8 @@ static size_t run_one(struct socket_client *c, struct view in)
 		break;
 	}
 	c->need = 0;
-	if (cmd->count > 0 && socket_command(c, cmd, view_of(in.at, consumed)) == SOCKET_WAITS)
+	c->under_way = cmd->count > 0 && socket_command(c, cmd, view_of(in.at, consumed)) == SOCKET_WAITS;
+	if (c->under_way)
 		return 0;
 	if (cmd->count > 0)
 		task_done(c);
@@ -269,12 +297,14 @@ static void run_queue(struct socket_client *c)
 static struct view run_all(struct socket_client *c, struct view in)
 {
 	run_queue(c);
+	switch_late(c);
 	while (in.len > 0 && in.len >= c->need && !c->exec && may_go_on(c)) {
 		size_t done = run_one(c, in);
 		if (done == 0)
 			break;
 		(void)view_take(&in, done);
 		run_queue(c);
+		switch_late(c);
 		if (net_stream_backlog(&c->stream) > BACKLOG_MAX)
 			net_stream_flush(&c->stream);
 	}

@@ -51,6 +51,7 @@ struct socket_client {
 	struct listener *listener;      /* borrowed */
 	const struct conf_listen *conf; /* of the worker's newest generation, or of `host` */
 	struct generation_share *host;  /* hosted; NULL: its listener is in the newest generation */
+	bool switches;                  /* to the newest, when what is under way is done; it has a host until then */
 	struct list link;               /* in worker->socket_clients */
 	enum socket_state state;
 	enum resp_version version;
@@ -65,6 +66,7 @@ struct socket_client {
 	size_t need;                 /* bytes of `in` at which it is worth to look again */
 	struct buf unquoted;         /* words of an inline command */
 	struct resp_command command; /* that under way, or what has come of it */
+	bool under_way;              /* it has begun to wait, and is not done */
 	struct socket_task task;
 	char *name; /* CLIENT SETNAME; owned; NULL: none */
 
