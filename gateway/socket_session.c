@@ -255,7 +255,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	struct sess_outcome o;
 	enum sess_open found;
 
-	*was = c->task.ended;
+	*was = c->task.was;
 	*failed = false;
 	if (c->task.ended)
 		return SOCKET_DONE;
@@ -270,7 +270,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	claims_end(c->worker->gateway->claims, &k->id, CLAIMS_BY_REQUEST);
 	int err = stack_commit(socket_stack(c), &c->hold, &end, NULL, socket_now(c), &c->store_wait, &o);
 	*failed = err < 0;
-	*was = err >= 0 && !o.dropped;
+	*was = c->task.was = err >= 0 && !o.dropped;
 	if (err != STACK_WAITS)
 		return SOCKET_DONE;
 	c->task.ended = true;

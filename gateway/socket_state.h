@@ -34,7 +34,8 @@ struct socket_task {
 	/* of the session that is its turn: */
 	bool absent;      /* the store below does not have it; `placed` goes with that */
 	bool unavailable; /* nobody can say */
-	bool ended;       /* it has ended it, and only waits for that to be safe */
+	bool ended;       /* it is at its end, and only waits for that to be safe */
+	bool was;         /* it was this command that has ended it */
 	bool undoes;      /* what it has written must not be there: it ends it */
 	bool asked_gone;  /* it has waited for what was below to go */
 	uint64_t placed;
