@@ -498,6 +498,30 @@ class TestBounds(Raw):
         for _ in range(100):
             self.assertEqual(len(client.reply()), 100000)
 
+    def test_a_transaction_of_which_nothing_is_read(self):
+        """EXEC stands still where too many of its replies are not taken, and goes on."""
+        self.store.ask("SET", KEY + "big", b"x" * 100000)
+        client = self.client()
+        client.ask("MULTI")
+        for _ in range(500):
+            client.ask("GET", KEY + "big")
+        before = self.store.gateway.rss_kib()
+        client.say("EXEC")
+        for _ in range(8):
+            self.assert_alive()  # on each worker, behind what it does with EXEC
+        self.assertLess(self.store.gateway.rss_kib() - before, 16 * 1024)
+        self.assertEqual(client.reply(), [b"x" * 100000] * 500)
+
+    def test_many_values_in_one_reply(self):
+        """An MGET's reply is made whole before it leaves: one session's bound and 16 MiB, and no more."""
+        self.store.ask("SET", KEY + "big", b"x" * 100000)
+        client = self.client()
+        self.assertEqual(client.ask("MGET", *[KEY + "big"] * 170), [b"x" * 100000] * 170)
+        before = self.store.gateway.peak_kib()
+        self.assert_error(client.ask("MGET", *[KEY + "big"] * 5000), "^ERR the values asked for are too large together")
+        self.assertLess(self.store.gateway.peak_kib() - before, 64 * 1024)
+        self.assertEqual(client.ask("PING"), "PONG")
+
     def test_announced_and_never_sent(self):
         before = self.store.gateway.rss_kib()
         clients = []
