@@ -245,6 +245,58 @@ class Commands:
         self.assert_alive()
         self.assertIsNone(self.store.ask("GET", KEY + "gone"))
 
+    def test_numbers(self):
+        """No zeros and no plus in front, and what cannot be a moment is none."""
+        client = self.client()
+        key = KEY + "number"
+        for time in ("010", "00", "-0", "-05", "+5", " 5", "", "x", "9223372036854775", "9223372036854775807",
+                     "9223372036854775808"):
+            for words in (("SET", key, "y", "EX", time), ("SETEX", key, time, "y"), ("EXPIRE", key, time),
+                          ("GETEX", key, "EX", time)):
+                with self.subTest(words=words):
+                    client.ask("SET", key, "x")
+                    self.assert_error(client.ask(*words), "^ERR (value is not an integer or out of range|invalid expire time)")
+                    self.assertEqual((client.ask("GET", key), client.ask("TTL", key)), (b"x", -1))
+        for words in (("HELLO", "03"), ("SELECT", "00"), ("SCAN", "0", "COUNT", "010")):
+            self.assert_error(client.ask(*words), "^ERR ")
+
+    def test_long_times(self):
+        """Longer than anybody lives."""
+        client = self.client()
+        key = KEY + "long"
+        for words in (("SET", key, "x", "EX", "4294967295"), ("SETEX", key, "9999999999", "x"),
+                      ("EXPIRE", key, "10000000000"), ("PEXPIRE", key, "9223372036854775"),
+                      ("SET", key, "x", "PX", "99999999999999"), ("SET", key, "x", "EXAT", "9223372036854775"),
+                      ("SET", key, "x", "PXAT", "9223372036854775807"), ("GETEX", key, "EX", "99999999999")):
+            with self.subTest(words=words):
+                self.assertIn(client.ask(*words), ("OK", 1, b"x"))
+                self.assertGreater(client.ask("TTL", key), 4000000000)
+
+    def test_getex_of_nothing(self):
+        """What is not there gets no time, so none is wrong; but the words have to be right."""
+        client = self.client()
+        for time in ("x", "0", "-1", "", "010", "9223372036854775808"):
+            for option in ("EX", "PX", "EXAT"):
+                self.assertIsNone(client.ask("GETEX", KEY + "none", option, time))
+        for words in (("EX",), ("NX",), ("EX", "5", "PERSIST"), ("KEEPTTL",)):
+            self.assert_error(client.ask("GETEX", KEY + "none", *words), "^ERR syntax error")
+
+    def test_exec_with_an_argument(self):
+        """It is none, and ends the transaction; another command that is wrong spoils it."""
+        client = self.client()
+        abort = "^EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        self.assert_error(client.ask("EXEC", "x"), abort)
+        client.ask("MULTI")
+        client.ask("SET", KEY + "arg", "x")
+        self.assert_error(client.ask("EXEC", "x"), abort)
+        self.assert_error(client.ask("EXEC"), "^ERR EXEC without MULTI")
+        self.assertIsNone(client.ask("GET", KEY + "arg"))
+        for words in (("DISCARD", "x"), ("MULTI", "x"), ("RESET", "x")):
+            client.ask("MULTI")
+            self.assert_error(client.ask(*words), "^ERR wrong number of arguments")
+            self.assert_error(client.ask("EXEC"), "^EXECABORT Transaction discarded because of previous errors")
+            self.assert_error(client.ask("DISCARD"), "^ERR DISCARD without MULTI")
+
     def test_set_get_with_nx(self):
         """SET NX GET is allowed since Redis 7: the old value, whether it was set or not."""
         client = self.client()
