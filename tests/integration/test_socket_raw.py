@@ -612,6 +612,29 @@ class TestBounds(Raw):
         self.assert_alive()
 
 
+class TestDeaf(Raw):
+    def test_who_never_reads_is_closed(self):
+        """After the write-timeout, which is 60 seconds; who reads slowly is not."""
+        self.store.ask("SET", KEY + "big", b"x" * 100000)
+        deaf, slow = self.client(), self.client()
+        for client in (deaf, slow):
+            client.send(resp.command("GET", KEY + "big") * 100)
+        dropped = "event=socket_client_dropped .*replies are not read"
+        read = 0
+
+        def is_closed():
+            nonlocal read
+            if read < 90:
+                slow.sock.recv(20000, socket.MSG_DONTWAIT)
+                read += 1
+            return self.store.gateway.lines(dropped)
+        wait.until(is_closed, "the end of the one that reads nothing", bound=60 + wait.BOUND, pause=1)
+        with self.assertRaises((resp.Closed, ConnectionError)):
+            deaf.replies(100)
+        self.assertEqual(len(self.store.gateway.lines(dropped)), 1)
+        self.assert_alive()
+
+
 class TestTooMany(Raw):
     session = "socket-connections = 50"
 
