@@ -111,7 +111,7 @@ check:
 	@$(AGAIN) -j$(JOBS) fuzz-replay
 	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py \
 		test_status.TestNumbers test_status.TestAnswer test_status.TestLife \
-		test_socket_life.py test_socket_locks.py
+		test_socket_life.py test_socket_locks.py test_socket_reload.py
 	@$(AGAIN) integration
 
 .PHONY: unit-programs
