@@ -175,7 +175,7 @@ static void switch_late(struct socket_client *c)
 	if (!c->switches || is_busy(c))
 		return;
 	c->switches = false;
-	belong(c, NULL);
+	belong(c, c->host);
 	c->drains = c->drains || (c->host && c->host->forgetting);
 }
 
