@@ -113,8 +113,8 @@ check:
 	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py \
 		test_status.TestNumbers test_status.TestAnswer test_status.TestLife \
 		test_adopted.py test_adopted_queue.py test_socket_life.py test_socket_locks.py test_socket_raw.py \
-		test_socket_php.TestExclusive test_socket_php.TestPersistent test_socket_php.TestShared \
-		test_socket_php.TestHandlers test_socket_php.TestRace
+		test_socket_reload.py test_socket_php.TestExclusive test_socket_php.TestPersistent \
+		test_socket_php.TestShared test_socket_php.TestHandlers test_socket_php.TestRace
 	@$(AGAIN) integration
 
 .PHONY: unit-programs

@@ -109,7 +109,7 @@ static void deliver_forget(struct mail *mail)
 	LIST_EACH (node, &s->worker->socket_clients) {
 		struct socket_client *c = socket_client_of(node);
 		if (socket_client_host(c) == s)
-			socket_client_drain(c);
+			socket_client_leave(c);
 	}
 }
 

@@ -12,7 +12,8 @@ struct generation_share *share_use(struct generation_share *s);
 void share_release(struct generation_share *s);
 
 /* A connection to a session socket that is in no newer generation belongs to the share, and does not keep it: before it
- * is forgotten the connection is told to close (socket_client_drain()). */
+ * is forgotten the connection is told to close (socket_client_leave()). One whose command is under way belongs to it
+ * too, until that is done. */
 struct generation_share *share_host(struct generation_share *s);
 void share_unhost(struct generation_share *s);
 

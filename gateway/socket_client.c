@@ -13,6 +13,7 @@ enum {
 	BACKLOG_MAX = 256 << 10, /* replies that nobody takes: above it nothing more is done */
 	/* A value over max-size is told so; one that is over twice that and this ends the connection. */
 	VALUE_SLACK_BYTES = 64 << 10,
+	KEYS_BYTES = 4 << 20,      /* of a command that names many, besides a value */
 	STRANGER_BYTES = 16 << 10, /* of a command before AUTH */
 	STRANGER_ARGS = 10,
 };
@@ -78,6 +79,7 @@ static void client_free(struct socket_client *c)
 	buf_fini(&c->unquoted);
 	buf_fini(&c->queue);
 	buf_fini(&c->task.partial);
+	resp_command_forget(&c->command);
 	free(c->parked);
 	free(c->name);
 	if (c->job)
@@ -151,9 +153,36 @@ static void belong(struct socket_client *c, struct generation_share *old)
 	INVARIANT(c->conf != NULL);
 }
 
+/* What has begun ends under the settings under which it began. */
+static bool is_busy(const struct socket_client *c)
+{
+	return c->under_way || c->exec;
+}
+
 void socket_client_switch(struct socket_client *c, struct generation_share *old)
 {
-	belong(c, old);
+	if (!is_busy(c)) {
+		belong(c, old);
+		return;
+	}
+	c->switches = true;
+	if (!c->host)
+		c->host = share_host(old);
+}
+
+static void switch_late(struct socket_client *c)
+{
+	if (!c->switches || is_busy(c))
+		return;
+	c->switches = false;
+	belong(c, c->host);
+	c->drains = c->drains || (c->host && c->host->forgetting);
+}
+
+void socket_client_leave(struct socket_client *c)
+{
+	if (!c->switches || !generation_listen(c->worker->share->generation, c->listener))
+		socket_client_drain(c);
 }
 
 /* --- commands --- */
@@ -166,8 +195,7 @@ static struct resp_limits limits_of(const struct socket_client *c)
 	if (!c->authenticated)
 		return (struct resp_limits){
 		    .bulk_bytes = STRANGER_BYTES, .command_bytes = STRANGER_BYTES, .args = STRANGER_ARGS};
-	return (struct resp_limits){
-	    .bulk_bytes = bulk, .command_bytes = bulk + VALUE_SLACK_BYTES, .args = RESP_ARGS_MAX};
+	return (struct resp_limits){.bulk_bytes = bulk, .command_bytes = bulk + KEYS_BYTES, .args = RESP_ARGS_MAX};
 }
 
 static void task_done(struct socket_client *c)
@@ -202,11 +230,11 @@ static bool may_go_on(const struct socket_client *c)
 static size_t run_one(struct socket_client *c, struct view in)
 {
 	struct resp_limits limits = limits_of(c);
-	struct resp_command cmd;
+	struct resp_command *cmd = &c->command;
 	const char *reason = NULL;
 	size_t consumed = 0;
 
-	switch (resp_command_decode(in, &limits, &c->unquoted, &cmd, &consumed, &c->need, &reason)) {
+	switch (resp_command_decode(in, &limits, &c->unquoted, cmd, &consumed, &c->need, &reason)) {
 	case DECODE_NEED_MORE:
 		return 0;
 	case DECODE_MALFORMED:
@@ -216,10 +244,12 @@ static size_t run_one(struct socket_client *c, struct view in)
 		break;
 	}
 	c->need = 0;
-	if (cmd.count > 0 && socket_command(c, &cmd, view_of(in.at, consumed)) == SOCKET_WAITS)
+	c->under_way = cmd->count > 0 && socket_command(c, cmd, view_of(in.at, consumed)) == SOCKET_WAITS;
+	if (c->under_way)
 		return 0;
-	if (cmd.count > 0)
+	if (cmd->count > 0)
 		task_done(c);
+	resp_command_forget(cmd);
 	return consumed;
 }
 
@@ -267,12 +297,14 @@ static void run_queue(struct socket_client *c)
 static struct view run_all(struct socket_client *c, struct view in)
 {
 	run_queue(c);
+	switch_late(c);
 	while (in.len > 0 && in.len >= c->need && !c->exec && may_go_on(c)) {
 		size_t done = run_one(c, in);
 		if (done == 0)
 			break;
 		(void)view_take(&in, done);
 		run_queue(c);
+		switch_late(c);
 		if (net_stream_backlog(&c->stream) > BACKLOG_MAX)
 			net_stream_flush(&c->stream);
 	}
@@ -285,10 +317,10 @@ static void settle(struct socket_client *c)
 		return;
 	if (buf_len(&c->in) == 0)
 		net_buf_give(loop_of(c), &c->in);
-	if (c->mute && c->wait == SOCKET_WAIT_NONE) {
-		net_stream_last(&c->stream);
+	if (c->gone && c->wait == SOCKET_WAIT_NONE)
 		socket_client_close(c);
-	} else if (c->quits || (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
+	else if (c->quits || (c->mute && may_go_on(c)) ||
+		 (c->drains && c->wait == SOCKET_WAIT_NONE && !net_stream_full(&c->stream)))
 		finish(c);
 	else
 		set_paused(c);
@@ -344,12 +376,21 @@ static void on_ended(struct net_stream *s, int err)
 {
 	struct socket_client *c = CONTAINER_OF(s, struct socket_client, stream);
 
-	/* Who has said all may still listen, but who waits for a lock has gone, and holds up nobody. */
-	c->mute = true;
+	/* What it has asked for is done all the same; but who waits for a lock holds up nobody. */
+	c->gone = true;
 	if (err != ERR_CLOSED || c->wait == SOCKET_WAIT_LOCK)
 		socket_client_close(c);
 	else
 		settle(c);
+}
+
+/* Its replies leave, and those of the commands that wait. */
+static void on_said_all(struct net_stream *s)
+{
+	struct socket_client *c = CONTAINER_OF(s, struct socket_client, stream);
+
+	c->mute = true;
+	settle(c);
 }
 
 static void on_full(struct net_stream *s)
@@ -394,6 +435,7 @@ static void on_closed(struct net_stream *s)
 static const struct net_stream_ops client_ops = {
     .read = on_read,
     .ended = on_ended,
+    .said_all = on_said_all,
     .full = on_full,
     .drained = on_drained,
     .closed = on_closed,

@@ -17,8 +17,11 @@ struct socket_client;
 void socket_client_new(struct worker *w, struct listener *l, struct generation_share *old, int fd);
 
 /* The worker has gone over from `old` to its new share: the settings are those of the newest generation that names the
- * listener. It may be in the new one again after it was not in `old`. */
+ * listener, from the next command on. It may be in the new one again after it was not in `old`. */
 void socket_client_switch(struct socket_client *c, struct generation_share *old);
+
+/* The share that hosts it is to be forgotten. */
+void socket_client_leave(struct socket_client *c);
 
 /* Closes as soon as what has come of commands is answered; who waits for a lock is told nil now. */
 void socket_client_drain(struct socket_client *c);

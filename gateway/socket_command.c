@@ -94,7 +94,23 @@ static void unknown(struct socket_client *c, const struct resp_command *cmd)
 	resp_put_error_of(socket_out(c), "ERR unknown command '", cmd->args[0], "'");
 }
 
+bool socket_number(struct view v, uint64_t max, uint64_t *out)
+{
+	return !(v.len > 1 && v.at[0] == '0') && view_to_u64(v, max, out);
+}
+
 /* --- one command --- */
+
+/* An EXEC that is refused ends the transaction; any other command spoils it. */
+static void refuse_arity(struct socket_client *c, const struct row *row, const struct resp_command *cmd)
+{
+	if (row->run != socket_exec) {
+		socket_wrong_arity(c, cmd->args[0]);
+		return;
+	}
+	socket_multi_forget(c);
+	socket_error(c, "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command");
+}
 
 /* Why it may not be run; true: it may. */
 static bool check(struct socket_client *c, const struct row *row, const struct resp_command *cmd)
@@ -104,7 +120,7 @@ static bool check(struct socket_client *c, const struct row *row, const struct r
 	else if (!c->authenticated && !(row->flags & OPEN))
 		socket_error(c, "NOAUTH Authentication required.");
 	else if (cmd->count < row->least || cmd->count > row->most)
-		socket_wrong_arity(c, cmd->args[0]);
+		refuse_arity(c, row, cmd);
 	else
 		return true;
 	c->multi_bad = c->multi;

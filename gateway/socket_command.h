@@ -45,6 +45,12 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 /* What was gathered of the reply, behind what is written of it. A failure ends the connection. */
 void socket_put_partial(struct socket_client *c);
 
+/* A number without a sign, at most `max`; as in Redis no zero stands in front of others. */
+bool socket_number(struct view v, uint64_t max, uint64_t *out);
+
+/* Whether there is a session or a lock. *failed: nobody can say. */
+enum socket_result socket_is_there(struct socket_client *c, const struct socket_key *k, bool *there, bool *failed);
+
 /* Errors that more than one command gives. */
 void socket_error(struct socket_client *c, const char *text);
 void socket_wrong_arity(struct socket_client *c, struct view name);

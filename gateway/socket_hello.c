@@ -121,7 +121,7 @@ enum socket_result socket_hello(struct socket_client *c, const struct resp_comma
 {
 	uint64_t version = c->version;
 
-	if (cmd->count > 1 && !view_to_u64(cmd->args[1], INT32_MAX, &version)) {
+	if (cmd->count > 1 && !socket_number(cmd->args[1], INT32_MAX, &version)) {
 		socket_error(c, "ERR Protocol version is not an integer or out of range");
 		return SOCKET_DONE;
 	}
@@ -148,7 +148,7 @@ enum socket_result socket_select(struct socket_client *c, const struct resp_comm
 {
 	uint64_t number = 0;
 
-	if (!view_to_u64(cmd->args[1], INT32_MAX, &number))
+	if (!socket_number(cmd->args[1], INT32_MAX, &number))
 		socket_error(c, "ERR invalid DB index");
 	else if (number != 0)
 		socket_error(c, "ERR DB index is out of range");

@@ -71,7 +71,7 @@ enum socket_result socket_lock_take(struct socket_client *c, const struct socket
 		break;
 	}
 	/* Who is to go, or has gone, waits for nobody. */
-	return told || c->drains || c->mute ? answer(c, false) : park(c, k, wish);
+	return told || c->drains || c->gone ? answer(c, false) : park(c, k, wish);
 }
 
 enum socket_result socket_lock_time(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms)

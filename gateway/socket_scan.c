@@ -97,7 +97,7 @@ static const char *read_scan(const struct resp_command *cmd, struct scan *s)
 			if (!read_pattern(cmd->args[i + 1], s))
 				return "ERR the pattern is too long";
 		} else if (view_eq_nocase(cmd->args[i], VIEW("COUNT"))) {
-			if (!view_to_u64(cmd->args[i + 1], INT32_MAX, &s->count))
+			if (!socket_number(cmd->args[i + 1], INT32_MAX, &s->count))
 				return "ERR value is not an integer or out of range";
 			if (s->count == 0)
 				return "ERR syntax error";

@@ -166,31 +166,43 @@ enum socket_result socket_strlen(struct socket_client *c, const struct resp_comm
 	return SOCKET_DONE;
 }
 
+enum socket_result socket_is_there(struct socket_client *c, const struct socket_key *k, bool *there, bool *failed)
+{
+	struct sess_peek p;
+	enum sess_open found;
+
+	*failed = false;
+	if (k->lock) {
+		*there = lock_token(c, k, NULL, false);
+		return SOCKET_DONE;
+	}
+	if (look(c, k, &found, &p) == SOCKET_WAITS)
+		return SOCKET_WAITS;
+	sess_state_unref(p.state);
+	*there = found == SESS_OPENED;
+	*failed = found == SESS_UNAVAILABLE;
+	return SOCKET_DONE;
+}
+
 enum socket_result socket_exists(struct socket_client *c, const struct resp_command *cmd)
 {
 	struct socket_task *t = &c->task;
 	struct socket_key k;
-	struct sess_peek p;
-	enum sess_open found;
+	bool there = false, failed = false;
 
 	if (!keys_are_good(c, cmd))
 		return SOCKET_DONE;
 	for (; t->at < cmd->count; t->at++) {
 		if (!socket_key(c, cmd->args[t->at], &k))
 			return SOCKET_DONE;
-		if (k.lock) {
-			t->count += lock_token(c, &k, NULL, false);
-			continue;
-		}
-		if (look(c, &k, &found, &p) == SOCKET_WAITS)
+		if (socket_is_there(c, &k, &there, &failed) == SOCKET_WAITS)
 			return SOCKET_WAITS;
-		sess_state_unref(p.state);
 		socket_let_go(c);
-		if (found == SESS_UNAVAILABLE) {
+		if (failed) {
 			socket_unavailable(c);
 			return SOCKET_DONE;
 		}
-		t->count += found == SESS_OPENED;
+		t->count += there;
 	}
 	resp_put_integer(socket_out(c), t->count);
 	return SOCKET_DONE;
@@ -255,7 +267,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	struct sess_outcome o;
 	enum sess_open found;
 
-	*was = c->task.ended;
+	*was = c->task.was;
 	*failed = false;
 	if (c->task.ended)
 		return SOCKET_DONE;
@@ -270,7 +282,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	claims_end(c->worker->gateway->claims, &k->id, CLAIMS_BY_REQUEST);
 	int err = stack_commit(socket_stack(c), &c->hold, &end, NULL, socket_now(c), &c->store_wait, &o);
 	*failed = err < 0;
-	*was = err >= 0 && !o.dropped;
+	*was = c->task.was = err >= 0 && !o.dropped;
 	if (err != STACK_WAITS)
 		return SOCKET_DONE;
 	c->task.ended = true;

@@ -25,46 +25,63 @@ enum { ASKS_MAX = 3 }; /* without a pause */
 
 enum { MILLIS = 1, SECONDS = 1000 };
 
-/* Redis's longest times do not fit; nor does anybody live so long. */
+/* Redis's longest times do not fit, and become this one; nor does anybody live so long. */
 #define TTL_MAX_MS (UINT64_C(1000) * (SESS_TTL_NEVER - 1))
 
-/* A number of units from now on. */
+static void set_ttl(struct wish *w, uint64_t ms)
+{
+	w->has_ttl = true;
+	w->ttl_ms = ms < TTL_MAX_MS ? ms : TTL_MAX_MS;
+	w->ttl_s = (uint32_t)((w->ttl_ms + 999) / 1000);
+}
+
+/* Of the calendar. */
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* A number of units from now on; the end is a moment that Redis can count to. */
 static bool take_time(struct view v, uint64_t unit_ms, struct wish *w)
 {
 	uint64_t n = 0;
 
-	if (!view_to_u64(v, TTL_MAX_MS / unit_ms, &n) || n == 0)
+	if (!socket_number(v, (INT64_MAX - now_ms()) / unit_ms, &n) || n == 0)
 		return false;
-	w->has_ttl = true;
-	w->ttl_ms = n * unit_ms;
-	w->ttl_s = (uint32_t)((w->ttl_ms + 999) / 1000);
+	set_ttl(w, n * unit_ms);
 	return true;
 }
 
 /* A moment of the calendar. One that is over leaves a millisecond. */
 static bool take_moment(struct view v, uint64_t unit_ms, struct wish *w)
 {
-	struct timespec ts;
+	uint64_t n = 0, now = now_ms();
+
+	if (!socket_number(v, INT64_MAX / unit_ms, &n) || n == 0)
+		return false;
+	set_ttl(w, n * unit_ms > now ? n * unit_ms - now : 1);
+	return true;
+}
+
+/* A number that may be negative. */
+static bool is_integer(struct view v, bool *negative)
+{
 	uint64_t n = 0;
 
-	if (!view_to_u64(v, UINT64_MAX / 1000 / unit_ms, &n) || n == 0)
-		return false;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	uint64_t now_ms = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-	uint64_t ms = n * unit_ms > now_ms ? n * unit_ms - now_ms : 1;
-	w->has_ttl = true;
-	w->ttl_ms = ms < TTL_MAX_MS ? ms : TTL_MAX_MS;
-	w->ttl_s = (uint32_t)((w->ttl_ms + 999) / 1000);
-	return true;
+	*negative = v.len > 0 && v.at[0] == '-';
+	if (*negative)
+		(void)view_take(&v, 1);
+	return socket_number(v, INT64_MAX, &n) && !(*negative && n == 0);
 }
 
 static void bad_time(struct socket_client *c, struct view command, struct view time)
 {
-	uint64_t n = 0;
+	bool negative;
 
-	if (time.len > 0 && time.at[0] == '-')
-		(void)view_take(&time, 1);
-	if (!view_to_u64(time, INT64_MAX, &n)) {
+	if (!is_integer(time, &negative)) {
 		socket_error(c, "ERR value is not an integer or out of range");
 		return;
 	}
@@ -339,13 +356,9 @@ enum socket_result socket_setnx(struct socket_client *c, const struct resp_comma
 /* A time that is over ends the session, as in Redis. */
 static bool is_over(struct view v)
 {
-	uint64_t n = 0;
+	bool negative;
 
-	if (v.len > 0 && v.at[0] == '-') {
-		(void)view_take(&v, 1);
-		return view_to_u64(v, INT64_MAX, &n);
-	}
-	return view_to_u64(v, INT64_MAX, &n) && n == 0;
+	return is_integer(v, &negative) && (negative || view_eq(v, VIEW("0")));
 }
 
 static enum socket_result set_time(struct socket_client *c, const struct resp_command *cmd, uint64_t unit_ms)
@@ -353,7 +366,8 @@ static enum socket_result set_time(struct socket_client *c, const struct resp_co
 	struct wish w = {.only = SESS_WRITE_THERE, .number = true};
 
 	if (is_over(cmd->args[2])) {
-		struct resp_command del = {.args = {VIEW("DEL"), cmd->args[1]}, .count = 2};
+		struct view words[] = {VIEW("DEL"), cmd->args[1]};
+		struct resp_command del = {.args = words, .count = 2};
 		return socket_del(c, &del);
 	}
 	if (!take_time(cmd->args[2], unit_ms, &w)) {
@@ -390,6 +404,25 @@ enum socket_result socket_persist(struct socket_client *c, const struct resp_com
 	return SOCKET_DONE;
 }
 
+/* Redis complains only where there is something that would get the time. */
+static enum socket_result bad_getex(struct socket_client *c, const struct resp_command *cmd)
+{
+	struct socket_key k;
+	bool there = false, failed = false;
+
+	if (!socket_key(c, cmd->args[1], &k))
+		return SOCKET_DONE;
+	if (socket_is_there(c, &k, &there, &failed) == SOCKET_WAITS)
+		return SOCKET_WAITS;
+	if (failed)
+		socket_unavailable(c);
+	else if (there)
+		bad_time(c, cmd->args[0], cmd->args[3]);
+	else
+		resp_put_null(socket_out(c), c->version);
+	return SOCKET_DONE;
+}
+
 /* GETEX key [EX s | PX ms | EXAT t | PXAT t | PERSIST]: the value, and another time. */
 enum socket_result socket_getex(struct socket_client *c, const struct resp_command *cmd)
 {
@@ -405,8 +438,7 @@ enum socket_result socket_getex(struct socket_client *c, const struct resp_comma
 		socket_error(c, "ERR syntax error");
 		return SOCKET_DONE;
 	} else if (bad) {
-		bad_time(c, cmd->args[0], cmd->args[3]);
-		return SOCKET_DONE;
+		return bad_getex(c, cmd);
 	}
 	return run(c, cmd->args[1], &w);
 }

@@ -34,7 +34,8 @@ struct socket_task {
 	/* of the session that is its turn: */
 	bool absent;      /* the store below does not have it; `placed` goes with that */
 	bool unavailable; /* nobody can say */
-	bool ended;       /* it has ended it, and only waits for that to be safe */
+	bool ended;       /* it is at its end, and only waits for that to be safe */
+	bool was;         /* it was this command that has ended it */
 	bool undoes;      /* what it has written must not be there: it ends it */
 	bool asked_gone;  /* it has waited for what was below to go */
 	uint64_t placed;
@@ -51,18 +52,22 @@ struct socket_client {
 	struct listener *listener;      /* borrowed */
 	const struct conf_listen *conf; /* of the worker's newest generation, or of `host` */
 	struct generation_share *host;  /* hosted; NULL: its listener is in the newest generation */
+	bool switches;                  /* to the newest, when what is under way is done; it has a host until then */
 	struct list link;               /* in worker->socket_clients */
 	enum socket_state state;
 	enum resp_version version;
 	bool authenticated;
-	bool quits;          /* after the reply under way */
-	bool drains;         /* after what has come of commands */
-	bool mute;           /* the client has said all */
-	bool paused;         /* not read, because a command waits or replies are not taken */
-	bool stream_closed;  /* CLOSED, and the stream is the client's again */
-	struct buf in;       /* what has come and is not done, from the command under way on */
-	size_t need;         /* bytes of `in` at which it is worth to look again */
-	struct buf unquoted; /* words of an inline command */
+	bool quits;                  /* after the reply under way */
+	bool drains;                 /* after what has come of commands */
+	bool mute;                   /* the client has said all, and may still listen */
+	bool gone;                   /* it does not */
+	bool paused;                 /* not read, because a command waits or replies are not taken */
+	bool stream_closed;          /* CLOSED, and the stream is the client's again */
+	struct buf in;               /* what has come and is not done, from the command under way on */
+	size_t need;                 /* bytes of `in` at which it is worth to look again */
+	struct buf unquoted;         /* words of an inline command */
+	struct resp_command command; /* that under way, or what has come of it */
+	bool under_way;              /* it has begun to wait, and is not done */
 	struct socket_task task;
 	char *name; /* CLIENT SETNAME; owned; NULL: none */
 

@@ -106,7 +106,7 @@ void socket_let_go(struct socket_client *c)
 {
 	if (c->hold.session && !c->awaits_grant)
 		stack_close(socket_stack(c), &c->hold, socket_now(c));
-	c->task.absent = c->task.unavailable = c->task.ended = false;
+	c->task.absent = c->task.unavailable = c->task.ended = c->task.was = false;
 }
 
 /* --- the store --- */

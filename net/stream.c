@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -51,15 +52,24 @@ static void stream_ended(struct net_stream *s, int err)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-/* The one place that says so; called after every change of connecting, reading, writing and ended. */
+/* By which the end is noticed while nothing is read. That the other side sends no more the kernel would say again and
+ * again; that it has gone it says with every event. */
+static int end_events(const struct net_stream *s)
+{
+	if (s->ops->heard_out || s->ended || s->connecting)
+		return 0;
+	return s->half_closed ? UV_PRIORITIZED : UV_DISCONNECT;
+}
+
+/* The one place that says so; called after every change of connecting, reading, writing, half_closed and ended. */
 static void poll_update(struct net_stream *s)
 {
 	int events = 0;
 
 	if (s->reading && !s->ended)
 		events |= UV_READABLE;
-	else if (!s->ops->heard_out && !s->ended && !s->connecting)
-		events |= UV_DISCONNECT;
+	else
+		events |= end_events(s);
 	if ((s->writing && !s->ended) || s->connecting)
 		events |= UV_WRITABLE;
 	if (events)
@@ -70,7 +80,7 @@ static void poll_update(struct net_stream *s)
 
 void net_stream_read_start(struct net_stream *s)
 {
-	if (s->reading || s->closing || s->ended)
+	if (s->reading || s->closing || s->ended || s->read_out)
 		return;
 	s->reading = true;
 	poll_update(s);
@@ -154,6 +164,36 @@ int net_stream_connect(struct net_stream *s, struct net_loop *l, const struct ne
 
 /* --- reading --- */
 
+static bool has_gone(const struct net_stream *s)
+{
+	struct pollfd events = {.fd = s->fd};
+
+	return poll(&events, 1, 0) > 0;
+}
+
+/* Something has happened while nothing is read. It may be that the other side has said all, with some of it unread. */
+static void look_for_end(struct net_stream *s)
+{
+	if (!s->ops->said_all || s->half_closed || has_gone(s)) {
+		stream_ended(s, ERR_CLOSED);
+		return;
+	}
+	s->half_closed = true;
+	poll_update(s);
+}
+
+static void read_end(struct net_stream *s)
+{
+	if (!s->ops->said_all) {
+		stream_ended(s, ERR_CLOSED);
+		return;
+	}
+	s->half_closed = s->read_out = true;
+	s->reading = false;
+	poll_update(s);
+	s->ops->said_all(s);
+}
+
 static void read_once(struct net_stream *s)
 {
 	ssize_t n = recv(s->fd, s->loop->read_space, NET_READ_BYTES, 0);
@@ -161,7 +201,7 @@ static void read_once(struct net_stream *s)
 	if (n > 0) {
 		s->ops->read(s, view_of(s->loop->read_space, (size_t)n));
 	} else if (n == 0) {
-		stream_ended(s, ERR_CLOSED);
+		read_end(s);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		stream_ended(s, error_of(errno));
 	}
@@ -240,12 +280,6 @@ void net_stream_flush(struct net_stream *s)
 	}
 }
 
-void net_stream_last(struct net_stream *s)
-{
-	if (buf_len(&s->out) > 0 && !buf_error(&s->out))
-		(void)send_once(s);
-}
-
 static void write_on(struct net_stream *s)
 {
 	if (buf_error(&s->out)) {
@@ -291,8 +325,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	} else {
 		if (events & UV_READABLE)
 			read_once(s);
-		else if ((events & UV_DISCONNECT) && !s->reading)
-			stream_ended(s, ERR_CLOSED);
+		else if ((events & (UV_DISCONNECT | UV_PRIORITIZED)) && !s->reading)
+			look_for_end(s);
 		if ((events & UV_WRITABLE) && s->writing && !s->ended && !s->closing)
 			write_on(s);
 	}

@@ -18,6 +18,9 @@ struct net_stream_ops {
 	void (*read)(struct net_stream *s, struct view data); /* data is good until the callback returns */
 	void (*ended)(struct net_stream *s,
 		      int err); /* ERR_CLOSED: a clean end; other: an error. Once. Then close it */
+	/* The other side sends no more, all of it was read, and it may still listen: output goes on leaving. Once.
+	 * `ended` comes only when it has gone altogether. NULL: who sends no more has ended. */
+	void (*said_all)(struct net_stream *s);
 	void (*full)(struct net_stream *s);
 	void (*drained)(struct net_stream *s);
 	void (*closed)(struct net_stream *s); /* the memory is the owner's again */
@@ -36,7 +39,9 @@ struct net_stream {
 	uint64_t taken_bytes;             /* that the kernel has taken since net_stream_mark() */
 	int connect_error;                /* of connect(2) itself; told in a later turn like any other */
 	bool connecting, reading, writing, ended, closing;
-	bool deaf; /* the other side takes no more output; what it sent is still to be read */
+	bool half_closed; /* the other side sends no more; only with said_all */
+	bool read_out;    /* and said_all was told */
+	bool deaf;        /* the other side takes no more output; what it sent is still to be read */
 };
 
 struct net_address {
@@ -62,9 +67,6 @@ struct buf *net_stream_out(struct net_stream *s);
 
 /* Offers `out` to the kernel now. */
 void net_stream_flush(struct net_stream *s);
-
-/* To be called from `ended`: offers `out` for the last time. Who has said all may still listen. */
-void net_stream_last(struct net_stream *s);
 
 /* Whether output waits for the other side. */
 static inline bool net_stream_full(const struct net_stream *s)

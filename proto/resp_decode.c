@@ -142,6 +142,43 @@ static inline enum decode read_header(struct reader *r, const struct header_rule
 	return LIKELY(read_plain_header(r, rule->first, out)) ? DECODE_OK : read_other_header(r, rule, out);
 }
 
+/* --- the arguments' memory --- */
+
+static struct view *views_of(uint8_t *data)
+{
+	return (struct view *)(void *)data; /* malloc's, so it is aligned */
+}
+
+/* The place of the next argument, which is one when it is counted; NULL: no memory. */
+static struct view *next_arg(struct resp_command *c)
+{
+	if (LIKELY(c->got < RESP_ARGS_FEW))
+		return &c->few[c->got];
+	if (c->got == RESP_ARGS_FEW) {
+		buf_clear(&c->many);
+		buf_put(&c->many, view_of(c->few, sizeof c->few));
+	}
+	return views_of(buf_reserve(&c->many, sizeof(struct view)));
+}
+
+static void count_arg(struct resp_command *c)
+{
+	bool fits = c->got < RESP_ARGS_FEW;
+
+	if (!fits)
+		buf_commit(&c->many, sizeof(struct view));
+	c->got++;
+	c->args = fits ? c->few : views_of(c->many.data);
+}
+
+void resp_command_forget(struct resp_command *c)
+{
+	if (UNLIKELY(c->many.data || buf_error(&c->many)))
+		buf_fini(&c->many);
+	c->args = NULL;
+	c->count = c->got = c->wanted = c->read = 0;
+}
+
 /* --- arrays --- */
 
 /* `room`: what the arguments may still have. */
@@ -165,19 +202,53 @@ static inline enum decode read_bulk(struct reader *r, const struct resp_limits *
 	return DECODE_OK;
 }
 
-static enum decode read_array(struct reader *r, const struct resp_limits *limits, struct resp_command *out)
+/* Of the bytes that were read before, which may have moved. */
+static void move_args(struct resp_command *c, const uint8_t *base)
 {
-	size_t room = limits->command_bytes;
+	if (c->base == base)
+		return;
+	for (size_t i = 0; i < c->got; i++)
+		c->args[i].at = base + (c->args[i].at - c->base);
+	c->base = base;
+}
+
+static enum decode begin_array(struct reader *r, const struct resp_limits *limits, struct resp_command *out)
+{
 	uint64_t count = 0;
 	enum decode answer = read_header(r, &multibulk, &count);
 
-	if (answer == DECODE_OK && count > limits->args)
+	if (answer != DECODE_OK)
+		return answer;
+	if (count > limits->args)
 		return malformed(r, multibulk.invalid);
-	for (size_t i = 0; i < count && answer == DECODE_OK; i++)
-		answer = read_bulk(r, limits, &room, &out->args[i]);
-	if (answer == DECODE_OK)
-		out->count = count;
-	return answer;
+	out->base = r->in.at;
+	out->read = r->at;
+	out->wanted = count;
+	out->room = limits->command_bytes;
+	return DECODE_OK;
+}
+
+static enum decode read_array(struct reader *r, const struct resp_limits *limits, struct resp_command *out)
+{
+	if (out->read == 0) {
+		enum decode answer = begin_array(r, limits, out);
+		if (UNLIKELY(answer != DECODE_OK))
+			return answer;
+	}
+	move_args(out, r->in.at);
+	r->at = out->read;
+	while (out->got < out->wanted) {
+		struct view *arg = next_arg(out);
+		if (UNLIKELY(!arg))
+			return malformed(r, error_text(buf_error(&out->many)));
+		enum decode answer = read_bulk(r, limits, &out->room, arg);
+		if (UNLIKELY(answer != DECODE_OK))
+			return answer;
+		count_arg(out);
+		out->read = r->at;
+	}
+	out->count = out->got;
+	return DECODE_OK;
 }
 
 /* --- inline commands --- */
@@ -267,25 +338,29 @@ static enum decode read_word(struct reader *r, struct view *line, struct buf *sp
 static enum decode read_words(struct reader *r, struct view line, const struct resp_limits *limits, struct buf *space,
 			      struct resp_command *out)
 {
-	size_t count = 0, room = limits->command_bytes;
+	size_t room = limits->command_bytes;
 
 	buf_clear(space);
+	out->got = 0;
 	for (;;) {
 		while (line.len > 0 && is_space(line.at[0]))
 			(void)view_take(&line, 1);
 		if (line.len == 0)
 			break;
-		if (count == limits->args)
+		if (out->got == limits->args)
 			return malformed(r, too_big_inline);
-		struct view *word = &out->args[count++];
+		struct view *word = next_arg(out);
+		if (!word)
+			return malformed(r, error_text(buf_error(&out->many)));
 		enum decode answer = read_word(r, &line, space, word);
 		if (answer != DECODE_OK)
 			return answer;
 		if (word->len > limits->bulk_bytes || word->len > room)
 			return malformed(r, too_big_inline);
 		room -= word->len;
+		count_arg(out);
 	}
-	out->count = count;
+	out->count = out->got;
 	return DECODE_OK;
 }
 
@@ -306,8 +381,8 @@ enum decode resp_command_decode(struct view in, const struct resp_limits *limits
 				struct resp_command *out, size_t *consumed, size_t *need, const char **reason)
 {
 	struct reader r = {.in = in};
-	enum decode answer =
-	    in.len > 0 && in.at[0] == '*' ? read_array(&r, limits, out) : read_inline(&r, limits, space, out);
+	bool array = out->read > 0 || (in.len > 0 && in.at[0] == '*');
+	enum decode answer = array ? read_array(&r, limits, out) : read_inline(&r, limits, space, out);
 
 	if (LIKELY(answer == DECODE_OK))
 		*consumed = r.at;

@@ -34,17 +34,25 @@ static void put(struct result *r, const struct resp_command *c, struct view in, 
 	EXPECT(bytes <= limits.command_bytes);
 }
 
-static enum decode next(struct result *r, struct view in, struct buf *space, size_t *consumed, size_t *need)
+/* The input lies somewhere else each time, also when a command that is whole is asked for again. */
+static enum decode next(struct result *r, struct view in, struct buf *space, struct resp_command *command,
+			size_t *consumed, size_t *need)
 {
-	static struct resp_command command;
+	struct view before = copy_exact(in);
+	enum decode answer = resp_command_decode(before, &limits, space, command, consumed, need, &r->reason);
 	struct view exact = copy_exact(in);
-	enum decode answer = resp_command_decode(exact, &limits, space, &command, consumed, need, &r->reason);
+
+	free_exact(before);
+	if (answer == DECODE_OK)
+		EXPECT(resp_command_decode(exact, &limits, space, command, consumed, need, &r->reason) == DECODE_OK);
 
 	EXPECT((answer == DECODE_MALFORMED) == (r->reason != NULL));
 	EXPECT(answer != DECODE_OK || (*consumed > 0 && *consumed <= in.len));
 	EXPECT(answer != DECODE_NEED_MORE || *need > in.len);
 	if (answer == DECODE_OK)
-		put(r, &command, exact, space);
+		put(r, command, exact, space);
+	if (answer == DECODE_OK)
+		resp_command_forget(command);
 	free_exact(exact);
 	return answer;
 }
@@ -52,6 +60,7 @@ static enum decode next(struct result *r, struct view in, struct buf *space, siz
 /* As a connection does: what was told to be needed is waited for. */
 static void run(struct result *r, struct view in, struct cutter *cut)
 {
+	struct resp_command command = {.count = 0};
 	struct buf space = {0};
 	struct view rest = in;
 	size_t at = 0, have = 0, need = 1;
@@ -61,7 +70,8 @@ static void run(struct result *r, struct view in, struct cutter *cut)
 		have += cut ? cutter_next(cut, &rest).len : view_take(&rest, rest.len).len;
 		while (have - at >= need) {
 			size_t consumed = 0;
-			enum decode answer = next(r, view_of(in.at + at, have - at), &space, &consumed, &need);
+			enum decode answer =
+			    next(r, view_of(in.at + at, have - at), &space, &command, &consumed, &need);
 			if (answer == DECODE_MALFORMED)
 				goto out;
 			at += consumed;
@@ -71,6 +81,7 @@ static void run(struct result *r, struct view in, struct cutter *cut)
 	r->left = have - at;
 out:
 	EXPECT(buf_error(&r->commands) == 0);
+	resp_command_forget(&command);
 	buf_fini(&space);
 }
 

@@ -1,10 +1,11 @@
 """The life of adopted sessions: who may work on one, what has ended stays ended, the held tail of an answer, and all
 that managed sessions have as well: stores, expiry, restarts, weirctl."""
 import json
+import os
 import signal
 import time
 
-from harness import admin, adopted, resp, wait, weir
+from harness import admin, adopted, resp, stall, wait, weir
 from harness.case import Case
 
 KEY = adopted.PREFIX
@@ -324,6 +325,49 @@ class TestStores(Stores):
         self.assertEqual([n for n in range(250) if site.kept(str(n)) is not None], [])
         self.assertEqual(site.store.ask("DBSIZE"), 52)
 
+    def test_a_disk_that_cannot_be_read(self):
+        """Nobody can say whether there is a session of that key: all that needs to know it is answered with an error, after
+        the patience that was configured; then the disk is there again."""
+        site = self.start(session="lock-wait = 1s")
+        site.store.ask("SET", KEY + "a", "x", "EX", 1000)
+        path = self.scope.path("state/sessions")
+        site.weir.stop()
+        os.rename(path, path + ".aside")
+        with open(path, "w", encoding="ascii"):
+            pass
+        site.weir._stopped = False
+        site.weir.start()
+        site.weir.wait_line("event=store_failed")
+        with site.store.client() as client:
+            for words in (("SET", KEY + "a", "y", "EX", 1000), ("SET", KEY + "new", "y"), ("SETNX", KEY + "a", "y"),
+                          ("GET", KEY + "a"), ("DEL", KEY + "a"), ("EXPIRE", KEY + "a", 9), ("SCAN", 0)):
+                with self.subTest(words=words):
+                    reply = client.ask(*words)
+                    self.assertIsInstance(reply, resp.Error)
+                    self.assertRegex(reply.text, "^ERR the sessions? cannot be ")
+        os.unlink(path)
+        os.rename(path + ".aside", path)
+        wait.until(lambda: site.kept("a") == b"x", "the session from disk")
+        self.assertEqual(site.store.ask("SET", KEY + "a", "y", "EX", 1000), "OK")
+        self.assertEqual((site.kept("a"), site.kept("new")), (b"y", None))
+
+    def test_a_page_that_nobody_takes(self):
+        """The client of a SCAN has gone, with or without a reset, while the page is read. Leaks are told at the end."""
+        site = self.start(workers=1)
+        self.fill(site)
+        gone, reset = site.store.client(), site.store.client()
+        with stall.stalled(site.weir.pid, "weir-store"):
+            reset.say("PING")
+            for client in (gone, reset):
+                client.say("SCAN", 0, "COUNT", 1000)
+            for _ in range(2):
+                site.store.ask("PING")
+            gone.close()
+            reset.close()
+            for _ in range(2):
+                site.store.ask("PING")
+        self.assertEqual(site.store.ask("DBSIZE"), 102)
+
     def test_on_disk_all_commands_find_it(self):
         site = self.start()
         names = self.fill(site)
@@ -411,6 +455,23 @@ class TestStores(Stores):
         self.assertEqual(site.weir.wait_exit(), 0)
         site.restart()
         self.assertEqual((site.kept("one"), site.kept("two")), (b"written", b"late"))
+
+    def test_who_waits_for_a_lock_at_the_end(self):
+        """Is told nil at once, also for the next one that it has asked for already."""
+        site = self.start(workers=1, session="lock-wait = 60s")
+        waiting, holder = site.store.client(), site.store.client()
+        for client in (waiting, holder):
+            self.addCleanup(client.close)
+        waiting.ask("PING")  # it is the first that hears of the end
+        for name in "ab":
+            self.assertEqual(holder.ask("SET", KEY + name + "_LOCK", "one", "NX", "PX", 60000), "OK")
+        for name in "ab":
+            waiting.say("SET", KEY + name + "_LOCK", "two", "NX", "PX", 60000)
+        holder.ask("PING")
+        site.weir.process.send(signal.SIGTERM)
+        self.assertEqual(waiting.replies(2), [None, None])
+        self.assertTrue(waiting.closed())
+        self.assertEqual(site.weir.wait_exit(), 0)
 
     def test_reload(self):
         """Connections to the socket stay, and what they wait for."""

@@ -1,6 +1,7 @@
 """Locks that clients take on the session socket, as phpredis does: SET KEY_LOCK token NX PX ms, released by a script. A
 redis-server says no when the lock is taken, and the client asks again and again; weir lets it wait in line."""
 import hashlib
+import socket
 
 from harness import adopted, resp, wait
 from harness.case import Case, Parallel
@@ -179,6 +180,22 @@ class TestParked(Locks):
         waiting.say("PING")
         self.assertEqual(self.release(holder, "holder"), 1)
         self.assertEqual(waiting.replies(3), ["OK", b"waiting", "PONG"])
+
+    def test_one_that_has_said_all_waits_on(self):
+        """What it has said behind is done as well; then it is closed, and its lock is free."""
+        holder, waiting = self.client(), self.client()
+        self.take(holder, "holder")
+        self.begin(waiting, "waiting")
+        waiting.say("GET", self.lock_name())
+        waiting.send(b"".join(resp.command("ECHO", "x" * 1000) for _ in range(100)))
+        waiting.sock.shutdown(socket.SHUT_WR)
+        for _ in range(2):
+            self.other.ask("PING")
+        self.assertEqual(self.holder(), b"holder")
+        self.assertEqual(self.release(holder, "holder"), 1)
+        self.assertEqual(waiting.replies(102), ["OK", b"waiting"] + [b"x" * 1000] * 100)
+        self.assertTrue(waiting.closed())
+        wait.until(lambda: self.holder() is None, "the end of the lock")
 
     def test_other_sessions_do_not_wait(self):
         self.take(self.client(), "one")

@@ -245,6 +245,58 @@ class Commands:
         self.assert_alive()
         self.assertIsNone(self.store.ask("GET", KEY + "gone"))
 
+    def test_numbers(self):
+        """No zeros and no plus in front, and what cannot be a moment is none."""
+        client = self.client()
+        key = KEY + "number"
+        for time in ("010", "00", "-0", "-05", "+5", " 5", "", "x", "9223372036854775", "9223372036854775807",
+                     "9223372036854775808"):
+            for words in (("SET", key, "y", "EX", time), ("SETEX", key, time, "y"), ("EXPIRE", key, time),
+                          ("GETEX", key, "EX", time)):
+                with self.subTest(words=words):
+                    client.ask("SET", key, "x")
+                    self.assert_error(client.ask(*words), "^ERR (value is not an integer or out of range|invalid expire time)")
+                    self.assertEqual((client.ask("GET", key), client.ask("TTL", key)), (b"x", -1))
+        for words in (("HELLO", "03"), ("SELECT", "00"), ("SCAN", "0", "COUNT", "010")):
+            self.assert_error(client.ask(*words), "^ERR ")
+
+    def test_long_times(self):
+        """Longer than anybody lives."""
+        client = self.client()
+        key = KEY + "long"
+        for words in (("SET", key, "x", "EX", "4294967295"), ("SETEX", key, "9999999999", "x"),
+                      ("EXPIRE", key, "10000000000"), ("PEXPIRE", key, "9223372036854775"),
+                      ("SET", key, "x", "PX", "99999999999999"), ("SET", key, "x", "EXAT", "9223372036854775"),
+                      ("SET", key, "x", "PXAT", "9223372036854775807"), ("GETEX", key, "EX", "99999999999")):
+            with self.subTest(words=words):
+                self.assertIn(client.ask(*words), ("OK", 1, b"x"))
+                self.assertGreater(client.ask("TTL", key), 4000000000)
+
+    def test_getex_of_nothing(self):
+        """What is not there gets no time, so none is wrong; but the words have to be right."""
+        client = self.client()
+        for time in ("x", "0", "-1", "", "010", "9223372036854775808"):
+            for option in ("EX", "PX", "EXAT"):
+                self.assertIsNone(client.ask("GETEX", KEY + "none", option, time))
+        for words in (("EX",), ("NX",), ("EX", "5", "PERSIST"), ("KEEPTTL",)):
+            self.assert_error(client.ask("GETEX", KEY + "none", *words), "^ERR syntax error")
+
+    def test_exec_with_an_argument(self):
+        """It is none, and ends the transaction; another command that is wrong spoils it."""
+        client = self.client()
+        abort = "^EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        self.assert_error(client.ask("EXEC", "x"), abort)
+        client.ask("MULTI")
+        client.ask("SET", KEY + "arg", "x")
+        self.assert_error(client.ask("EXEC", "x"), abort)
+        self.assert_error(client.ask("EXEC"), "^ERR EXEC without MULTI")
+        self.assertIsNone(client.ask("GET", KEY + "arg"))
+        for words in (("DISCARD", "x"), ("MULTI", "x"), ("RESET", "x")):
+            client.ask("MULTI")
+            self.assert_error(client.ask(*words), "^ERR wrong number of arguments")
+            self.assert_error(client.ask("EXEC"), "^EXECABORT Transaction discarded because of previous errors")
+            self.assert_error(client.ask("DISCARD"), "^ERR DISCARD without MULTI")
+
     def test_set_get_with_nx(self):
         """SET NX GET is allowed since Redis 7: the old value, whether it was set or not."""
         client = self.client()
@@ -263,7 +315,17 @@ class TestCommandsRedis(Commands, Raw):
 
 
 class TestWire(Wire, Raw):
-    pass
+    def test_half_closed_with_more_than_fits(self):
+        """Replies that do not fit into the socket's buffer come whole all the same; Redis drops what is left."""
+        for count in (3, 50):
+            client = self.client()
+            client.ask("SET", KEY + "half", b"x" * 100000)
+            client.send(resp.command("GET", KEY + "half") * count)
+            client.sock.shutdown(socket.SHUT_WR)
+            for _ in range(8):
+                self.assert_alive()  # and so each worker has heard of the end before a reply is taken
+            self.assertEqual([len(reply) for reply in client.replies(count)], [100000] * count)
+            self.assertTrue(client.closed())
 
 
 class TestCommands(Commands, Raw):
@@ -347,9 +409,20 @@ class TestSizes(Raw):
 
     def test_too_many_arguments(self):
         client = self.client()
-        self.assertEqual(client.ask("MGET", *[KEY + "none"] * 1000), [None] * 1000)
-        client.say("MGET", *[KEY + "none"] * 5000)
-        self.assert_error(client.reply(), "^ERR ")
+        self.assertEqual(client.ask("MGET", *[KEY + "none"] * 65535), [None] * 65535)
+        client.send(b"*65537\r\n$4\r\nMGET\r\n")
+        self.assert_error(client.reply(), "^ERR Protocol error: invalid multibulk length")
+        self.assertTrue(client.closed())
+        self.assert_alive()
+
+    def test_arguments_that_are_too_long_together(self):
+        """4 MiB besides a value. Said at the length, as ever."""
+        client = self.client()
+        fit = (2 * 100000 + (64 << 10) + (4 << 20) - len("MGET")) // 256
+        client.send(b"*60000\r\n$4\r\nMGET\r\n" + (b"$256\r\n" + KEY.encode().ljust(256, b"x") + b"\r\n") * fit)
+        client.send(b"$256\r\n")
+        self.assert_error(client.reply(), "^ERR Protocol error: invalid bulk length")
+        self.assertTrue(client.closed())
         self.assert_alive()
 
 
@@ -477,6 +550,30 @@ class TestBounds(Raw):
         for _ in range(100):
             self.assertEqual(len(client.reply()), 100000)
 
+    def test_a_transaction_of_which_nothing_is_read(self):
+        """EXEC stands still where too many of its replies are not taken, and goes on."""
+        self.store.ask("SET", KEY + "big", b"x" * 100000)
+        client = self.client()
+        client.ask("MULTI")
+        for _ in range(500):
+            client.ask("GET", KEY + "big")
+        before = self.store.gateway.rss_kib()
+        client.say("EXEC")
+        for _ in range(8):
+            self.assert_alive()  # on each worker, behind what it does with EXEC
+        self.assertLess(self.store.gateway.rss_kib() - before, 16 * 1024)
+        self.assertEqual(client.reply(), [b"x" * 100000] * 500)
+
+    def test_many_values_in_one_reply(self):
+        """An MGET's reply is made whole before it leaves: one session's bound and 16 MiB, and no more."""
+        self.store.ask("SET", KEY + "big", b"x" * 100000)
+        client = self.client()
+        self.assertEqual(client.ask("MGET", *[KEY + "big"] * 170), [b"x" * 100000] * 170)
+        before = self.store.gateway.peak_kib()
+        self.assert_error(client.ask("MGET", *[KEY + "big"] * 5000), "^ERR the values asked for are too large together")
+        self.assertLess(self.store.gateway.peak_kib() - before, 64 * 1024)
+        self.assertEqual(client.ask("PING"), "PONG")
+
     def test_announced_and_never_sent(self):
         before = self.store.gateway.rss_kib()
         clients = []
@@ -486,6 +583,19 @@ class TestBounds(Raw):
             clients.append(client)
         self.assert_alive()
         self.assertLess(self.store.gateway.rss_kib() - before, 8 * 1024, "memory is taken for what is only announced")
+
+    def test_many_arguments_again_and_again(self):
+        """What a command with many has needed is given back, also if it never came whole."""
+        asked = resp.command("PING", *["x"] * 60000)
+        clients = [self.client() for _ in range(40)]
+        before = self.store.gateway.rss_kib()
+        for client in clients:
+            client.send(asked)
+            self.assert_error(client.reply(), "^ERR wrong number of arguments")
+            with self.store.client() as cut:
+                cut.send(asked[:-1])
+        self.assert_alive()
+        wait.until(lambda: self.store.gateway.rss_kib() - before < 16 * 1024, "what was taken is given back")
 
     def test_endless_multi(self):
         """What MULTI queues is bounded, in number and in bytes."""
@@ -499,6 +609,29 @@ class TestBounds(Raw):
                     refused = True
                     break
             self.assertTrue(refused, "%d commands of %d bytes were queued" % (n + 1, len(value)))
+        self.assert_alive()
+
+
+class TestDeaf(Raw):
+    def test_who_never_reads_is_closed(self):
+        """After the write-timeout, which is 60 seconds; who reads slowly is not."""
+        self.store.ask("SET", KEY + "big", b"x" * 100000)
+        deaf, slow = self.client(), self.client()
+        for client in (deaf, slow):
+            client.send(resp.command("GET", KEY + "big") * 100)
+        dropped = "event=socket_client_dropped .*replies are not read"
+        read = 0
+
+        def is_closed():
+            nonlocal read
+            if read < 90:
+                slow.sock.recv(20000, socket.MSG_DONTWAIT)
+                read += 1
+            return self.store.gateway.lines(dropped)
+        wait.until(is_closed, "the end of the one that reads nothing", bound=60 + wait.BOUND, pause=1)
+        with self.assertRaises((resp.Closed, ConnectionError)):
+            deaf.replies(100)
+        self.assertEqual(len(self.store.gateway.lines(dropped)), 1)
         self.assert_alive()
 
 

@@ -32,6 +32,7 @@ static struct answer ask(struct view in, const struct resp_limits *limits)
 {
 	struct answer a = {.consumed = 77, .need = 78};
 
+	resp_command_forget(&out);
 	out.count = 79;
 	a.decode = resp_command_decode(in, limits, &space, &out, &a.consumed, &a.need, &a.reason);
 	assert_true(a.decode == DECODE_OK || out.count == 79);
@@ -91,7 +92,7 @@ static const struct vector vectors[] = {
     {WIRE("*1\rx"), BAD_COUNT},
     {WIRE("*-1\rx"), BAD_COUNT},
     {WIRE("*1\n$1\r\n"), BAD_COUNT},
-    {WIRE("*1025\r\n"), BAD_COUNT},
+    {WIRE("*65537\r\n"), BAD_COUNT},
     {WIRE("*2147483648\r\n"), BAD_COUNT},
     {WIRE("*1234567890123456789\r\n"), BAD_COUNT},
     {WIRE("*18446744073709551617\r\n$1\r\nx\r\n"), BAD_COUNT},
@@ -303,8 +304,11 @@ static void limits_are_exact(void **state)
 
 static void arguments_are_counted(void **state)
 {
+	enum { MOST = 1024 };
+	static const struct resp_limits limits = {.bulk_bytes = 2, .command_bytes = 2 * MOST, .args = MOST};
+
 	(void)state;
-	for (size_t n = RESP_ARGS_MAX - 1; n <= RESP_ARGS_MAX + 1; n++) {
+	for (size_t n = MOST - 1; n <= MOST + 1; n++) {
 		struct buf array = {0}, line = {0};
 		resp_put_array(&array, n);
 		for (size_t i = 0; i < n; i++) {
@@ -312,13 +316,13 @@ static void arguments_are_counted(void **state)
 			buf_put_str(&line, i % 2 ? "'' " : " ab ");
 		}
 		buf_put_u8(&line, '\n');
-		struct answer a = ask(guarded(buf_view(&array)), &wide);
-		assert_int_equal(a.decode, n <= RESP_ARGS_MAX ? DECODE_OK : DECODE_MALFORMED);
-		if (n <= RESP_ARGS_MAX)
+		struct answer a = ask(guarded(buf_view(&array)), &limits);
+		assert_int_equal(a.decode, n <= MOST ? DECODE_OK : DECODE_MALFORMED);
+		if (n <= MOST)
 			assert_int_equal(a.consumed, buf_len(&array));
-		struct answer b = ask(guarded(buf_view(&line)), &wide);
-		assert_int_equal(b.decode, n <= RESP_ARGS_MAX ? DECODE_OK : DECODE_MALFORMED);
-		if (n > RESP_ARGS_MAX) {
+		struct answer b = ask(guarded(buf_view(&line)), &limits);
+		assert_int_equal(b.decode, n <= MOST ? DECODE_OK : DECODE_MALFORMED);
+		if (n > MOST) {
 			assert_string_equal(a.reason, "invalid multibulk length");
 			assert_string_equal(b.reason, "too big inline request");
 		} else {
@@ -330,6 +334,67 @@ static void arguments_are_counted(void **state)
 		buf_fini(&line);
 	}
 	buf_fini(&space);
+}
+
+/* As much as a command may have, in pieces. What was read before is not looked at again: it is overwritten. Each piece
+ * lies somewhere else, and the one before it is gone. */
+static void an_array_goes_on_where_it_had_ended(void **state)
+{
+	struct buf wire = {0};
+	struct answer a = {.decode = DECODE_NEED_MORE};
+	struct view in = view_of(NULL, 0);
+
+	(void)state;
+	resp_command_forget(&out);
+	resp_put_array(&wire, RESP_ARGS_MAX);
+	for (size_t i = 0; i < RESP_ARGS_MAX; i++)
+		resp_put_bulk(&wire, view_of("0123456789", i % 11));
+	for (size_t have = 0; have < buf_len(&wire); free((void *)(uintptr_t)in.at)) {
+		have += 50000 < buf_len(&wire) - have ? 50000 : buf_len(&wire) - have;
+		uint8_t *at = malloc(have);
+		assert_non_null(at);
+		memcpy(at, wire.data, have);
+		memset(at, '!', out.read);
+		in = view_of(at, have);
+		a.decode = resp_command_decode(in, &wide, &space, &out, &a.consumed, &a.need, &a.reason);
+		assert_int_equal(a.decode, have < buf_len(&wire) ? DECODE_NEED_MORE : DECODE_OK);
+	}
+	assert_int_equal(a.consumed, buf_len(&wire));
+	/* Nor when it is whole. */
+	a.decode = resp_command_decode(buf_view(&wire), &wide, &space, &out, &a.consumed, &a.need, &a.reason);
+	assert_int_equal(a.decode, DECODE_OK);
+	assert_int_equal(a.consumed, buf_len(&wire));
+	assert_int_equal(out.count, RESP_ARGS_MAX);
+	for (size_t i = 0; i < RESP_ARGS_MAX; i++)
+		assert_true(view_eq(out.args[i], view_of("0123456789", i % 11)));
+	resp_command_forget(&out);
+	assert_null(out.many.data);
+	buf_fini(&wire);
+}
+
+/* What is only announced takes none. */
+static void arguments_have_memory_as_they_come(void **state)
+{
+	static const char few[] = "*65536\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n$1\r\n6\r\n";
+	struct view nine = VIEW("*9\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n$1\r\n6\r\n"
+				"$1\r\n7\r\n$1\r\n8\r\n$1\r\n9\r\n");
+
+	(void)state;
+	assert_int_equal(ask(guarded(view_str(few)), &wide).decode, DECODE_NEED_MORE);
+	assert_null(out.many.data);
+	assert_int_equal(ask(guarded(nine), &wide).decode, DECODE_OK);
+	assert_true(out.many.cap <= 4096);
+	fail_alloc_at(1);
+	resp_command_forget(&out);
+	struct answer a = ask(guarded(nine), &wide);
+	assert_int_equal(a.decode, DECODE_MALFORMED);
+	assert_string_equal(a.reason, error_text(ERR_NO_MEMORY));
+	fail_alloc_at(1);
+	a = ask(guarded(VIEW("1 2 3 4 5 6 7 8 9\r\n")), &wide);
+	assert_int_equal(a.decode, DECODE_MALFORMED);
+	assert_string_equal(a.reason, error_text(ERR_NO_MEMORY));
+	fail_alloc_at(0);
+	resp_command_forget(&out);
 }
 
 /* Within the bound the line may still end well; one byte more, and it cannot. */
@@ -743,14 +808,24 @@ static void what_an_error_names_is_cut(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(every_vector_cut_at_every_byte), cmocka_unit_test(more_bytes_change_no_answer),
-	    cmocka_unit_test(the_byte_that_was_got_is_named), cmocka_unit_test(limits_are_exact),
-	    cmocka_unit_test(arguments_are_counted),          cmocka_unit_test(lines_without_an_end),
-	    cmocka_unit_test(announced_bytes_cost_nothing),   cmocka_unit_test(need_saves_asking_again),
-	    cmocka_unit_test(values_are_not_looked_at),       cmocka_unit_test(arguments_are_borrowed_from_the_input),
-	    cmocka_unit_test(quotes_without_memory),          cmocka_unit_test(quoted_words_have_room),
-	    cmocka_unit_test(pipelines_of_thousands),         cmocka_unit_test(replies_are_the_specifications),
-	    cmocka_unit_test(replies_are_whole_or_not_there), cmocka_unit_test(replies_without_memory),
+	    cmocka_unit_test(every_vector_cut_at_every_byte),
+	    cmocka_unit_test(more_bytes_change_no_answer),
+	    cmocka_unit_test(the_byte_that_was_got_is_named),
+	    cmocka_unit_test(limits_are_exact),
+	    cmocka_unit_test(arguments_are_counted),
+	    cmocka_unit_test(an_array_goes_on_where_it_had_ended),
+	    cmocka_unit_test(arguments_have_memory_as_they_come),
+	    cmocka_unit_test(lines_without_an_end),
+	    cmocka_unit_test(announced_bytes_cost_nothing),
+	    cmocka_unit_test(need_saves_asking_again),
+	    cmocka_unit_test(values_are_not_looked_at),
+	    cmocka_unit_test(arguments_are_borrowed_from_the_input),
+	    cmocka_unit_test(quotes_without_memory),
+	    cmocka_unit_test(quoted_words_have_room),
+	    cmocka_unit_test(pipelines_of_thousands),
+	    cmocka_unit_test(replies_are_the_specifications),
+	    cmocka_unit_test(replies_are_whole_or_not_there),
+	    cmocka_unit_test(replies_without_memory),
 	    cmocka_unit_test(what_an_error_names_is_cut),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@ enum { PIECE = 65536, LARGE = 8 << 20 };
 struct end {
 	struct net_stream s;
 	struct buf got;
-	unsigned reads, connects, ends, fulls, drains, closes;
+	unsigned reads, connects, ends, said_alls, fulls, drains, closes;
 	int connect_err, end_err;
 	unsigned after_close; /* events but `closed` after the close */
 	enum { ON_NOTHING, ON_READ, ON_ENDED, ON_FULL, ON_DRAINED, ON_CONNECTED } on;
@@ -62,6 +62,11 @@ static void on_ended(struct net_stream *s, int err)
 	told(s, ON_ENDED);
 }
 
+static void on_said_all(struct net_stream *s)
+{
+	CONTAINER_OF(s, struct end, s)->said_alls++;
+}
+
 static void on_full(struct net_stream *s)
 {
 	CONTAINER_OF(s, struct end, s)->fulls++;
@@ -93,6 +98,16 @@ static const struct net_stream_ops ops = {
 static const struct net_stream_ops server_ops = {
     .read = on_read,
     .ended = on_ended,
+    .full = on_full,
+    .drained = on_drained,
+    .closed = on_closed,
+};
+
+/* As of a client that may say all and listen on. */
+static const struct net_stream_ops listening_ops = {
+    .read = on_read,
+    .ended = on_ended,
+    .said_all = on_said_all,
     .full = on_full,
     .drained = on_drained,
     .closed = on_closed,
@@ -511,6 +526,96 @@ static void what_came_before_a_reset_is_read(void **unused)
 	}
 }
 
+static void who_has_said_all_is_told_the_rest(void **unused)
+{
+	static char text[PIECE];
+	size_t come = 0;
+
+	(void)unused;
+	for (enum kind kind = UNIX; kind <= TCP; kind++, come = 0) {
+		open_pair(kind);
+		e.s.ops = &listening_ops;
+		net_stream_read_start(&e.s);
+		assert_int_equal(write(peer, "bye", 3), 3);
+		shutdown(peer, SHUT_WR);
+		RUN_UNTIL(e.said_alls > 0);
+		assert_true(got("bye"));
+		memset(buf_reserve(net_stream_out(&e.s), LARGE), 'x', LARGE);
+		buf_commit(net_stream_out(&e.s), LARGE);
+		net_stream_flush(&e.s);
+		assert_int_equal(e.fulls, 1);
+		while (come < LARGE) {
+			ssize_t n = recv(peer, text, sizeof text, MSG_DONTWAIT);
+			come += n > 0 ? (size_t)n : 0;
+			loop_turn();
+		}
+		RUN_UNTIL(e.drains == 1);
+		net_stream_read_start(&e.s);
+		loop_settle();
+		assert_int_equal(e.said_alls, 1);
+		assert_int_equal(e.ends, 0);
+		close_end();
+	}
+}
+
+/* What it said last is there when it is read again. Until then nothing is told, and the loop has nothing to do. */
+static void what_was_said_while_nothing_is_read_waits(void **unused)
+{
+	(void)unused;
+	for (enum kind kind = UNIX; kind <= TCP; kind++) {
+		open_pair(kind);
+		e.s.ops = &listening_ops;
+		net_stream_read_start(&e.s);
+		net_stream_read_stop(&e.s);
+		assert_int_equal(write(peer, "bye", 3), 3);
+		shutdown(peer, SHUT_WR);
+		RUN_UNTIL(e.s.half_closed);
+		struct pollfd events = {.fd = uv_backend_fd(&loop.uv), .events = POLLIN};
+		assert_int_equal(poll(&events, 1, 0), 0);
+		loop_settle();
+		assert_int_equal(e.reads + e.said_alls + e.ends, 0);
+		net_stream_read_start(&e.s);
+		RUN_UNTIL(e.said_alls > 0);
+		assert_true(got("bye"));
+		assert_int_equal(e.ends, 0);
+		close_end();
+	}
+}
+
+/* Before it has said all, and afterwards; a TCP connection tells only by a reset. */
+static void who_has_gone_altogether_has_ended(void **unused)
+{
+	(void)unused;
+	for (int said = 0; said <= 1; said++) {
+		for (enum kind kind = UNIX; kind <= TCP; kind++) {
+			open_pair(kind);
+			e.s.ops = &listening_ops;
+			net_stream_read_start(&e.s);
+			net_stream_read_stop(&e.s);
+			if (said) {
+				shutdown(peer, SHUT_WR);
+				RUN_UNTIL(e.s.half_closed);
+			}
+			reset_peer(kind);
+			RUN_UNTIL(e.ends > 0);
+			loop_settle();
+			assert_int_equal(e.ends, 1);
+			assert_int_equal(e.said_alls, 0);
+			close_end();
+		}
+	}
+	open_pair(UNIX);
+	e.s.ops = &listening_ops;
+	net_stream_read_start(&e.s);
+	net_stream_read_stop(&e.s);
+	shutdown(peer, SHUT_WR);
+	RUN_UNTIL(e.s.half_closed);
+	close_peer();
+	RUN_UNTIL(e.ends > 0);
+	assert_int_equal(e.end_err, ERR_CLOSED);
+	close_end();
+}
+
 static void writing_to_the_dead_ends_it(void **unused)
 {
 	(void)unused;
@@ -873,6 +978,9 @@ int main(void)
 	    TEST(a_clean_end_is_told_once),
 	    TEST(a_reset_is_told),
 	    TEST(what_came_before_a_reset_is_read),
+	    TEST(who_has_said_all_is_told_the_rest),
+	    TEST(what_was_said_while_nothing_is_read_waits),
+	    TEST(who_has_gone_altogether_has_ended),
 	    TEST(writing_to_the_dead_ends_it),
 	    TEST(death_while_full_is_told),
 	    TEST(an_answer_is_read_although_writing_fails),
