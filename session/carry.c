@@ -95,8 +95,8 @@ static void revoke_batch(struct stack *s, uint32_t n, enum sess_stored stored)
 	}
 }
 
-/* Where it ends in the midst of a batch the commit may make some room: so the store is full when there is room for none,
- * and from then on until all have some. */
+/* Where it ends in the midst of a batch the commit may make some room: so the store is full when there is room for
+ * none, and from then on until all have some. */
 static int store_batch(struct stack *s, uint32_t n)
 {
 	uint32_t put;
@@ -135,13 +135,13 @@ static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32
 static uint32_t collect_round(struct stack *s, const struct sess_reason *why, uint32_t n, uint64_t *bytes)
 {
 	uint32_t shards = sess_table_shards(s->table);
+	struct instant now = clock_now();
 
 	for (uint32_t i = 0; i < shards && n < MOVER_BATCH; i++) {
 		if (*bytes == 0)
 			break;
 		s->next_shard = (s->next_shard + 1) % shards;
-		n += sess_table_collect(s->table, s->next_shard, why, clock_now(), MOVER_BATCH - n, bytes,
-					s->batch + n);
+		n += sess_table_collect(s->table, s->next_shard, why, now, MOVER_BATCH - n, bytes, s->batch + n);
 	}
 	return n;
 }

@@ -29,8 +29,8 @@ MUST_USE int disk_salvage(struct store *s, const char *reason, char *why, size_t
 /* Whether sessions.db is missing, and a log is there. */
 bool disk_file_is_missing(const struct store *s);
 
-/* Whether the record is newer than the one that the store has of its session, if any. Of one version the one that expires
- * later is: a use changes the time and not the version. */
+/* Whether the record is newer than the one that the store has of its session, if any. Of one version the one that
+ * expires later is: a use changes the time and not the version. */
 bool disk_is_newer(struct store *s, const struct record_head *head);
 
 /* --- disk_replay.c --- */

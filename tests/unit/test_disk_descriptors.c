@@ -1,5 +1,5 @@
-/* The disk store where the process has no descriptors left: it is refused, takes nothing for damaged, and keeps no memory
- * of the attempt. The leak checker of the sanitizers is what looks at the last. */
+/* The disk store where the process has no descriptors left: it is refused, takes nothing for damaged, and keeps no
+ * memory of the attempt. The leak checker of the sanitizers is what looks at the last. */
 #include "tests/unit/damage_fixture.h"
 
 #include <fcntl.h>
