@@ -31,6 +31,9 @@ static inline bool view_eq(struct view a, struct view b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
+/* < 0, 0 or > 0: the order of bytes; what begins like another and ends there comes before it. */
+int view_compare(struct view a, struct view b);
+
 /* Equal but for the case of ASCII letters. */
 bool view_eq_nocase(struct view a, struct view b);
 

@@ -20,6 +20,21 @@ static void equal(void **state)
 	assert_false(view_eq(none, VIEW("a")));
 }
 
+/* Each comes before all that stand behind it. */
+static void compared(void **state)
+{
+	const struct view order[] = {none,        VIEW("\0"), VIEW("A"), VIEW("a"),
+				     VIEW("a\0"), VIEW("aa"), VIEW("b"), VIEW("\x80")};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+		for (size_t k = 0; k < sizeof order / sizeof order[0]; k++) {
+			int got = view_compare(guarded(order[i]), order[k]);
+			assert_int_equal((got > 0) - (got < 0), (i > k) - (i < k));
+		}
+	}
+}
+
 static void equal_but_for_case(void **state)
 {
 	(void)state;
@@ -138,6 +153,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(equal),
+	    cmocka_unit_test(compared),
 	    cmocka_unit_test(equal_but_for_case),
 	    cmocka_unit_test(starts_and_ends),
 	    cmocka_unit_test(take),
