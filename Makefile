@@ -5,7 +5,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 BUILD    ?= release
-DIRS     := base proto conf session net backend gateway ctl
+DIRS     := base proto conf session net backend cluster gateway ctl
 
 WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
