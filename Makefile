@@ -165,7 +165,7 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
-FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp
+FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
@@ -232,7 +232,7 @@ $(BENCH): %: %.o
 $(OUT)/bench/bdb: BENCH_LIBS := -ldb
 
 # These measure parts of weir, and are linked to them.
-BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store)
+BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store buckets)
 
 .PHONY: bench-parts
 bench-parts: $(BENCH_PARTS)
