@@ -5,11 +5,11 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 BUILD    ?= release
-DIRS     := base proto conf session net backend gateway ctl
+DIRS     := base proto conf tls session net backend gateway ctl
 
 WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
-PKGS  := libuv libconfuse jansson
+PKGS  := libuv libconfuse jansson openssl
 LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldb -lpthread
 # Across files: a request walks through many small functions of many modules.
 LTO := $(if $(findstring clang,$(CC)),,-flto=auto)
