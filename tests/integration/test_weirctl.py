@@ -330,7 +330,7 @@ printf '%s\n' "${COMPREPLY[@]}"
         first = sorted({c["command"].split()[0] for c in commands})
         self.assertEqual(self.complete("weirctl "), first)
         self.assertEqual(self.complete("weirctl help "), first)
-        for group in ("session", "app", "backend"):
+        for group in ("session", "app", "backend", "pki"):
             verbs = sorted(c["command"].split()[1] for c in commands if c["command"].startswith(group + " "))
             self.assertEqual(self.complete("weirctl %s " % group), verbs)
         for c in commands:
