@@ -6,7 +6,6 @@
 #include "base/invariant.h"
 
 #include <openssl/err.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -59,19 +58,15 @@ static long bio_ctrl(BIO *bio, int what, long number, void *arg)
 	return what == BIO_CTRL_FLUSH;
 }
 
-static BIO_METHOD *method; /* of the process, for good; NULL: there was no memory for it */
-static pthread_once_t method_once = PTHREAD_ONCE_INIT;
-
-static void make_method(void)
+BIO_METHOD *tls_bio_method(void)
 {
-	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weir");
-	if (!method)
-		return;
-	if (BIO_meth_set_write_ex(method, bio_write) == 1 && BIO_meth_set_read_ex(method, bio_read) == 1 &&
+	BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "weir");
+
+	if (method && BIO_meth_set_write_ex(method, bio_write) == 1 && BIO_meth_set_read_ex(method, bio_read) == 1 &&
 	    BIO_meth_set_ctrl(method, bio_ctrl) == 1)
-		return;
+		return method;
 	BIO_meth_free(method);
-	method = NULL;
+	return NULL;
 }
 
 /* --- life --- */
@@ -92,9 +87,8 @@ static void offer_session(struct tls_channel *c)
 
 static bool set_up(struct tls_channel *c)
 {
-	pthread_once(&method_once, make_method);
 	c->ssl = SSL_new(c->context->ssl);
-	BIO *bio = c->ssl && method ? BIO_new(method) : NULL;
+	BIO *bio = c->ssl ? BIO_new(c->context->bio) : NULL;
 	if (!bio)
 		return false;
 	BIO_set_data(bio, c);

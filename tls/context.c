@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 enum {
+	TICKETS = 2,                /* a pair has two links, which come back together */
 	TICKET_S = 3600,            /* how long a session can be taken up again */
 	CERTIFICATES_MAX = 32 << 10 /* bytes of a chain that the other side sends */
 };
@@ -139,7 +140,8 @@ static bool set_sessions(SSL_CTX *ssl)
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ssl, on_session);
 	SSL_CTX_set_timeout(ssl, TICKET_S);
-	return SSL_CTX_set_session_ticket_cb(ssl, NULL, on_ticket, NULL) == 1 && SSL_CTX_set_num_tickets(ssl, 1) == 1 &&
+	return SSL_CTX_set_session_ticket_cb(ssl, NULL, on_ticket, NULL) == 1 &&
+	       SSL_CTX_set_num_tickets(ssl, TICKETS) == 1 &&
 	       SSL_CTX_set_session_id_context(ssl, cluster, sizeof cluster - 1) == 1;
 }
 
@@ -163,7 +165,8 @@ static int build(struct tls_context *c, const struct tls_loaded *l, const struct
 		 struct tls_said *said)
 {
 	c->ssl = SSL_CTX_new(TLS_method());
-	if (!c->ssl || !set_protocol(c->ssl) || !set_sessions(c->ssl))
+	c->bio = tls_bio_method();
+	if (!c->ssl || !c->bio || !set_protocol(c->ssl) || !set_sessions(c->ssl))
 		return ERR_NO_MEMORY;
 	if (!trust(SSL_CTX_get_cert_store(c->ssl), l))
 		return ERR_NO_MEMORY;
@@ -221,6 +224,7 @@ void tls_context_unref(struct tls_context **c)
 		return;
 	tls_cache_fini(&gone->cache);
 	SSL_CTX_free(gone->ssl);
+	BIO_meth_free(gone->bio);
 	free(gone);
 }
 

@@ -49,7 +49,8 @@ bool tls_cache_take(struct tls_cache *c, const char *peer, SSL_SESSION **session
 
 struct tls_context {
 	atomic_uint users;
-	SSL_CTX *ssl; /* owned */
+	SSL_CTX *ssl;    /* owned */
+	BIO_METHOD *bio; /* owned; of the channels */
 	char cluster[TLS_NAME_MAX + 1];
 	struct wall_time expires;
 	struct tls_cache cache; /* of the thread that uses the channels */
@@ -74,6 +75,9 @@ struct tls_channel {
 	struct view in;  /* borrowed: what is left of it */
 	struct buf *out; /* borrowed */
 };
+
+/* A channel's way to its bytes. NULL: no memory. */
+BIO_METHOD *tls_bio_method(void);
 
 /* --- verify.c --- */
 

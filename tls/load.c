@@ -151,14 +151,18 @@ static int read_crls(const char *path, STACK_OF(X509_CRL) * out, struct tls_said
 	return err;
 }
 
-/* A key is there, and OpenSSL could do nothing with it. */
+/* OpenSSL could do nothing with it; its own words for that are many and dark. */
 static int key_error(struct tls_said *said, const char *path, const struct bytes *bytes)
 {
-	bool encrypted = memmem(bytes->at, bytes->len, "ENCRYPTED", strlen("ENCRYPTED")) != NULL;
+	bool out_of_memory = ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE;
 
-	if (!encrypted)
-		return ended(said, path, 0, "private key");
 	ERR_clear_error();
+	if (out_of_memory)
+		return ERR_NO_MEMORY;
+	if (!memmem(bytes->at, bytes->len, "PRIVATE KEY-----", strlen("PRIVATE KEY-----")))
+		return say(said, path, "has no private key in PEM form");
+	if (!memmem(bytes->at, bytes->len, "ENCRYPTED", strlen("ENCRYPTED")))
+		return say(said, path, "has a damaged private key");
 	return say(said, path, "the key is encrypted, and nobody is there to be asked for its password");
 }
 
