@@ -114,7 +114,7 @@ int tls_channel_new(struct tls_channel **out, struct tls_context *context, enum 
 	c->now = now;
 	if (peer) {
 		INVARIANT(tls_name_is_good(view_str(peer)));
-		memcpy(c->expected, peer, strlen(peer));
+		memcpy(c->expected, peer, strlen(peer) + 1);
 	}
 	ERR_clear_error();
 	if (!set_up(c)) {

@@ -194,7 +194,7 @@ int tls_context_load(struct tls_context **out, const struct tls_settings *s, str
 		return ERR_NO_MEMORY;
 	atomic_init(&c->users, 1);
 	tls_cache_init(&c->cache);
-	memcpy(c->cluster, s->cluster, strlen(s->cluster));
+	memcpy(c->cluster, s->cluster, strlen(s->cluster) + 1);
 	int err = tls_load(&loaded, s, said);
 	if (!err)
 		err = build(c, &loaded, s, now, said);

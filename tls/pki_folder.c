@@ -264,7 +264,7 @@ static int read_rows(struct pki *p, struct view text)
 	unsigned number = 0;
 	int err = 0;
 
-	while (!err && text.len > 0) {
+	while (!err && text.at && text.len > 0) {
 		const uint8_t *end = memchr(text.at, '\n', text.len);
 		struct view line = view_take(&text, end ? (size_t)(end - text.at) : text.len);
 		(void)view_take(&text, 1);

@@ -1,6 +1,8 @@
 /* Who is not let in, and what both sides know of it afterwards. */
 #include "tests/unit/tls_fixture.h"
 
+#include "tls/inside.h"
+
 #include <openssl/err.h>
 #include <stdlib.h>
 
@@ -226,6 +228,21 @@ static void not_for_nodes(void **state)
 	refused_odd((struct odd){.names = "URI:weir://eu/gamma", .usage = "emailProtection"}, "bad certificate", NULL);
 }
 
+/* Every alert that a node sends is heard as what it meant. */
+static void alerts(void **state)
+{
+	(void)state;
+	assert_int_equal(tls_reason_of_alert(SSL_AD_CERTIFICATE_EXPIRED), TLS_EXPIRED);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_BAD_CERTIFICATE), TLS_NOT_YET_VALID);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_UNKNOWN_CA), TLS_UNKNOWN_AUTHORITY);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_CERTIFICATE_REVOKED), TLS_REVOKED);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_CERTIFICATE_UNKNOWN), TLS_WRONG_NAME);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_UNSUPPORTED_CERTIFICATE), TLS_BAD_CERTIFICATE);
+	assert_int_equal(tls_reason_of_alert(TLS13_AD_CERTIFICATE_REQUIRED), TLS_NO_CERTIFICATE);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_HANDSHAKE_FAILURE), TLS_PROTOCOL);
+	assert_int_equal(tls_reason_of_alert(SSL_AD_PROTOCOL_VERSION), TLS_PROTOCOL);
+}
+
 /* --- who does not speak as a node does --- */
 
 static bool heard_alert(int alert)
@@ -424,6 +441,7 @@ int main(void)
 	    TEST(one_name_among_others),
 	    TEST(self_signed),
 	    TEST(not_for_nodes),
+	    TEST(alerts),
 	    TEST(no_certificate),
 	    TEST(no_certificate_is_told),
 	    TEST(older_tls),
