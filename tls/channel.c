@@ -285,6 +285,14 @@ void tls_channel_feed(struct tls_channel *c, struct view cipher, struct buf *pla
 	leave(c);
 }
 
+/* OpenSSL uses one key for ever, and a link may live for months. */
+static void renew_key(struct tls_channel *c, size_t bytes)
+{
+	c->records += 1 + bytes / TLS_PLAIN_MAX;
+	if (c->records >= TLS_REKEY_RECORDS && SSL_key_update(c->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
+		c->records = 0;
+}
+
 int tls_channel_write(struct tls_channel *c, struct view plain, struct buf *out)
 {
 	size_t written = 0;
@@ -296,6 +304,7 @@ int tls_channel_write(struct tls_channel *c, struct view plain, struct buf *out)
 	if (plain.len == 0)
 		return 0;
 	enter(c, out);
+	renew_key(c, plain.len);
 	int result = SSL_write_ex(c->ssl, plain.at, plain.len, &written);
 	if (result != 1)
 		judge(c, result);

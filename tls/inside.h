@@ -68,6 +68,7 @@ struct tls_channel {
 	char expected[TLS_NAME_MAX + 1]; /* "": whoever it is */
 	char peer[TLS_NAME_MAX + 1];
 	struct wall_time now;
+	uint64_t records;           /* that were written with the present key, about */
 	struct tls_failure verdict; /* of tls_verify(), before OpenSSL fails for it */
 	struct tls_failure failure;
 

@@ -17,6 +17,8 @@ enum {
 	TLS_NAME_MAX = 64, /* bytes of a cluster's or a node's name, as in weir.conf(5) */
 	TLS_LINE_BYTES = 1024,
 	TLS_DETAIL_BYTES = 256,
+	TLS_REKEY_RECORDS =
+	    1 << 16,              /* of one key: far below what AES-GCM bears (RFC 8446 section 5.5), and still rare */
 	TLS_PLAIN_MAX = 16 << 10, /* of one record: so much a channel holds back at most in each direction */
 };
 
@@ -114,8 +116,8 @@ void tls_channel_start(struct tls_channel *c, struct buf *out);
 /* All of `cipher` is taken; `plain` grows by TLS_PLAIN_MAX + cipher.len at most, which is for its owner to bound: who
  * has enough does not read from the network. In ENDED and FAILED what comes is dropped. */
 void tls_channel_feed(struct tls_channel *c, struct view cipher, struct buf *plain, struct buf *out);
-/* All of `plain` is taken; `out` grows by it and 22 bytes for each TLS_PLAIN_MAX that was begun. 0; ERR_BUSY before
- * OPEN; ERR_CLOSED after tls_channel_end(), ENDED and FAILED. */
+/* All of `plain` is taken; `out` grows by it and 22 bytes for each TLS_PLAIN_MAX that was begun, and now and then by
+ * the news of a new key. 0; ERR_BUSY before OPEN; ERR_CLOSED after tls_channel_end(), ENDED and FAILED. */
 MUST_USE int tls_channel_write(struct tls_channel *c, struct view plain, struct buf *out);
 /* Says that no more will be written. What the other side still sends can be read until ENDED. Safe to repeat. */
 void tls_channel_end(struct tls_channel *c, struct buf *out);

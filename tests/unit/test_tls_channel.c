@@ -138,6 +138,25 @@ static void much_in_both_directions(void **state)
 	dials.plain.max_bytes = listens.plain.max_bytes = 0;
 }
 
+/* A record of one byte is 23 on the wire; a longer one is the news of a new key. */
+static void keys_are_renewed(void **state)
+{
+	unsigned news = 0;
+
+	(void)state;
+	connect_ends(alpha, beta, "beta");
+	for (unsigned n = 0; n < 2 * TLS_REKEY_RECORDS + 2; n++) {
+		say(&dials, "x");
+		news += buf_len(&dials.out) > 23;
+		(void)carry(&dials, &listens, SIZE_MAX, SIZE_MAX);
+		assert_heard(&listens, "x");
+	}
+	assert_int_equal(news, 2);
+	say(&listens, "y");
+	pump();
+	assert_heard(&dials, "y");
+}
+
 static void a_buffer_that_is_full_fails_it(void **state)
 {
 	uint8_t *bytes = calloc(1, PIECE);
@@ -374,6 +393,7 @@ int main(void)
 	    TEST(every_split),
 	    TEST(byte_by_byte),
 	    TEST(much_in_both_directions),
+	    TEST(keys_are_renewed),
 	    TEST(a_buffer_that_is_full_fails_it),
 	    TEST(an_end_is_heard_and_answers_still_come),
 	    TEST(an_answer_after_an_end),
