@@ -57,7 +57,7 @@ bool tls_identity_read(const X509 *certificate, struct tls_identity *out, const 
 		if (!view_starts(uri, VIEW(TLS_NAME_SCHEME)))
 			continue;
 		(void)view_take(&uri, sizeof TLS_NAME_SCHEME - 1);
-		good = split(uri, &found) && good;
+		good = split(uri, &found);
 		count++;
 	}
 	GENERAL_NAMES_free(names);

@@ -249,7 +249,8 @@ static void swap_ends(struct end *a, struct end *b)
 	*b = kept;
 }
 
-/* A pair has two links; both are cut, and both dialled again before either is there. */
+/* A pair has two links, dialled one after the other; when both are cut they are dialled again at once, and neither
+ * waits for the other's tickets. */
 static void both_links_are_resumed(void **state)
 {
 	struct end other_dials = {.channel = NULL}, other_listens = {.channel = NULL};
@@ -259,13 +260,15 @@ static void both_links_are_resumed(void **state)
 		for (int link = 0; link < 2; link++) {
 			end_open(&listens, beta, TLS_LISTENS, NULL, day(1));
 			end_open(&dials, alpha, TLS_DIALS, "beta", day(1));
+			if (round == 0)
+				pump();
 			swap_ends(&dials, &other_dials);
 			swap_ends(&listens, &other_listens);
 		}
 		for (int link = 0; link < 2; link++) {
 			pump();
 			assert_open();
-			assert_int_equal(tls_channel_resumed(dials.channel), round > 0);
+			assert_int_equal(tls_channel_resumed(dials.channel), round > 0 || link == 1);
 			swap_ends(&dials, &other_dials);
 			swap_ends(&listens, &other_listens);
 		}

@@ -381,8 +381,11 @@ static void tampered_handshake(void **state)
 				from = to;
 				to = from == &dials ? &listens : &dials;
 			}
-			len = buf_len(&from->out);
-			flip(from, at);
+			len = buf_len(&from->out); /* signatures differ in length */
+			if (at < len)
+				flip(from, at);
+			else
+				buf_clear(&from->out);
 			(void)carry(from, to, SIZE_MAX, SIZE_MAX);
 			pump();
 			assert_true(tls_channel_state(dials.channel) != TLS_OPEN ||
