@@ -33,8 +33,8 @@ static bool add_entry(X509_NAME *name, int nid, const char *text)
 	return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_ASC, (const unsigned char *)text, -1, -1, 0) == 1;
 }
 
-/* The kind keeps a node apart from an authority whose cluster is called like it: one that is its own issuer by name is
- * taken for self-signed. */
+/* The kind keeps a node apart from an authority whose cluster is called like it: RFC 5280 calls a certificate
+ * self-issued whose issuer has the subject's name. */
 static bool set_subject(X509_NAME *name, const char *kind, const char *common)
 {
 	return add_entry(name, NID_organizationName, "weir") && add_entry(name, NID_organizationalUnitName, kind) &&
