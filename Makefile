@@ -5,11 +5,11 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 BUILD    ?= release
-DIRS     := base proto conf session net backend cluster gateway ctl
+DIRS     := base proto conf tls session net backend cluster gateway ctl
 
 WARN  := -std=c17 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 HARD  := -fstack-protector-strong -fPIE -D_GNU_SOURCE -I.
-PKGS  := libuv libconfuse jansson
+PKGS  := libuv libconfuse jansson openssl
 LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldb -lpthread
 # Across files: a request walks through many small functions of many modules.
 LTO := $(if $(findstring clang,$(CC)),,-flto=auto)
@@ -167,6 +167,7 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
+$(OUT)/unit/test_tls_memory: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 

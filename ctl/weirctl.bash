@@ -53,6 +53,18 @@ _weirctl_sessions_options() {
 	esac
 }
 
+# Folders are bash's own to complete.
+_weirctl_pki_options() {
+	case "$previous ${given[0]}" in
+	"--cluster "* | "--names "* | "--days "*) ;;
+	*" init") [[ $typed == -* ]] && _weirctl_words "$typed" --json --cluster --days ;;
+	*" issue") [[ $typed == -* ]] && _weirctl_words "$typed" --json --names --days --force ;;
+	esac
+	if [[ $typed != -* && ${#given[@]} -eq 1 ]]; then
+		compopt -o dirnames 2>/dev/null
+	fi
+}
+
 # The words behind the command: $given has those before the typed one.
 _weirctl_arguments() {
 	case "$first ${given[0]}" in
@@ -70,6 +82,8 @@ _weirctl_arguments() {
 			_weirctl_offer "$typed" < <(_weirctl_names apps 1 "${options[@]}")
 		fi
 		;;
+	"pki init" | "pki issue" | "pki revoke") _weirctl_pki_options ;;
+	"pki "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" init issue revoke ;;
 	"app "*) _weirctl_words "$typed" start stop ;;
 	"backend "*) _weirctl_words "$typed" drain ready ;;
 	"session show") [[ $typed == -* ]] && _weirctl_words "$typed" --json --state ;;
@@ -83,7 +97,7 @@ _weirctl_arguments() {
 	fi
 }
 
-_weirctl_commands="status apps app backends backend sessions session reload drain log-level metrics help"
+_weirctl_commands="status apps app backends backend sessions session reload drain log-level metrics pki help"
 
 _weirctl() {
 	local -a words=() options=() given=()

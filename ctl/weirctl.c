@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/version.h"
 #include "conf/conf.h"
+#include "ctl/pki.h"
 #include "ctl/place.h"
 #include "ctl/reach.h"
 #include "ctl/talk.h"
@@ -169,6 +170,8 @@ static enum ctl_exit run(const struct invocation *v)
 		return ctl_exit_of(code);
 	}
 	buf_fini(&why);
+	if (admin_commands[request.command].local)
+		return ctl_pki(&request);
 	return request.command == ADMIN_HELP ? help(&request) : talk(v, &request);
 }
 

@@ -190,6 +190,8 @@ void command_run(struct command *c)
 {
 	if (c->wrong == ADMIN_OK && command_option(c, ADMIN_ALL)) {
 		command_fail(c, ADMIN_BAD_ARGUMENT, "--all is for weirctl, which goes from cursor to cursor");
+	} else if (c->wrong == ADMIN_OK && admin_commands[c->request.command].local) {
+		command_fail(c, ADMIN_BAD_ARGUMENT, "this is for weirctl, which needs no weir for it");
 	} else if (c->wrong == ADMIN_OK) {
 		runs[c->request.command](c);
 	} else {

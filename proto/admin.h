@@ -47,6 +47,9 @@ enum admin_command_id {
 	ADMIN_DRAIN,
 	ADMIN_LOG_LEVEL,
 	ADMIN_METRICS,
+	ADMIN_PKI_INIT, /* weirctl does these itself; weir knows nothing of them */
+	ADMIN_PKI_ISSUE,
+	ADMIN_PKI_REVOKE,
 	ADMIN_HELP,
 	ADMIN_COMMANDS
 };
@@ -63,6 +66,10 @@ enum admin_option_id {
 	ADMIN_ALL, /* weirctl asks for page after page; weir itself knows nothing of it */
 	ADMIN_STATE,
 	ADMIN_OPENMETRICS,
+	ADMIN_CLUSTER,
+	ADMIN_NAMES,
+	ADMIN_DAYS,
+	ADMIN_FORCE,
 	ADMIN_OPTIONS
 };
 
@@ -81,6 +88,7 @@ struct admin_command {
 	uint32_t options;      /* bits, by enum admin_option_id; ADMIN_JSON goes with all */
 	bool changes;          /* something: it is logged */
 	const char *help;      /* one line */
+	bool local;            /* weirctl's own, without a weir */
 };
 
 extern const struct admin_option admin_options[ADMIN_OPTIONS];

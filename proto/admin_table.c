@@ -16,6 +16,11 @@ const struct admin_option admin_options[ADMIN_OPTIONS] = {
     [ADMIN_CURSOR] = {"--cursor", "CURSOR", "go on where a page ended"},
     [ADMIN_ALL] = {"--all", NULL, "all pages, one after the other (of weirctl)"},
     [ADMIN_STATE] = {"--state", NULL, "show its state too, which may hold secrets"},
+    [ADMIN_CLUSTER] = {"--cluster", "NAME", "the cluster's name, which stands in every certificate"},
+    [ADMIN_NAMES] = {"--names", "LIST", "more names of its host: DNS names, IP addresses, commas between"},
+    [ADMIN_DAYS] = {"--days", "NUMBER",
+		    "how long it is good for, 1 to 36500; otherwise 3650 (pki init), 365 (pki issue)"},
+    [ADMIN_FORCE] = {"--force", NULL, "also where there is one already"},
     [ADMIN_OPENMETRICS] = {"--openmetrics", NULL, "in the OpenMetrics format instead"},
 };
 
@@ -43,6 +48,12 @@ const struct admin_command admin_commands[ADMIN_COMMANDS] = {
     [ADMIN_DRAIN] = {"drain", "", 0, true, "end in good order, as the signal TERM does"},
     [ADMIN_LOG_LEVEL] = {"log-level", "[LEVEL]", 0, true, "show the log level, or set it: error, warn, info, debug"},
     [ADMIN_METRICS] = {"metrics", "", BIT(ADMIN_OPENMETRICS), false, "all figures, in the text format of Prometheus"},
+    [ADMIN_PKI_INIT] = {"pki init", "DIR", BIT(ADMIN_CLUSTER) | BIT(ADMIN_DAYS), true,
+			"make a cluster's authority in a new folder (of weirctl)", true},
+    [ADMIN_PKI_ISSUE] = {"pki issue", "DIR NODE", BIT(ADMIN_NAMES) | BIT(ADMIN_DAYS) | BIT(ADMIN_FORCE), true,
+			 "make a node's key and certificate (of weirctl)", true},
+    [ADMIN_PKI_REVOKE] = {"pki revoke", "DIR NODE", 0, true,
+			  "put a node's certificates on the revocation list (of weirctl)", true},
     [ADMIN_HELP] = {"help", "[COMMAND] ...", 0, false, "the commands, or one of them"},
 };
 

@@ -302,6 +302,155 @@ class TestWeirctl(Case):
                                           "its cookie\n"))
 
 
+class TestPki(Case):
+    """A cluster's certificates, which need no weir; openssl(1) says what is in them."""
+
+    def pki(self, *words):
+        return admin.weirctl("pki", *words)
+
+    def made(self, *words):
+        code, out, err = admin.weirctl("--json", "pki", *words)
+        self.assertEqual((code, err), (0, ""))
+        return json.loads(out)
+
+    def openssl(self, *args):
+        done = subprocess.run([process.find("openssl"), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.returncode, done.stdout.decode()
+
+    def file(self, name):
+        return os.path.join(self.dir, name)
+
+    def text(self, name):
+        code, out = self.openssl("x509", "-in", self.file(name), "-noout", "-text")
+        self.assertEqual(code, 0)
+        return out
+
+    def verify(self, node):
+        return self.openssl("verify", "-CAfile", self.file("ca.pem"), "-CRLfile", self.file("crl.pem"),
+                            "-crl_check_all", "-x509_strict", "-purpose", "sslclient", self.file(node + ".pem"))
+
+    def setUp(self):
+        super().setUp()
+        self.dir = self.scope.path("pki")
+        self.authority = self.made("init", self.dir, "--cluster", "eu")
+
+    def test_two_commands(self):
+        code, out, err = self.pki("issue", self.dir, "alpha", "--names", "alpha.example.org,10.0.0.1,fd00::1")
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"(?m)^node +alpha$")
+        text = self.text("alpha.pem")
+        self.assertRegex(text, r"X509v3 Subject Alternative Name: *\n *URI:weir://eu/alpha, DNS:alpha.example.org, "
+                               r"IP Address:10.0.0.1, IP Address:FD00:0:0:0:0:0:0:1\n")
+        self.assertRegex(text, r"Basic Constraints: critical *\n *CA:FALSE")
+        self.assertRegex(text, r"Key Usage: critical *\n *Digital Signature\n")
+        self.assertRegex(text, r"TLS Web Server Authentication, TLS Web Client Authentication")
+        self.assertRegex(text, r"NIST CURVE: P-256")
+        self.assertEqual(self.verify("alpha"), (0, self.file("alpha.pem") + ": OK\n"))
+        self.assertRegex(self.text("ca.pem"), r"CA:TRUE, pathlen:0")
+        self.assertEqual(self.openssl("pkey", "-in", self.file("alpha.key"), "-pubout")[1],
+                         self.openssl("x509", "-in", self.file("alpha.pem"), "-noout", "-pubkey")[1])
+        for name, mode in (("ca.key", 0o600), ("alpha.key", 0o600), ("ca.pem", 0o644), ("alpha.pem", 0o644),
+                           ("crl.pem", 0o644)):
+            self.assertEqual(os.stat(self.file(name)).st_mode & 0o7777, mode)
+
+    def days(self, name):
+        dates = self.openssl("x509", "-in", self.file(name), "-noout", "-dates")[1]
+        begin, end = (time.mktime(time.strptime(d, "%b %d %H:%M:%S %Y GMT")) for d in re.findall(r"=(.*)", dates))
+        return (end - begin) / 86400
+
+    def test_how_long_they_are_good(self):
+        self.made("issue", self.dir, "alpha")
+        self.made("issue", self.dir, "beta", "--days", "30")
+        self.made("issue", self.dir, "gamma", "--days", "36500")
+        self.assertAlmostEqual(self.days("ca.pem"), 3650, delta=0.1)
+        self.assertAlmostEqual(self.days("alpha.pem"), 365, delta=0.1)
+        self.assertAlmostEqual(self.days("beta.pem"), 30, delta=0.1)
+        self.assertAlmostEqual(self.days("gamma.pem"), 3650, delta=0.1)
+
+    def test_json(self):
+        self.assertEqual(sorted(self.authority), ["cluster", "expires", "serial"])
+        alpha = self.made("issue", self.dir, "alpha")
+        self.assertEqual((alpha["cluster"], alpha["node"]), ("eu", "alpha"))
+        self.assertEqual(self.openssl("x509", "-in", self.file("alpha.pem"), "-noout", "-serial")[1],
+                         "serial=%s\n" % alpha["serial"])
+        self.assertEqual(self.made("revoke", self.dir, "alpha"), {"node": "alpha", "revoked": 1})
+
+    def test_revoke(self):
+        self.made("issue", self.dir, "alpha")
+        self.made("issue", self.dir, "beta")
+        code, out, err = self.pki("revoke", self.dir, "alpha")
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"(?m)^revoked +1$")
+        self.assertIn("certificate revoked", self.verify("alpha")[1])
+        self.assertEqual(self.verify("beta")[0], 0)
+        self.assertEqual(self.made("revoke", self.dir, "alpha")["revoked"], 0)
+        self.made("issue", self.dir, "alpha", "--force")
+        self.assertEqual(self.verify("alpha")[0], 0)
+
+    def test_nothing_is_overwritten(self):
+        self.made("issue", self.dir, "alpha")
+        before = {name: open(self.file(name)).read() for name in os.listdir(self.dir)}
+        for words, text in ((["init", self.dir, "--cluster", "eu"], "ca.pem: there is an authority already, and it is "
+                                                                    "never overwritten"),
+                            (["issue", self.dir, "alpha"], "alpha.pem: is there already; --force makes another one")):
+            self.assertEqual(self.pki(*words), (1, "", "weirctl: %s/%s\n" % (self.dir, text)))
+        self.assertEqual({name: open(self.file(name)).read() for name in os.listdir(self.dir)}, before)
+        self.made("issue", self.dir, "alpha", "--force")
+        self.assertNotEqual(open(self.file("alpha.key")).read(), before["alpha.key"])
+        self.assertEqual(self.verify("alpha")[0], 0)
+
+    def test_at_once(self):
+        """They wait for each other: each certificate is in the index."""
+        running = case.Parallel()
+        for i in range(8):
+            running.start(self.pki, "issue", self.dir, "n%d" % i)
+        self.assertEqual([r[0] for r in running.join()], [0] * 8)
+        with open(self.file("index")) as f:
+            self.assertEqual(sorted(line.split()[1] for line in f), ["n%d" % i for i in range(8)])
+
+    def test_exit_codes(self):
+        none = self.scope.path("none")
+        for words, code, text in (
+                (["init"], 2, 'pki init: "DIR" is missing\nusage: pki init DIR [--cluster NAME] [--days NUMBER] '
+                              '[--json]'),
+                (["init", none], 2, "pki init: --cluster NAME is missing"),
+                (["init", none, "--cluster", "e/u"], 2,
+                 'the name of a cluster is 1 to 64 letters, digits, "-", "_" and "."'),
+                (["init", none, "--cluster", "eu", "--days", "0"], 2, "--days takes a number from 1 to 36500"),
+                (["issue", self.dir, "alpha", "--days", "x"], 2, "--days takes a number from 1 to 36500"),
+                (["issue", self.dir, "al pha"], 2, 'the name of a node is 1 to 64 letters, digits, "-", "_" and "."'),
+                (["issue", self.dir, "ca"], 1,
+                 'a node cannot be called "ca" here: its files would be taken for others'),
+                (["issue", none, "alpha"], 4, none + ": No such file or directory"),
+                (["revoke", self.dir, "alpha"], 4, self.dir + ": no certificate was issued for a node alpha"),
+                (["revoke", self.dir], 2, 'pki revoke: "NODE" is missing\nusage: pki revoke DIR NODE [--json]'),
+                (["nonsense"], 2, 'unknown command "pki nonsense"; there are: pki init, pki issue, pki revoke')):
+            with self.subTest(words):
+                self.assertEqual(self.pki(*words), (code, "", "weirctl: %s\n" % text))
+        self.assertFalse(os.path.exists(none))
+
+    def test_a_full_disk_leaves_what_was_there(self):
+        """Whatever cannot be written as a whole is not written."""
+        self.made("issue", self.dir, "alpha")
+        before = {name: open(self.file(name)).read() for name in os.listdir(self.dir)}
+        # No file may have a byte.
+        done = subprocess.run(["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 0; exec "$@"', "sh", admin.weirctl_binary(), "pki",
+                               "issue", self.dir, "beta"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"/index: File too large\n", done.stderr)
+        self.assertEqual({name: open(self.file(name)).read() for name in os.listdir(self.dir)}, before)
+
+    def test_weir_itself_knows_nothing_of_it(self):
+        site = Site(self.scope, "", tail="admin { open = always }\n")
+        site.weir.wait_line("event=started")
+        client = admin.client(site.weir)
+        client.send("pki init /tmp/x --cluster eu\n")
+        reply = client.reply()
+        self.assertEqual((reply.code, reply.text),
+                         ("bad-argument", "this is for weirctl, which needs no weir for it\n"))
+        client.close()
+
+
 class TestCompletion(Case):
     """ctl/weirctl.bash, in a bash that does what readline would do."""
 
@@ -330,7 +479,7 @@ printf '%s\n' "${COMPREPLY[@]}"
         first = sorted({c["command"].split()[0] for c in commands})
         self.assertEqual(self.complete("weirctl "), first)
         self.assertEqual(self.complete("weirctl help "), first)
-        for group in ("session", "app", "backend"):
+        for group in ("session", "app", "backend", "pki"):
             verbs = sorted(c["command"].split()[1] for c in commands if c["command"].startswith(group + " "))
             self.assertEqual(self.complete("weirctl %s " % group), verbs)
         for c in commands:
