@@ -368,6 +368,23 @@ class TestStores(Stores):
                 site.store.ask("PING")
         self.assertEqual(site.store.ask("DBSIZE"), 102)
 
+    def test_replies_that_nobody_will_read(self):
+        """The client has gone while its first command waits for the disk. Those behind it are done, and what they
+        answer is not kept."""
+        site = self.start(session="max-size = 1M", workers=1, program=weir.release_binary(), env=weir.SMALL)
+        site.store.ask("SET", KEY + "below", "x", "EX", 1000)
+        self.demote_all(site)
+        site.store.ask("SET", KEY + "big", "x" * 60000)
+        before, client = site.weir.peak_kib(), site.store.client()
+        with stall.stalled(site.weir.pid, "weir-store"):
+            client.sock.sendall(resp.command("DEL", KEY + "below") + resp.command("GET", KEY + "big") * 1500
+                                + resp.command("SET", KEY + "last", "y"))
+            site.store.ask("PING")
+            client.close()
+            site.store.ask("PING")
+        wait.until(lambda: site.kept("last") == b"y", "the last command")
+        self.assertLess(site.weir.peak_kib() - before, 16 * 1024)
+
     def test_on_disk_all_commands_find_it(self):
         site = self.start()
         names = self.fill(site)

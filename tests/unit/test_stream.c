@@ -613,6 +613,10 @@ static void who_has_gone_altogether_has_ended(void **unused)
 	close_peer();
 	RUN_UNTIL(e.ends > 0);
 	assert_int_equal(e.end_err, ERR_CLOSED);
+	/* What is said to nobody is not kept. */
+	buf_put_str(net_stream_out(&e.s), "anybody?");
+	net_stream_flush(&e.s);
+	assert_int_equal(net_stream_backlog(&e.s), 0);
 	close_end();
 }
 
