@@ -51,6 +51,9 @@ bool socket_number(struct view v, uint64_t max, uint64_t *out);
 /* Whether there is a session or a lock. *failed: nobody can say. */
 enum socket_result socket_is_there(struct socket_client *c, const struct socket_key *k, bool *there, bool *failed);
 
+/* One value to `to`, of a session or of a lock; null where there is none. */
+enum socket_result socket_put_value(struct socket_client *c, const struct socket_key *k, struct buf *to);
+
 /* Errors that more than one command gives. */
 void socket_error(struct socket_client *c, const char *text);
 void socket_wrong_arity(struct socket_client *c, struct view name);
@@ -65,7 +68,6 @@ struct socket_set_wish {
 };
 enum socket_result socket_lock_take(struct socket_client *c, const struct socket_key *k,
 				    const struct socket_set_wish *wish);
-/* Another time for a lock that is taken. */
-enum socket_result socket_lock_time(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms);
+bool socket_lock_extend(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms); /* keylock_extend() */
 
 #endif

@@ -95,8 +95,7 @@ static bool lock_token(struct socket_client *c, const struct socket_key *k, stru
 	return taken;
 }
 
-/* One value to `to`: of a session or of a lock; null where there is none. */
-static enum socket_result put_value(struct socket_client *c, const struct socket_key *k, struct buf *to)
+enum socket_result socket_put_value(struct socket_client *c, const struct socket_key *k, struct buf *to)
 {
 	struct sess_peek p;
 	enum sess_open found;
@@ -122,7 +121,7 @@ enum socket_result socket_get(struct socket_client *c, const struct resp_command
 {
 	struct socket_key k;
 
-	return socket_key(c, cmd->args[1], &k) ? put_value(c, &k, socket_out(c)) : SOCKET_DONE;
+	return socket_key(c, cmd->args[1], &k) ? socket_put_value(c, &k, socket_out(c)) : SOCKET_DONE;
 }
 
 enum socket_result socket_mget(struct socket_client *c, const struct resp_command *cmd)
@@ -135,7 +134,7 @@ enum socket_result socket_mget(struct socket_client *c, const struct resp_comman
 	for (; t->at < cmd->count; t->at++) {
 		if (!socket_key(c, cmd->args[t->at], &k))
 			return SOCKET_DONE;
-		if (put_value(c, &k, &t->partial) == SOCKET_WAITS)
+		if (socket_put_value(c, &k, &t->partial) == SOCKET_WAITS)
 			return SOCKET_WAITS;
 		socket_let_go(c);
 		if (buf_len(&t->partial) > socket_max_size(c) + MGET_SLACK_BYTES) {
@@ -326,7 +325,7 @@ enum socket_result socket_getdel(struct socket_client *c, const struct resp_comm
 
 	if (!socket_key(c, cmd->args[1], &k))
 		return SOCKET_DONE;
-	if (t->at == 0 && put_value(c, &k, &t->partial) == SOCKET_WAITS)
+	if (t->at == 0 && socket_put_value(c, &k, &t->partial) == SOCKET_WAITS)
 		return SOCKET_WAITS;
 	t->at = 1;
 	if (k.lock)

@@ -242,6 +242,17 @@ static enum socket_result write_session(struct socket_client *c, const struct so
 	}
 }
 
+/* Another time for a lock. */
+static enum socket_result time_lock(struct socket_client *c, const struct socket_key *k, const struct wish *w)
+{
+	if (w->gives_old)
+		(void)socket_put_value(c, k, socket_out(c)); /* a lock's is there at once */
+	bool there = socket_lock_extend(c, k, w->ttl_ms);
+	if (!w->gives_old)
+		resp_put_integer(socket_out(c), there);
+	return SOCKET_DONE;
+}
+
 static enum socket_result run(struct socket_client *c, struct view key, const struct wish *w)
 {
 	struct socket_set_wish lock = {.only_new = w->only == SESS_WRITE_NEW, .ttl_ms = w->ttl_ms, .token = w->data};
@@ -250,7 +261,7 @@ static enum socket_result run(struct socket_client *c, struct view key, const st
 	if (!socket_key(c, key, &k))
 		return SOCKET_DONE;
 	if (k.lock)
-		return w->has_data ? socket_lock_take(c, &k, &lock) : socket_lock_time(c, &k, w->ttl_ms);
+		return w->has_data ? socket_lock_take(c, &k, &lock) : time_lock(c, &k, w);
 	if (w->has_data && w->data.len > socket_max_size(c)) {
 		socket_error(c, "ERR string exceeds maximum allowed size (max-size)");
 		return SOCKET_DONE;
