@@ -1,11 +1,10 @@
 /* The session socket's commands that write sessions, or the time at which they expire. */
 #include "gateway/socket_command.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "session/claim.h"
 #include "session/key.h"
-
-#include <time.h>
 
 /* What a command wants. */
 struct wish {
@@ -35,21 +34,12 @@ static void set_ttl(struct wish *w, uint64_t ms)
 	w->ttl_s = (uint32_t)((w->ttl_ms + 999) / 1000);
 }
 
-/* Of the calendar. */
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* A number of units from now on; the end is a moment that Redis can count to. */
 static bool take_time(struct view v, uint64_t unit_ms, struct wish *w)
 {
 	uint64_t n = 0;
 
-	if (!socket_number(v, (INT64_MAX - now_ms()) / unit_ms, &n) || n == 0)
+	if (!socket_number(v, (INT64_MAX - clock_wall_ms()) / unit_ms, &n) || n == 0)
 		return false;
 	set_ttl(w, n * unit_ms);
 	return true;
@@ -58,7 +48,7 @@ static bool take_time(struct view v, uint64_t unit_ms, struct wish *w)
 /* A moment of the calendar. One that is over leaves a millisecond. */
 static bool take_moment(struct view v, uint64_t unit_ms, struct wish *w)
 {
-	uint64_t n = 0, now = now_ms();
+	uint64_t n = 0, now = clock_wall_ms();
 
 	if (!socket_number(v, INT64_MAX / unit_ms, &n) || n == 0)
 		return false;
