@@ -22,6 +22,16 @@ enum {
 
 /* --- its times --- */
 
+/* By the calendar what is below lives longer than before, and what it is the older version of does not. */
+static void outlive(struct stack *s)
+{
+	for (uint32_t i = 0; i < sess_table_shards(s->table); i++) {
+		uint32_t bucket = 0;
+		while (sess_table_outlive(s->table, i, &bucket))
+			;
+	}
+}
+
 void below_look_at_clock(struct stack *s)
 {
 	struct instant now = clock_now();
@@ -32,6 +42,8 @@ void below_look_at_clock(struct stack *s)
 		return;
 	if (instant_since_ms(clock_now(), now) >= CLOCK_READ_MS)
 		return; /* the thread was held up between the two */
+	if (by_s < 0)
+		outlive(s);
 	s->ahead_s = ahead_s;
 	log_event(LOG_WARN, "clock_set", LOG_S("by", by_s < 0 ? "back" : "forward"),
 		  LOG_I("seconds", by_s < 0 ? -by_s : by_s));
