@@ -128,6 +128,19 @@ static void what_expires_in_memory_does_not_come_back_older(void **unused)
 	assert_int_equal(stats().expired, 1);
 }
 
+/* The thread has not looked between the end of the session and the step. */
+static void nor_does_what_had_just_expired(void **unused)
+{
+	(void)unused;
+	change_below(1);
+	clock_ms += (TTL_S + 1) * 1000;
+	clock_step_s = -500;
+	expect_open(1, SESS_ABSENT); /* in memory */
+	expect_open(1, SESS_ABSENT); /* below */
+	AWAIT(!fake_has(1));
+	assert_int_equal(stats().expired + stats().below_expired, 1);
+}
+
 /* Its record was written before the first step, and read after it. */
 static void nor_does_what_came_up_after_a_step(void **unused)
 {
@@ -183,6 +196,7 @@ int main(void)
 	    TEST(the_clock_ends_nothing_in_memory),
 	    TEST(what_is_below_is_older_by_what_the_clock_was_set),
 	    TEST(what_expires_in_memory_does_not_come_back_older),
+	    TEST(nor_does_what_had_just_expired),
 	    TEST(nor_does_what_came_up_after_a_step),
 	    TEST(a_second_is_no_step),
 	    TEST(times_do_not_wrap_around),
