@@ -370,6 +370,34 @@ bool sess_table_not_below(struct sess_table *t, const struct sess_id *id)
 	return known;
 }
 
+/* Under the lock. How many it has looked at. */
+static uint32_t outlive_bucket(struct session *first)
+{
+	uint32_t looked = 0;
+
+	for (struct session *s = first; s; s = s->next) {
+		s->outlived = s->outlived || (s->phase == SESS_LIVE && s->below);
+		looked++;
+	}
+	return looked;
+}
+
+bool sess_table_outlive(struct sess_table *t, uint32_t shard, uint32_t *bucket)
+{
+	struct shard *sh = &t->shards[shard];
+	uint32_t looked = 0;
+
+	INVARIANT(shard < t->shard_count);
+	pthread_mutex_lock(&sh->lock);
+	do {
+		/* An empty bucket is a look too. */
+		looked += 1 + outlive_bucket(sh->buckets[*bucket & sh->mask]);
+		*bucket = next_bucket(*bucket, sh->mask);
+	} while (*bucket != 0 && looked < LOOK_MAX);
+	pthread_mutex_unlock(&sh->lock);
+	return *bucket != 0;
+}
+
 uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out)
 {
 	struct shard *sh = &t->shards[shard];

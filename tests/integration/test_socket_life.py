@@ -536,6 +536,28 @@ class TestOperator(Stores):
         (session,) = self.documents(site)
         self.assertTrue(480 <= session["expires_at"] - time.time() <= 505, session)
 
+    def shown_life(self, site, name):
+        """As text and as JSON, of one session and in the list."""
+        fields = admin.ask(site.weir, "session show " + name).fields
+        (listed,) = self.documents(site)
+        for session in (admin.ask(site.weir, "session show %s --json" % name).json, listed):
+            self.assertEqual((session["ttl_s"], session["expires_at"]), (None, None))
+        self.assertEqual((fields["ttl"], fields["expires"]), ("never", "never"))
+        head, row = admin.ask(site.weir, "sessions").text.splitlines()
+        self.assertIn("EXPIRES", head)
+        self.assertEqual(row.split().count("never"), 2, row)
+
+    def test_without_an_end(self):
+        site = self.start()
+        site.store.ask("SET", KEY + "a", "x")
+        (session,) = self.documents(site)
+        self.shown_life(site, session["session"])
+        self.demote_all(site)
+        self.shown_life(site, session["session"])
+        site.store.ask("EXPIRE", KEY + "a", 500)
+        (session,) = self.documents(site)
+        self.assertEqual(session["ttl_s"], 500)
+
     def test_no_id_and_no_state_in_the_log(self):
         site = self.start(password="open-sesame")
         client = resp.Client(site.store.where)
