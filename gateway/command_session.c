@@ -293,7 +293,7 @@ static void session_ends(struct stack_job *j)
 {
 	struct errand *e = CONTAINER_OF(j, struct errand, job);
 
-	claims_end(control_gateway(e->command->daemon)->claims, &j->place.id, CLAIMS_BY_OTHER);
+	claims_end(control_gateway(e->command->daemon)->claims, &j->place.id, NULL);
 }
 
 void command_session(struct command *c)

@@ -39,6 +39,11 @@ struct socket_key {
 /* False: it is no key of this app's, and the error reply is written. */
 bool socket_key(struct socket_client *c, struct view arg, struct socket_key *out);
 
+/* The command reads or writes a session's value, as an application does that works on it. What only looks, sets a time
+ * or ends the session does not count; nor do MGET, which lists sessions, and GETDEL, which has read nothing before. Of
+ * a lock: nothing. */
+void socket_touch(struct socket_client *c, const struct socket_key *k);
+
 /* Ends the session, if there is one: *was. Waits until nothing of it can come back. *failed: nobody can say. */
 enum socket_result socket_end_session(struct socket_client *c, const struct socket_key *k, bool *was, bool *failed);
 

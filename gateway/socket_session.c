@@ -48,6 +48,12 @@ static bool keys_are_good(struct socket_client *c, const struct resp_command *cm
 	return true;
 }
 
+void socket_touch(struct socket_client *c, const struct socket_key *k)
+{
+	if (!k->lock)
+		claims_touch(c->worker->gateway->claims, &k->id, &c->touch);
+}
+
 /* --- to look --- */
 
 /* What there is under the key: OPENED, ABSENT, UNAVAILABLE; or it waits. */
@@ -121,7 +127,10 @@ enum socket_result socket_get(struct socket_client *c, const struct resp_command
 {
 	struct socket_key k;
 
-	return socket_key(c, cmd->args[1], &k) ? socket_put_value(c, &k, socket_out(c)) : SOCKET_DONE;
+	if (!socket_key(c, cmd->args[1], &k))
+		return SOCKET_DONE;
+	socket_touch(c, &k);
+	return socket_put_value(c, &k, socket_out(c));
 }
 
 enum socket_result socket_mget(struct socket_client *c, const struct resp_command *cmd)
@@ -278,7 +287,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	if (found != SESS_OPENED)
 		return SOCKET_DONE;
 	/* Before it ends: who works on it now must find that it is too late as soon as it has. */
-	claims_end(c->worker->gateway->claims, &k->id, CLAIMS_BY_REQUEST);
+	claims_end(c->worker->gateway->claims, &k->id, &c->touch);
 	int err = stack_commit(socket_stack(c), &c->hold, &end, NULL, socket_now(c), &c->store_wait, &o);
 	*failed = err < 0;
 	*was = c->task.was = err >= 0 && !o.dropped;

@@ -256,6 +256,8 @@ static enum socket_result run(struct socket_client *c, struct view key, const st
 		socket_error(c, "ERR string exceeds maximum allowed size (max-size)");
 		return SOCKET_DONE;
 	}
+	if (w->has_data || w->gives_old)
+		socket_touch(c, &k);
 	return write_session(c, &k, w);
 }
 

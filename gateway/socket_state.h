@@ -9,6 +9,7 @@
 #include "gateway/socket_client.h"
 #include "net/stream.h"
 #include "proto/resp.h"
+#include "session/claim.h"
 #include "session/keylock.h"
 #include "session/operate.h"
 
@@ -69,7 +70,8 @@ struct socket_client {
 	struct resp_command command; /* that under way, or what has come of it */
 	bool under_way;              /* it has begun to wait, and is not done */
 	struct socket_task task;
-	char *name; /* CLIENT SETNAME; owned; NULL: none */
+	struct claim_touch touch; /* what it has read or written last */
+	char *name;               /* CLIENT SETNAME; owned; NULL: none */
 
 	/* MULTI */
 	bool multi, multi_bad; /* bad: a command was refused, so EXEC does nothing */
