@@ -161,17 +161,17 @@ class Sessions:
         wait.until(lambda: self.lives_s(cookie) == -2, "the end of the session")
         self.assertEqual(self.count(jar), 1)
 
-    def leave_while_counting(self):
+    def leave_while_counting(self, spell=str):
         """A request has read its session; another one of the same browser logs out; the first one writes. How long what
-        has ended lives then."""
+        has ended lives then. `spell`: how the first one writes the cookie's value."""
         jar = cgi.Jar()
         self.get("login", jar, who="Ada")
-        cookie, gate, parallel = jar.values[self.cookie], self.scope.path("gate"), Parallel()
-        parallel.start(self.store.front.ask, urlencode({"gate": gate}), "/count", self.with_cookie(cookie),
+        cookie, gate, parallel = jar.values[self.cookie], self.scope.fresh("gate"), Parallel()
+        parallel.start(self.store.front.ask, urlencode({"gate": gate}), "/count", self.with_cookie(spell(cookie)),
                        SCRIPT_NAME="", PATH_INFO="/count")
         wait.until(lambda: os.path.exists(gate + ".reached"), "the request stands at the gate")
         self.get("logout", self.with_cookie(cookie))
-        self.scope.write("gate", "")
+        self.scope.write(gate, "")
         parallel.join()
         return self.lives_s(cookie)
 
@@ -216,8 +216,22 @@ class TestFlask(Exclusive, Flask):
     pass
 
 
+SPELLINGS = {
+    "octal": lambda name: '"%s"' % "".join("\\%03o" % ord(c) for c in name),
+    "backslashes": lambda name: '"%s"' % name.replace("-", "\\-"),
+    "blanks": "\v{}\f".format,
+    "blanks and quotes": '\v"{}"\f'.format,
+}
+
+
 class TestFlaskShared(StaysEnded, Sessions, Flask):
     session = "lock = shared"
+
+    def test_however_the_cookie_is_spelled(self):
+        """Whoever has got hold of a cookie cannot keep the session by another spelling of it, which Flask understands."""
+        for title, spell in SPELLINGS.items():
+            with self.subTest(title):
+                self.assertEqual(self.leave_while_counting(spell), -2)
 
 
 class TestFlaskSignedRedis(Sessions, Returns, FlaskSigned):
