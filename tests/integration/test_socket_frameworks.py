@@ -1,9 +1,10 @@
 """Applications in Python and Ruby with their sessions in "Redis", as their frameworks' users configure it: Flask with
-Flask-Session, Django with django-redis, Rack with redis-rack. Every test is asked with a real redis-server first, so that
-it says what the library does, and of weir then."""
+Flask-Session, Django with django-redis, Rack with redis-rack. Every test is asked with a real redis-server first, so
+that it says what the library does, and of weir then."""
 import hashlib
 import json
 import os
+import shlex
 import sys
 from urllib.parse import urlencode
 
@@ -228,7 +229,7 @@ class TestFlaskShared(StaysEnded, Sessions, Flask):
     session = "lock = shared"
 
     def test_however_the_cookie_is_spelled(self):
-        """Whoever has got hold of a cookie cannot keep the session by another spelling of it, which Flask understands."""
+        """Whoever has got hold of a cookie cannot keep the session by another spelling that Flask understands."""
         for title, spell in SPELLINGS.items():
             with self.subTest(title):
                 self.assertEqual(self.leave_while_counting(spell), -2)
@@ -268,3 +269,16 @@ class TestRackShared(Sessions, Returns, Rack):
     """The key is not what weir takes from the cookie: it does not know whose the write is."""
 
     session = "lock = shared"
+
+
+class TestRackSpawned(Exclusive, Rack):
+    """Its processes are weir's own, as in examples/weir/adopted-rack.conf, and end with it."""
+
+    @classmethod
+    def start_shared(cls, scope):
+        where = scope.unix("kv")
+        argv = [process.find("ruby"), os.path.join(apps.APPS, RackApp.name), where.removeprefix("unix:")]
+        program = scope.write("shop.fcgi", "#!/bin/sh\nexec %s\n" % shlex.join(argv))
+        os.chmod(program, 0o755)
+        backend = 'backend "spawn:%s" { protocol = fastcgi  processes = 2  connections = 2 }' % program
+        cls.store = adopted.Weir(scope, where, backends=[backend], key=cls.prefix, cookie=cls.cookie)
