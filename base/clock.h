@@ -19,6 +19,9 @@ struct wall_time {
 struct instant clock_now(void);
 struct wall_time clock_wall(void);
 
+/* The calendar in milliseconds since then. */
+uint64_t clock_wall_ms(void);
+
 /* Microseconds on the monotonic clock: to measure with, where the milliseconds of an instant are too coarse. */
 uint64_t clock_us(void);
 

@@ -6,9 +6,10 @@
  * and truly written by each request.
  *
  * With --jar each request comes with the next cookie of a file that bench/fill has written, so each in a session of its
- * own, until the file is at its end; its second visit is expected then. With --log the file gets two numbers of 64 bits
- * for each answer: when it was there, in microseconds of CLOCK_MONOTONIC, and how many it took. SIGTERM ends the load
- * early, in order. */
+ * own, until the file is at its end; its second visit is expected then. With --again it begins anew at the end, and
+ * expects one visit more each time: so the file must be longer than there are clients. With --log the file gets two
+ * numbers of 64 bits for each answer: when it was there, in microseconds of CLOCK_MONOTONIC, and how many it took.
+ * SIGTERM ends the load early, in order. */
 #include "bench/samples.h"
 #include "bench/socket.h"
 
@@ -24,14 +25,14 @@ enum { EVENTS = 64, IN_BYTES = 65536, OUT_BYTES = 8192, COOKIE_BYTES = 4096, CLI
 
 static const char USAGE[] =
     "usage: load [--clients N] [--seconds S | --requests R] [--body BYTES] [--cookies] [--visits] "
-    "[--jar FILE] [--log FILE] ADDRESS [PATH]";
+    "[--jar FILE [--again]] [--log FILE] ADDRESS [PATH]";
 
 struct options {
 	unsigned clients;
 	double seconds;
 	unsigned long requests; /* 0: by time */
 	size_t body;            /* bytes expected */
-	bool cookies, visits;
+	bool cookies, visits, again;
 	const char *jar, *log; /* files; NULL: none */
 	const char *where, *path;
 };
@@ -57,7 +58,8 @@ struct load {
 	int epoll;
 	struct client *clients; /* owned */
 	struct samples samples;
-	FILE *jar; /* owned; NULL: none, or all its cookies are used */
+	FILE *jar;             /* owned; NULL: none, or all its cookies are used */
+	unsigned long visited; /* how often each of its sessions was, before it was begun (anew) */
 	unsigned long started, errors;
 	uint64_t end_ns;
 };
@@ -104,16 +106,27 @@ static void client_connect(struct load *l, struct client *c)
 		err(1, "epoll_ctl");
 }
 
-/* The next cookie of the jar, whose session has seen one visit. */
+static bool jar_next(struct load *l, struct client *c)
+{
+	if (fgets(c->cookie, sizeof c->cookie, l->jar) != NULL)
+		return true;
+	if (!l->opt.again)
+		return false;
+	rewind(l->jar);
+	l->visited++;
+	return fgets(c->cookie, sizeof c->cookie, l->jar) != NULL;
+}
+
+/* The next cookie of the jar, which bench/fill has made with one visit. */
 static void jar_take(struct load *l, struct client *c)
 {
-	if (fgets(c->cookie, sizeof c->cookie, l->jar) == NULL) {
+	if (!jar_next(l, c)) {
 		(void)fclose(l->jar);
 		l->jar = NULL;
 		return;
 	}
 	c->cookie[strcspn(c->cookie, "\n")] = '\0';
-	c->visits = 1;
+	c->visits = l->visited;
 	request_build(l, c);
 }
 
@@ -275,6 +288,10 @@ static struct options options_read(int argc, char **argv)
 			o.visits = true;
 			continue;
 		}
+		if (strcmp(name, "again") == 0) {
+			o.again = true;
+			continue;
+		}
 		if (++i == argc)
 			errx(2, "%s", USAGE);
 		if (strcmp(name, "clients") == 0)
@@ -301,7 +318,7 @@ static struct options options_read(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct load l = {.opt = options_read(argc, argv)};
+	struct load l = {.opt = options_read(argc, argv), .visited = 1};
 	l.server = address_parse(l.opt.where);
 	l.epoll = epoll_create1(EPOLL_CLOEXEC);
 	l.clients = calloc(l.opt.clients, sizeof *l.clients);

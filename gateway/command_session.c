@@ -75,6 +75,17 @@ static uint64_t not_later(uint32_t s, int64_t now_s)
 	return s > now_s ? (uint64_t)now_s : s;
 }
 
+static void put_life(json_t **o, const struct stack_info *info)
+{
+	if (info->ttl_s == SESS_TTL_NEVER) {
+		document_put(o, "ttl_s", json_null());
+		document_put(o, "expires_at", json_null());
+		return;
+	}
+	document_put_number(o, "ttl_s", info->ttl_s);
+	document_put_number(o, "expires_at", (uint64_t)info->used_s + info->ttl_s);
+}
+
 static json_t *info_document(const struct command *c, const struct stack_info *info)
 {
 	int64_t now_s = clock_wall().s;
@@ -96,8 +107,7 @@ static json_t *info_document(const struct command *c, const struct stack_info *i
 	document_put_number(&o, "bytes", info->state_bytes);
 	document_put_number(&o, "created_at", not_later(info->created_s, now_s));
 	document_put_number(&o, "used_at", not_later(info->used_s, now_s));
-	document_put_number(&o, "ttl_s", info->ttl_s);
-	document_put_number(&o, "expires_at", (uint64_t)info->used_s + info->ttl_s);
+	put_life(&o, info);
 	return o;
 }
 
@@ -283,7 +293,7 @@ static void session_ends(struct stack_job *j)
 {
 	struct errand *e = CONTAINER_OF(j, struct errand, job);
 
-	claims_end(control_gateway(e->command->daemon)->claims, &j->place.id, CLAIMS_BY_OTHER);
+	claims_end(control_gateway(e->command->daemon)->claims, &j->place.id, NULL);
 }
 
 void command_session(struct command *c)

@@ -245,6 +245,14 @@ static void put_string(struct buf *out, enum meaning meaning, const json_t *valu
 		render_text(out, text);
 }
 
+/* What is not known or does not apply; of the two that tell of a session's end, that there is none. */
+static void put_null(struct buf *out, const char *key)
+{
+	bool endless = strcmp(key, "ttl_s") == 0 || strcmp(key, "expires_at") == 0;
+
+	buf_put_str(out, endless ? "never" : "-");
+}
+
 static void put_list(struct buf *out, const json_t *array, struct wall_time now);
 
 /* A value in one line. */
@@ -270,7 +278,7 @@ static void put_scalar(struct buf *out, const char *key, const json_t *value, st
 		put_list(out, value, now);
 		break;
 	default:
-		buf_put_u8(out, '-');
+		put_null(out, key);
 	}
 }
 

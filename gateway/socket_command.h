@@ -39,6 +39,11 @@ struct socket_key {
 /* False: it is no key of this app's, and the error reply is written. */
 bool socket_key(struct socket_client *c, struct view arg, struct socket_key *out);
 
+/* The command reads or writes a session's value, as an application does that works on it. What only looks, sets a time
+ * or ends the session does not count; nor do MGET, which lists sessions, and GETDEL, which has read nothing before. Of
+ * a lock: nothing. */
+void socket_touch(struct socket_client *c, const struct socket_key *k);
+
 /* Ends the session, if there is one: *was. Waits until nothing of it can come back. *failed: nobody can say. */
 enum socket_result socket_end_session(struct socket_client *c, const struct socket_key *k, bool *was, bool *failed);
 
@@ -50,6 +55,9 @@ bool socket_number(struct view v, uint64_t max, uint64_t *out);
 
 /* Whether there is a session or a lock. *failed: nobody can say. */
 enum socket_result socket_is_there(struct socket_client *c, const struct socket_key *k, bool *there, bool *failed);
+
+/* One value to `to`, of a session or of a lock; null where there is none. */
+enum socket_result socket_put_value(struct socket_client *c, const struct socket_key *k, struct buf *to);
 
 /* Errors that more than one command gives. */
 void socket_error(struct socket_client *c, const char *text);
@@ -65,7 +73,6 @@ struct socket_set_wish {
 };
 enum socket_result socket_lock_take(struct socket_client *c, const struct socket_key *k,
 				    const struct socket_set_wish *wish);
-/* Another time for a lock that is taken. */
-enum socket_result socket_lock_time(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms);
+bool socket_lock_extend(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms); /* keylock_extend() */
 
 #endif

@@ -74,10 +74,9 @@ enum socket_result socket_lock_take(struct socket_client *c, const struct socket
 	return told || c->drains || c->gone ? answer(c, false) : park(c, k, wish);
 }
 
-enum socket_result socket_lock_time(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms)
+bool socket_lock_extend(struct socket_client *c, const struct socket_key *k, uint64_t ttl_ms)
 {
-	resp_put_integer(socket_out(c), keylock_extend(locks_of(c), &k->id, ttl_ms, socket_now(c)));
-	return SOCKET_DONE;
+	return keylock_extend(locks_of(c), &k->id, ttl_ms, socket_now(c));
 }
 
 /* --- freeing, if it is still the client's own --- */

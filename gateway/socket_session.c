@@ -48,6 +48,12 @@ static bool keys_are_good(struct socket_client *c, const struct resp_command *cm
 	return true;
 }
 
+void socket_touch(struct socket_client *c, const struct socket_key *k)
+{
+	if (!k->lock)
+		claims_touch(c->worker->gateway->claims, &k->id, &c->touch);
+}
+
 /* --- to look --- */
 
 /* What there is under the key: OPENED, ABSENT, UNAVAILABLE; or it waits. */
@@ -95,8 +101,7 @@ static bool lock_token(struct socket_client *c, const struct socket_key *k, stru
 	return taken;
 }
 
-/* One value to `to`: of a session or of a lock; null where there is none. */
-static enum socket_result put_value(struct socket_client *c, const struct socket_key *k, struct buf *to)
+enum socket_result socket_put_value(struct socket_client *c, const struct socket_key *k, struct buf *to)
 {
 	struct sess_peek p;
 	enum sess_open found;
@@ -122,7 +127,10 @@ enum socket_result socket_get(struct socket_client *c, const struct resp_command
 {
 	struct socket_key k;
 
-	return socket_key(c, cmd->args[1], &k) ? put_value(c, &k, socket_out(c)) : SOCKET_DONE;
+	if (!socket_key(c, cmd->args[1], &k))
+		return SOCKET_DONE;
+	socket_touch(c, &k);
+	return socket_put_value(c, &k, socket_out(c));
 }
 
 enum socket_result socket_mget(struct socket_client *c, const struct resp_command *cmd)
@@ -135,7 +143,7 @@ enum socket_result socket_mget(struct socket_client *c, const struct resp_comman
 	for (; t->at < cmd->count; t->at++) {
 		if (!socket_key(c, cmd->args[t->at], &k))
 			return SOCKET_DONE;
-		if (put_value(c, &k, &t->partial) == SOCKET_WAITS)
+		if (socket_put_value(c, &k, &t->partial) == SOCKET_WAITS)
 			return SOCKET_WAITS;
 		socket_let_go(c);
 		if (buf_len(&t->partial) > socket_max_size(c) + MGET_SLACK_BYTES) {
@@ -279,7 +287,7 @@ enum socket_result socket_end_session(struct socket_client *c, const struct sock
 	if (found != SESS_OPENED)
 		return SOCKET_DONE;
 	/* Before it ends: who works on it now must find that it is too late as soon as it has. */
-	claims_end(c->worker->gateway->claims, &k->id, CLAIMS_BY_REQUEST);
+	claims_end(c->worker->gateway->claims, &k->id, &c->touch);
 	int err = stack_commit(socket_stack(c), &c->hold, &end, NULL, socket_now(c), &c->store_wait, &o);
 	*failed = err < 0;
 	*was = c->task.was = err >= 0 && !o.dropped;
@@ -326,7 +334,7 @@ enum socket_result socket_getdel(struct socket_client *c, const struct resp_comm
 
 	if (!socket_key(c, cmd->args[1], &k))
 		return SOCKET_DONE;
-	if (t->at == 0 && put_value(c, &k, &t->partial) == SOCKET_WAITS)
+	if (t->at == 0 && socket_put_value(c, &k, &t->partial) == SOCKET_WAITS)
 		return SOCKET_WAITS;
 	t->at = 1;
 	if (k.lock)

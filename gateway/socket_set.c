@@ -1,11 +1,10 @@
 /* The session socket's commands that write sessions, or the time at which they expire. */
 #include "gateway/socket_command.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "session/claim.h"
 #include "session/key.h"
-
-#include <time.h>
 
 /* What a command wants. */
 struct wish {
@@ -35,21 +34,12 @@ static void set_ttl(struct wish *w, uint64_t ms)
 	w->ttl_s = (uint32_t)((w->ttl_ms + 999) / 1000);
 }
 
-/* Of the calendar. */
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* A number of units from now on; the end is a moment that Redis can count to. */
 static bool take_time(struct view v, uint64_t unit_ms, struct wish *w)
 {
 	uint64_t n = 0;
 
-	if (!socket_number(v, (INT64_MAX - now_ms()) / unit_ms, &n) || n == 0)
+	if (!socket_number(v, (INT64_MAX - clock_wall_ms()) / unit_ms, &n) || n == 0)
 		return false;
 	set_ttl(w, n * unit_ms);
 	return true;
@@ -58,7 +48,7 @@ static bool take_time(struct view v, uint64_t unit_ms, struct wish *w)
 /* A moment of the calendar. One that is over leaves a millisecond. */
 static bool take_moment(struct view v, uint64_t unit_ms, struct wish *w)
 {
-	uint64_t n = 0, now = now_ms();
+	uint64_t n = 0, now = clock_wall_ms();
 
 	if (!socket_number(v, INT64_MAX / unit_ms, &n) || n == 0)
 		return false;
@@ -242,6 +232,17 @@ static enum socket_result write_session(struct socket_client *c, const struct so
 	}
 }
 
+/* Another time for a lock. */
+static enum socket_result time_lock(struct socket_client *c, const struct socket_key *k, const struct wish *w)
+{
+	if (w->gives_old)
+		(void)socket_put_value(c, k, socket_out(c)); /* a lock's is there at once */
+	bool there = socket_lock_extend(c, k, w->ttl_ms);
+	if (!w->gives_old)
+		resp_put_integer(socket_out(c), there);
+	return SOCKET_DONE;
+}
+
 static enum socket_result run(struct socket_client *c, struct view key, const struct wish *w)
 {
 	struct socket_set_wish lock = {.only_new = w->only == SESS_WRITE_NEW, .ttl_ms = w->ttl_ms, .token = w->data};
@@ -250,11 +251,13 @@ static enum socket_result run(struct socket_client *c, struct view key, const st
 	if (!socket_key(c, key, &k))
 		return SOCKET_DONE;
 	if (k.lock)
-		return w->has_data ? socket_lock_take(c, &k, &lock) : socket_lock_time(c, &k, w->ttl_ms);
+		return w->has_data ? socket_lock_take(c, &k, &lock) : time_lock(c, &k, w);
 	if (w->has_data && w->data.len > socket_max_size(c)) {
 		socket_error(c, "ERR string exceeds maximum allowed size (max-size)");
 		return SOCKET_DONE;
 	}
+	if (w->has_data || w->gives_old)
+		socket_touch(c, &k);
 	return write_session(c, &k, w);
 }
 

@@ -267,8 +267,12 @@ static bool send_once(struct net_stream *s)
 
 void net_stream_flush(struct net_stream *s)
 {
-	if (s->writing || s->connecting || s->closing || s->ended || (!s->out.data && !buf_error(&s->out)))
+	if (s->writing || s->connecting || s->closing || (!s->out.data && !buf_error(&s->out)))
 		return;
+	if (s->ended) { /* nobody takes it */
+		net_buf_give(s->loop, &s->out);
+		return;
+	}
 	if (buf_error(&s->out)) {
 		stream_ended(s, buf_error(&s->out));
 	} else if (buf_len(&s->out) == 0 || send_once(s)) {

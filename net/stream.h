@@ -65,7 +65,7 @@ void net_stream_read_stop(struct net_stream *s);
 /* The output buffer, for appending; it is flushed at the end of the turn. */
 struct buf *net_stream_out(struct net_stream *s);
 
-/* Offers `out` to the kernel now. */
+/* Offers `out` to the kernel now. After the stream has ended it is dropped. */
 void net_stream_flush(struct net_stream *s);
 
 /* Whether output waits for the other side. */

@@ -163,12 +163,22 @@ static struct view *next_arg(struct resp_command *c)
 
 static void count_arg(struct resp_command *c)
 {
-	bool fits = c->got < RESP_ARGS_FEW;
-
-	if (!fits)
+	if (c->got >= RESP_ARGS_FEW)
 		buf_commit(&c->many, sizeof(struct view));
 	c->got++;
-	c->args = fits ? c->few : views_of(c->many.data);
+}
+
+/* Those that are counted. Their memory moves when there is a place for one more. */
+static struct view *args_of(struct resp_command *c)
+{
+	return c->got <= RESP_ARGS_FEW ? c->few : views_of(c->many.data);
+}
+
+static enum decode is_whole(struct resp_command *c)
+{
+	c->args = args_of(c);
+	c->count = c->got;
+	return DECODE_OK;
 }
 
 void resp_command_forget(struct resp_command *c)
@@ -207,8 +217,9 @@ static void move_args(struct resp_command *c, const uint8_t *base)
 {
 	if (c->base == base)
 		return;
+	struct view *args = args_of(c);
 	for (size_t i = 0; i < c->got; i++)
-		c->args[i].at = base + (c->args[i].at - c->base);
+		args[i].at = base + (args[i].at - c->base);
 	c->base = base;
 }
 
@@ -247,8 +258,7 @@ static enum decode read_array(struct reader *r, const struct resp_limits *limits
 		count_arg(out);
 		out->read = r->at;
 	}
-	out->count = out->got;
-	return DECODE_OK;
+	return is_whole(out);
 }
 
 /* --- inline commands --- */
@@ -360,8 +370,7 @@ static enum decode read_words(struct reader *r, struct view line, const struct r
 		room -= word->len;
 		count_arg(out);
 	}
-	out->count = out->got;
-	return DECODE_OK;
+	return is_whole(out);
 }
 
 static enum decode read_inline(struct reader *r, const struct resp_limits *limits, struct buf *space,

@@ -15,27 +15,13 @@ enum {
 	QUIET_MS = 60000,     /* after so long without a failure the first one is no sign of more */
 	TEND_MS = 1000,       /* between two pieces of housekeeping, unless there is more to do */
 	EXPIRE_BATCH = 256,   /* sessions removed in one turn, or until the batch is due */
+	SWEEPS = 64,          /* pieces of it at once, before the clock is taken as it was set */
 	SETTLE_BATCH = 256,   /* the same of those that have ended */
 	CLOCK_STEP_S = 2,     /* clocks that are read within a second may differ by less */
 	CLOCK_READ_MS = 1000,
 };
 
 /* --- its times --- */
-
-void below_look_at_clock(struct stack *s)
-{
-	struct instant now = clock_now();
-	int64_t ahead_s = clock_wall().s - (int64_t)sess_table_now_s(s->table, now);
-	int64_t by_s = ahead_s - s->ahead_s;
-
-	if (by_s > -CLOCK_STEP_S && by_s < CLOCK_STEP_S)
-		return;
-	if (instant_since_ms(clock_now(), now) >= CLOCK_READ_MS)
-		return; /* the thread was held up between the two */
-	s->ahead_s = ahead_s;
-	log_event(LOG_WARN, "clock_set", LOG_S("by", by_s < 0 ? "back" : "forward"),
-		  LOG_I("seconds", by_s < 0 ? -by_s : by_s));
-}
 
 static uint32_t shift(uint32_t s, int64_t by_s)
 {
@@ -319,6 +305,45 @@ static bool expire(struct stack *s)
 	if (!below_result(s, err))
 		stack_count(s, &s->stats.below_expired, e.count);
 	return !err && more;
+}
+
+/* --- the clock was set --- */
+
+/* By the calendar what is below lives longer than before, and what it is the older version of does not. */
+static void outlive(struct stack *s)
+{
+	for (uint32_t i = 0; i < sess_table_shards(s->table); i++) {
+		uint32_t bucket = 0;
+		while (sess_table_outlive(s->table, i, &bucket))
+			;
+	}
+}
+
+/* What expires from now on is owed; what has expired before goes now, or it would be as new. */
+static void set_back(struct stack *s)
+{
+	if (!s->below)
+		return;
+	outlive(s);
+	for (int i = 0; i < SWEEPS && s->store && expire(s); i++)
+		;
+}
+
+void below_look_at_clock(struct stack *s)
+{
+	struct instant now = clock_now();
+	int64_t ahead_s = clock_wall().s - (int64_t)sess_table_now_s(s->table, now);
+	int64_t by_s = ahead_s - s->ahead_s;
+
+	if (by_s > -CLOCK_STEP_S && by_s < CLOCK_STEP_S)
+		return;
+	if (instant_since_ms(clock_now(), now) >= CLOCK_READ_MS)
+		return; /* the thread was held up between the two */
+	if (by_s < 0)
+		set_back(s);
+	s->ahead_s = ahead_s;
+	log_event(LOG_WARN, "clock_set", LOG_S("by", by_s < 0 ? "back" : "forward"),
+		  LOG_I("seconds", by_s < 0 ? -by_s : by_s));
 }
 
 /* --- the rest --- */

@@ -3,12 +3,19 @@
  *
  * Under a lock nothing is allocated, freed or called: what an id needs is taken before, what it leaves is freed after,
  * and who was granted is told after. A grant names its receiver under the lock: who comes between a release and the
- * next one's start finds the id held. */
+ * next one's start finds the id held.
+ *
+ * Moments are counted, not measured. Each claim that becomes HELD counts one up and keeps its number; a touch reads the
+ * number that was given last. So a touch has a claim's number or a higher one if, and only if, it came after it: there
+ * are no ties, and no clocks of two threads to compare. A touch by the claim's own request always comes after, as the
+ * request goes to its backend when it is HELD. One number for all ids: a number an id would have to outlive its claims.
+ */
 #include "session/claim.h"
 
 #include "base/invariant.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* Buckets do not grow: there are as many claims as requests at most, and a chain of 6 holds 100,000 of them. */
@@ -33,6 +40,7 @@ struct claim_shard {
 
 struct claims {
 	struct siphash_key hash_key;
+	_Alignas(CLAIM_ALIGN) _Atomic uint64_t moment; /* claims that have become HELD so far */
 	struct claim_shard shards[CLAIM_SHARDS];
 };
 
@@ -116,9 +124,16 @@ static struct claim_id *take_out(struct claim_shard *sh, struct claim_id *ci)
 	return ci;
 }
 
-static void hold(struct claim_shard *sh, struct claim_id *ci, struct claim *c)
+/* It becomes HELD. */
+static void begin(struct claims *cs, struct claim *c)
 {
 	c->state = CLAIM_HELD;
+	c->began = atomic_fetch_add(&cs->moment, 1) + 1;
+}
+
+static void hold(struct claims *cs, struct claim_shard *sh, struct claim_id *ci, struct claim *c)
+{
+	begin(cs, c);
 	sh->held++;
 	if (c->exclusive) {
 		INVARIANT(ci->holder == NULL);
@@ -162,7 +177,7 @@ static enum claim_take take(struct claims *cs, const struct sess_id *id, bool ex
 		c->exclusive = exclusive;
 		c->elder = false;
 		if (result == CLAIM_TAKEN)
-			hold(sh, ci, c);
+			hold(cs, sh, ci, c);
 		else
 			enqueue(sh, ci, c);
 	}
@@ -189,7 +204,7 @@ void claim_granted(struct claims *cs, struct claim *c)
 	pthread_mutex_lock(&sh->lock);
 	INVARIANT(c->state == CLAIM_GRANTED);
 	INVARIANT(c->of->holder == c);
-	c->state = CLAIM_HELD;
+	begin(cs, c);
 	pthread_mutex_unlock(&sh->lock);
 }
 
@@ -273,14 +288,31 @@ static uint32_t mark(struct list *claims)
 	return marked;
 }
 
-/* Whose request must have ended the session, if one of them has: nobody else is at work on the id. Who does not know
- * yet that it is its turn cannot have ended anything. NULL: it may be any of several. */
-static struct claim *sender_of(const struct claim_id *ci)
+void claims_touch(const struct claims *cs, const struct sess_id *id, struct claim_touch *t)
+{
+	t->id = *id;
+	t->moment = atomic_load(&cs->moment);
+}
+
+/* Who is at work on the id, if it is one alone. Who does not know yet that it is its turn cannot have ended anything.
+ * NULL: nobody is, or several. */
+static struct claim *worker_of(const struct claim_id *ci)
 {
 	if (ci->holder && ci->holder->state == CLAIM_HELD)
 		return ci->holder;
 	bool one = !list_empty(&ci->beside) && ci->beside.next == ci->beside.prev;
 	return one ? CONTAINER_OF(ci->beside.next, struct claim, link) : NULL;
+}
+
+/* Whose request must have ended the session: that of the one at work, if the connection has worked on it since that one
+ * has begun. Another's would have had no reason to. NULL: nobody's, or that of one of several. */
+static struct claim *sender_of(const struct claim_id *ci, const struct claim_touch *by)
+{
+	struct claim *worker = worker_of(ci);
+
+	if (!worker || !by || !sess_id_eq(&by->id, &ci->id))
+		return NULL;
+	return by->moment >= worker->began ? worker : NULL;
 }
 
 static void mark_all(struct claim_id *ci, const struct claim *sender)
@@ -294,7 +326,7 @@ static void mark_all(struct claim_id *ci, const struct claim *sender)
 	(void)mark(&ci->queue);
 }
 
-void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by)
+void claims_end(struct claims *cs, const struct sess_id *id, const struct claim_touch *by)
 {
 	uint64_t hash = hash_of(cs, id);
 	struct claim_shard *sh = shard_of(cs, hash);
@@ -302,7 +334,7 @@ void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by)
 	pthread_mutex_lock(&sh->lock);
 	struct claim_id *ci = find(sh, id, hash);
 	if (ci)
-		mark_all(ci, by == CLAIMS_BY_REQUEST ? sender_of(ci) : NULL);
+		mark_all(ci, sender_of(ci, by));
 	pthread_mutex_unlock(&sh->lock);
 }
 

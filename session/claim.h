@@ -22,7 +22,8 @@ struct claim {
 	struct claim_id *of; /* borrowed from the claims; NULL: IDLE */
 	enum claim_state state;
 	bool exclusive;
-	bool elder; /* the session has ended since it was taken, by another one's hand */
+	bool elder;     /* the session has ended since it was taken, by another one's hand */
+	uint64_t began; /* HELD: at this moment of the claims */
 	/* Called by the thread that grants, without a lock: it must only post a mail. */
 	void (*granted)(struct claim *c);
 };
@@ -50,13 +51,22 @@ bool claim_cancel(struct claims *cs, struct claim *c);
  * freed nor taken again before its grant has arrived, which then means nothing. */
 void claim_release(struct claims *cs, struct claim *c);
 
-/* Who has ended a session: one of its own requests, by the hand of its application, or somebody else. */
-enum claims_by { CLAIMS_BY_REQUEST, CLAIMS_BY_OTHER };
+/* What a connection of the application's has read or written last, and when. Owned by it, touched by its thread only;
+ * zeroed: nothing yet. One session, not the last few: a connection that goes from one to another serves more than one
+ * request, or a request that looks after others' sessions, and says nothing of whose the next command is. */
+struct claim_touch {
+	struct sess_id id;
+	uint64_t moment; /* of the claims; 0: never */
+};
 
-/* The session of this id ends now: all claims are elders, but by a request the one that must have ended it. That is the
- * exclusive one that is HELD; where none is, the only one that is HELD beside. One that is GRANTED has not begun, and
- * is an elder. Once an elder, always one. */
-void claims_end(struct claims *cs, const struct sess_id *id, enum claims_by by);
+/* The session of this id is read or written now. Takes no lock. */
+void claims_touch(const struct claims *cs, const struct sess_id *id, struct claim_touch *t);
+
+/* The session of this id ends now: all claims are elders, but the one that must have ended it. That is the exclusive
+ * one that is HELD; where none is, the only one that is HELD beside; and in both cases only if it is this id that the
+ * connection which ends it has touched last, and since that claim is HELD. One that is GRANTED has not begun, and is an
+ * elder. Once an elder, always one. NULL: it is nobody's connection that ends it. */
+void claims_end(struct claims *cs, const struct sess_id *id, const struct claim_touch *by);
 
 /* Whether a write may create the session of this id: false while an elder does the id's work. The exclusive claim that
  * is HELD or GRANTED does it, and nobody beside it, who only reads. Without one all do that are HELD, and one elder is

@@ -13,6 +13,17 @@ static struct view take_until(struct view *v, uint8_t stop)
 	return head;
 }
 
+/* Without what stands for a blank to one application or another: PHP and Python take vertical tabs and form feeds off
+ * as well. No name or value begins or ends with a control character. */
+static struct view trim(struct view v)
+{
+	while (v.len > 0 && v.at[0] <= ' ')
+		(void)view_take(&v, 1);
+	while (v.len > 0 && v.at[v.len - 1] <= ' ')
+		v.len--;
+	return v;
+}
+
 static struct view unquote(struct view v)
 {
 	if (v.len >= 2 && v.at[0] == '"' && v.at[v.len - 1] == '"')
@@ -28,9 +39,9 @@ bool sess_cookie_next(struct view *header, struct view name, struct view *value)
 		struct view found = take_until(&rest, '=');
 		bool has_value = found.len < whole;
 
-		if (!has_value || !view_eq(view_trim(found), name))
+		if (!has_value || !view_eq(trim(found), name))
 			continue;
-		*value = unquote(view_trim(rest));
+		*value = unquote(trim(rest));
 		return true;
 	}
 	return false;

@@ -45,18 +45,37 @@ static uint8_t take_decoded(struct view *v)
 	return view_take(v, 1).at[0];
 }
 
+static bool is_octal(uint8_t c, uint8_t most)
+{
+	return c >= '0' && c <= most;
+}
+
+/* The same of a text that may have been between quotes, where Python's frameworks read a backslash and three octal
+ * digits, or any other byte, as one (http.cookies). Nobody's ids have backslashes: so it does not matter who else reads
+ * them otherwise. */
+static uint8_t take_unquoted(struct view *v)
+{
+	if (v->at[0] != '\\' || v->len < 2)
+		return take_decoded(v);
+	(void)view_take(v, 1);
+	if (v->len < 3 || !is_octal(v->at[0], '3') || !is_octal(v->at[1], '7') || !is_octal(v->at[2], '7'))
+		return view_take(v, 1).at[0];
+	struct view o = view_take(v, 3);
+	return (uint8_t)((o.at[0] - '0') << 6 | (o.at[1] - '0') << 3 | (o.at[2] - '0'));
+}
+
 static bool take_plain(struct view value, char space[SESS_KEY_MAX], struct view *out)
 {
 	size_t len = 0;
 
-	if (value.len == 0 || !memchr(value.at, '%', value.len)) {
+	if (value.len == 0 || (!memchr(value.at, '%', value.len) && !memchr(value.at, '\\', value.len))) {
 		*out = value;
 		return true;
 	}
 	for (; value.len > 0; len++) {
 		if (len == SESS_KEY_MAX)
 			return false;
-		space[len] = (char)take_decoded(&value);
+		space[len] = (char)take_unquoted(&value);
 	}
 	*out = view_of(space, len);
 	return true;

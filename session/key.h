@@ -17,7 +17,8 @@ void sess_key_id(const struct sess_keys *k, const char *app, struct view text, s
 enum sess_key_format { SESS_KEY_PLAIN, SESS_KEY_EXPRESS };
 
 /* The text that a cookie's value gives, percent-decoded into `space` where it must be (borrowed from there or from
- * `value`); a percent sign that no two digits follow stands for itself. False: it gives none that is good. */
+ * `value`); a percent sign that no two digits follow stands for itself. Plain: without the backslashes of a quoted
+ * string, too. False: it gives none that is good. */
 bool sess_key_of_cookie(enum sess_key_format format, struct view value, char space[SESS_KEY_MAX], struct view *out);
 
 /* The same of the Set-Cookie headers called `name` in the head of a CGI answer: of the last that gives one, which is

@@ -240,7 +240,7 @@ int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct ins
 	if (there)
 		err = there->tombstone ? ERR_GONE : ERR_BUSY;
 	else
-		shard_expect(t, s, id, 0, now);
+		shard_expect(t, s, id, hash, 0, now);
 	pthread_mutex_unlock(&sh->lock);
 	if (err)
 		free(s);
@@ -368,6 +368,34 @@ bool sess_table_not_below(struct sess_table *t, const struct sess_id *id)
 	bool known = s && s->phase != SESS_FETCHING;
 	pthread_mutex_unlock(&sh->lock);
 	return known;
+}
+
+/* Under the lock. How many it has looked at. */
+static uint32_t outlive_bucket(struct session *first)
+{
+	uint32_t looked = 0;
+
+	for (struct session *s = first; s; s = s->next) {
+		s->outlived = s->outlived || (s->phase == SESS_LIVE && s->below);
+		looked++;
+	}
+	return looked;
+}
+
+bool sess_table_outlive(struct sess_table *t, uint32_t shard, uint32_t *bucket)
+{
+	struct shard *sh = &t->shards[shard];
+	uint32_t looked = 0;
+
+	INVARIANT(shard < t->shard_count);
+	pthread_mutex_lock(&sh->lock);
+	do {
+		/* An empty bucket is a look too. */
+		looked += 1 + outlive_bucket(sh->buckets[*bucket & sh->mask]);
+		*bucket = next_bucket(*bucket, sh->mask);
+	} while (*bucket != 0 && looked < LOOK_MAX);
+	pthread_mutex_unlock(&sh->lock);
+	return *bucket != 0;
 }
 
 uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out)
@@ -506,7 +534,7 @@ int sess_table_bury(struct sess_table *t, const struct sess_id *id, struct insta
 	if (!s) {
 		s = spare;
 		spare = NULL;
-		shard_expect(t, s, id, 0, now);
+		shard_expect(t, s, id, hash, 0, now);
 	}
 	bury(sh, s, &after);
 	pthread_mutex_unlock(&sh->lock);

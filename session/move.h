@@ -70,6 +70,10 @@ MUST_USE int sess_table_put(struct sess_table *t, uint16_t app, const struct ses
 /* The store below has it no more. True: it is in memory, or has ended there. */
 bool sess_table_not_below(struct sess_table *t, const struct sess_id *id);
 
+/* A piece of a shard: what is below of its sessions may expire later than they do from now on. *bucket is where to go
+ * on, 0 at first. True: there is more. What comes from below, or is stored there, meanwhile need not be met. */
+bool sess_table_outlive(struct sess_table *t, uint32_t shard, uint32_t *bucket);
+
 /* Up to `max` sessions of the shard that have ended and of which something may be below. They are absent, and hold
  * their place, so that nobody looks there, until it is removed and sess_table_settle() says so. */
 uint32_t sess_table_owed(struct sess_table *t, uint32_t shard, uint32_t max, struct sess_id *out);

@@ -7,7 +7,7 @@
 
 static bool blank(uint8_t c)
 {
-	return c == ' ' || c == '\t';
+	return c <= ' ';
 }
 
 /* Byte by byte, as the definition has it: pairs between semicolons, the name before the first '=', without blanks. */

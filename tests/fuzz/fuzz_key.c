@@ -11,8 +11,8 @@ static bool lies_in(struct view v, struct view in)
 	return v.at >= in.at && v.len <= in.len && (size_t)(v.at - in.at) <= in.len - v.len;
 }
 
-/* Percent decoding as the definition has it, by other hands. In memory of its own. */
-static struct view plain_decode(struct view v)
+/* Percent decoding, and that of a quoted string, as the definitions have it, by other hands. In memory of its own. */
+static struct view plain_decode(struct view v, bool quoted)
 {
 	char *to = malloc(v.len + 1);
 	size_t len = 0;
@@ -22,6 +22,14 @@ static struct view plain_decode(struct view v)
 		char digits[3] = {0};
 		unsigned byte = 0;
 		int used = 0;
+		if (quoted && v.at[i] == '\\' && v.len - i > 1) {
+			char octal[4] = {0};
+			memcpy(octal, v.at + i + 1, v.len - i > 3 ? 3 : 0);
+			bool number = strspn(octal, "01234567") == 3 && octal[0] < '4';
+			to[len++] = number ? (char)strtoul(octal, NULL, 8) : (char)v.at[i + 1];
+			i += number ? 3 : 1;
+			continue;
+		}
 		if (v.at[i] == '%' && v.len - i > 2)
 			memcpy(digits, v.at + i + 1, 2);
 		bool escaped = digits[0] > ' ' && digits[0] != '+' && digits[0] != '-' &&
@@ -49,7 +57,8 @@ static struct view plain_text(enum sess_key_format format, struct view decoded)
 static void cookie(enum sess_key_format format, struct view value)
 {
 	char space[SESS_KEY_MAX];
-	struct view text = VIEW(""), decoded = plain_decode(value), wanted = plain_text(format, decoded);
+	struct view text = VIEW(""), decoded = plain_decode(value, format == SESS_KEY_PLAIN),
+		    wanted = plain_text(format, decoded);
 	bool taken = sess_key_of_cookie(format, value, space, &text);
 
 	EXPECT(taken == sess_key_is_good(wanted));

@@ -50,6 +50,7 @@ class Ended:
         straggler = self.client()
         self.site.visit(name, "set=old")
         self.site.start(straggler, name, "get&gate=%s&%s&get" % (name, write))
+        self.site.gate(name).wait_reached()
         self.end(name)
         self.assertIsNone(self.site.kept(name))
         self.site.open(name)
@@ -67,13 +68,106 @@ class Ended:
         name, straggler = self.name(), self.client()
         self.site.visit(name, "set=old")
         self.site.start(straggler, name, "get&gate=%s&EXPIRE=100&PERSIST=&GETEX=EX+100&SET=late+XX" % name)
+        self.site.gate(name).wait_reached()
         self.end(name)
         self.site.open(name)
         self.assertEqual(json.loads(straggler.response().body), ["old", 0, 0, None, None])
         self.assertIsNone(self.site.kept(name))
 
 
-class TestEndedShared(Ended, Life):
+TOUCHES = ("get", "GETEX=EX+100", "GETEX=", "set=x", "SET=x+XX+GET", "SETEX=100+x")
+"""How a request works on its session, of all that it may say."""
+
+
+class OwnAndForeign:
+    """A DEL comes from the only request that works on the session, or from somebody else while that one runs. Its
+    connection tells them apart: whoever works on a session reads it before he deletes it."""
+
+    def check_foreign(self, name, end):
+        """The request cannot bring back what `end` has ended, and whoever comes later can."""
+        request = self.client()
+        self.site.start(request, name, "get&gate=%s&set=late&get" % name)
+        self.site.gate(name).wait_reached()
+        end()
+        self.assertIsNone(self.site.kept(name))
+        self.site.open(name)
+        self.assertEqual(json.loads(request.response().body), ["old", "OK", None])
+        self.assertIsNone(self.site.kept(name), "it came back")
+        self.assertEqual(self.site.visit(name, "get&set=new&get"), [None, "OK", "new"], "a later log-in with the id")
+
+    def check_foreign_commands(self, number, commands, first=()):
+        """On one connection: `first` before the request begins, `commands` while it runs."""
+        name = "%s%d" % (self.name(), number)
+        self.site.visit(name, "set=old")
+        with self.store.client() as client:
+            def ask(all_of_it):
+                for words in all_of_it:
+                    words = words.replace("KEY", KEY + name).replace("OTHER", KEY + "other").split()
+                    self.assertNotIsInstance(client.ask(*words), Exception)
+            ask(first)
+            self.check_foreign(name, lambda: ask(commands))
+
+    def test_by_nobodys_request(self):
+        """A cron job, redis-cli: it may look before it deletes."""
+        for number, commands in enumerate((["DEL KEY"], ["UNLINK OTHER KEY"], ["GETDEL KEY"], ["EXPIRE KEY 0"],
+                                           ["SCAN 0", "MGET KEY OTHER", "DEL KEY"],
+                                           ["EXISTS KEY", "TTL KEY", "STRLEN KEY", "EXPIRE KEY 100", "DEL KEY"],
+                                           ["SET KEY_LOCK x NX PX 9000", "GET KEY_LOCK", "DEL KEY KEY_LOCK"])):
+            with self.subTest(commands=commands):
+                self.check_foreign_commands(number, commands)
+
+    def test_by_a_connection_that_has_read_it_before(self):
+        """One that is kept from request to request: what it has done for the last one does not count."""
+        for number, first in enumerate((["GET KEY"], ["SET KEY old EX 1000"])):
+            with self.subTest(first=first):
+                self.check_foreign_commands(number, ["DEL KEY"], first)
+
+    def test_by_a_connection_that_goes_from_one_session_to_another(self):
+        """It has read it, and then another one: nobody knows whose the DEL is. Above all a connection that all the
+        requests of a process share."""
+        self.check_foreign_commands(0, ["GET KEY", "GET OTHER", "DEL KEY"])
+
+    def test_by_another_sessions_request(self):
+        """"Log out everywhere": an administrator's request, which has read its own session."""
+        name = self.name()
+        self.site.visit(name, "set=old")
+        self.site.visit(name + "admin", "set=admin")
+        self.check_foreign(name, lambda: self.assertEqual(
+            self.site.visit(name + "admin", "get&UNLINK=%s&set=admin&get" % (KEY + name)), ["admin", 2, "OK", "admin"]))
+
+    def test_who_is_alone_may_begin_it_anew(self):
+        """session_destroy() and session_start() in one request; as often as it likes."""
+        for number, touch in enumerate(TOUCHES):
+            with self.subTest(touch=touch):
+                name = "%s%d" % (self.name(), number)
+                self.site.visit(name, "set=old")
+                seen = self.site.visit(name, touch + "&del&get&set=new&get&del&get&set=newer")
+                self.assertEqual(seen[1:], [1, None, "OK", "new", 1, None, "OK"])
+                self.assertEqual(self.site.kept(name), b"newer")
+
+    def test_who_reads_it_and_deletes_it_is_taken_for_it(self):
+        """Whether he has a lock of his own, looks at it, and at others' sessions, or not."""
+        name, request = self.name(), self.client()
+        self.site.visit(name, "set=old")
+        self.site.start(request, name, "gate=%s&set=new" % name)
+        with self.store.client() as client:
+            for words, reply in (("SET KEY_LOCK x NX PX 9000", "OK"), ("GET KEY", b"old"), ("GET KEY_LOCK", b"x"),
+                                 ("EXISTS KEYother", 0), ("MGET KEYother", [None]), ("DEL KEYother KEY", 1),
+                                 ("DEL KEY_LOCK", 1)):
+                self.assertEqual(client.ask(*words.replace("KEY", KEY + name).split()), reply, words)
+        self.site.open(name)
+        self.assertEqual(json.loads(request.response().body), ["OK"])
+        self.assertEqual(self.site.kept(name), b"new")
+
+    def test_who_has_not_read_it_may_not(self):
+        """Nothing says that the DEL is his; it may come by another connection of his pool."""
+        name = self.name()
+        self.site.visit(name, "set=old")
+        self.assertEqual(self.site.visit(name, "del&set=new&get"), [1, "OK", None])
+        self.assertEqual(self.site.visit(name, "set=new&get"), ["OK", "new"])
+
+
+class TestEndedShared(OwnAndForeign, Ended, Life):
     session = "lock = shared"
 
     def end(self, name):
@@ -92,20 +186,12 @@ class TestEndedShared(Ended, Life):
             self.assertIsNone(self.site.kept(name))
         self.assertEqual(self.site.visit(name, "set=new&get"), ["OK", "new"])
 
-
-    def test_who_is_alone_may_begin_it_anew(self):
-        """session_destroy() and session_start() in one request: no other can be meant."""
-        name = self.name()
-        self.site.visit(name, "set=old")
-        self.assertEqual(self.site.visit(name, "del&get&set=new&get"), [1, None, "OK", "new"])
-        self.assertEqual(self.site.kept(name), b"new")
-
     def test_who_is_not_alone_may_not(self):
         """Nobody knows which of the two has ended it. When they have gone there is a new session as ever."""
         name, other = self.name(), self.client()
         self.site.visit(name, "set=old")
         self.site.start(other, name, "gate=%s&set=late&get" % name)
-        self.assertEqual(self.site.visit(name, "del&set=new&get"), [1, "OK", None])
+        self.assertEqual(self.site.visit(name, "get&del&set=new&get"), ["old", 1, "OK", None])
         self.site.open(name)
         self.assertEqual(json.loads(other.response().body), ["OK", None])
         self.assertEqual(self.site.visit(name, "set=new&get"), ["OK", "new"])
@@ -122,27 +208,20 @@ class TestEndedByAnOperator(Ended, Life):
             self.assertEqual(admin.ask(self.site.weir, "session end " + session["session"]).code, "ok")
 
 
-class TestEndedExclusive(Life):
+class TestEndedExclusive(OwnAndForeign, Life):
     session = "lock = exclusive"
     more = {"workers": 1}
-
-    def test_who_ended_it_may_begin_it_anew(self):
-        """session_destroy() and session_start() in one request: no other can be meant."""
-        name = self.name()
-        self.site.visit(name, "set=old")
-        self.assertEqual(self.site.visit(name, "del&get&set=new"), [1, None, "OK"])
-        self.assertEqual(self.site.kept(name), b"new")
 
     def test_who_waited_meanwhile_cannot_revive_it(self):
         """It came before the end, so it is of the session that has ended."""
         name, ender, straggler = self.name(), self.client(), self.client()
         self.site.visit(name, "set=old")
-        self.site.start(ender, name, "gate=%s&del" % name)
+        self.site.start(ender, name, "gate=%s&get&del" % name)
         self.site.start(straggler, name, "get&set=late&get", queued=True)
         for _ in range(2):  # there is one worker: it has read the straggler when it answers this
             self.site.visit(name + "-other", "PING=")
         self.site.open(name)
-        self.assertEqual(json.loads(ender.response().body), [1])
+        self.assertEqual(json.loads(ender.response().body), ["old", 1])
         self.assertEqual(json.loads(straggler.response().body), [None, "OK", None])
         self.assertIsNone(self.site.kept(name))
         self.assertEqual(self.site.visit(name, "set=new&get"), ["OK", "new"])
@@ -368,6 +447,23 @@ class TestStores(Stores):
                 site.store.ask("PING")
         self.assertEqual(site.store.ask("DBSIZE"), 102)
 
+    def test_replies_that_nobody_will_read(self):
+        """The client has gone while its first command waits for the disk. Those behind it are done, and what they
+        answer is not kept."""
+        site = self.start(session="max-size = 1M", workers=1, program=weir.release_binary(), env=weir.SMALL)
+        site.store.ask("SET", KEY + "below", "x", "EX", 1000)
+        self.demote_all(site)
+        site.store.ask("SET", KEY + "big", "x" * 60000)
+        before, client = site.weir.peak_kib(), site.store.client()
+        with stall.stalled(site.weir.pid, "weir-store"):
+            client.sock.sendall(resp.command("DEL", KEY + "below") + resp.command("GET", KEY + "big") * 1500
+                                + resp.command("SET", KEY + "last", "y"))
+            site.store.ask("PING")
+            client.close()
+            site.store.ask("PING")
+        wait.until(lambda: site.kept("last") == b"y", "the last command")
+        self.assertLess(site.weir.peak_kib() - before, 16 * 1024)
+
     def test_on_disk_all_commands_find_it(self):
         site = self.start()
         names = self.fill(site)
@@ -518,6 +614,28 @@ class TestOperator(Stores):
         site.store.ask("SET", KEY + "a", "x", "EX", 500)
         (session,) = self.documents(site)
         self.assertTrue(480 <= session["expires_at"] - time.time() <= 505, session)
+
+    def shown_life(self, site, name):
+        """As text and as JSON, of one session and in the list."""
+        fields = admin.ask(site.weir, "session show " + name).fields
+        (listed,) = self.documents(site)
+        for session in (admin.ask(site.weir, "session show %s --json" % name).json, listed):
+            self.assertEqual((session["ttl_s"], session["expires_at"]), (None, None))
+        self.assertEqual((fields["ttl"], fields["expires"]), ("never", "never"))
+        head, row = admin.ask(site.weir, "sessions").text.splitlines()
+        self.assertIn("EXPIRES", head)
+        self.assertEqual(row.split().count("never"), 2, row)
+
+    def test_without_an_end(self):
+        site = self.start()
+        site.store.ask("SET", KEY + "a", "x")
+        (session,) = self.documents(site)
+        self.shown_life(site, session["session"])
+        self.demote_all(site)
+        self.shown_life(site, session["session"])
+        site.store.ask("EXPIRE", KEY + "a", 500)
+        (session,) = self.documents(site)
+        self.assertEqual(session["ttl_s"], 500)
 
     def test_no_id_and_no_state_in_the_log(self):
         site = self.start(password="open-sesame")

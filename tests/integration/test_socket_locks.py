@@ -89,6 +89,22 @@ class Plain:
         wait.until(lambda: self.holder() is None, "the end of the lock")
         self.assertEqual(client.ask("EVAL", SCRIPT, 1, self.lock_name(), "one"), 0)
 
+    def test_another_time(self):
+        client, lock = self.client(), self.lock_name()
+        for words in (("EXPIRE", lock, 100), ("PERSIST", lock)):
+            self.assertEqual(client.ask(*words), 0)
+        for words in (("EX", 100), ("PERSIST",), ()):
+            self.assertIsNone(client.ask("GETEX", lock, *words))
+        self.take(client, "one", 10000)
+        self.assertEqual(client.ask("GETEX", lock), b"one")
+        self.assertEqual(client.ask("EXPIRE", lock, 100), 1)
+        self.assertTrue(90 < client.ask("TTL", lock) <= 100)
+        self.assertEqual(client.ask("GETEX", lock, "EX", 500), b"one")
+        self.assertTrue(490 < client.ask("TTL", lock) <= 500)
+        self.assertEqual(client.ask("GETEX", lock, "PERSIST"), b"one")
+        self.assertEqual(client.ask("TTL", lock), -1)
+        self.assertEqual(client.ask("DEL", lock), 1)
+
     def test_its_session_is_another_key(self):
         client = self.client()
         session = self.lock_name().removesuffix("_LOCK")

@@ -88,6 +88,23 @@ class TestBrowser(Case):
                     ground = self.browser.run("getComputedStyle(document.body).backgroundColor")
                     self.assertEqual(max(map(int, re.findall(r"\d+", ground))) < 100, dark, ground)
 
+    def test_backends_look_alike_on_a_small_screen(self):
+        """Name and state, the rate, the connections, the counts: below each other, whatever the state is called."""
+        for _ in range(3):
+            self.site.ask("", path="/odd")
+        wait.until(lambda: document(self.site)["apps"][0]["backends"][0]["state"] == "down", "one is down")
+        self.browser.look(390, 800, False)
+        self.browser.open(self.url)
+        rows = self.browser.run("""[...document.querySelectorAll("#apps tbody tr:not(:first-child)")].map(row =>
+            [...row.children].map(cell => (r => [r.left, r.right, r.top, r.bottom])(cell.getBoundingClientRect())))""")
+        self.assertEqual(len(rows), 2)
+        for name, state, rate, connections, requests, failures in rows:
+            for left, right in ((name, state), (requests, failures)):
+                self.assertLessEqual(left[1], right[0])
+                self.assertLess(max(left[2], right[2]), min(left[3], right[3]))
+            for above, below in ((name, rate), (rate, connections), (connections, requests)):
+                self.assertLessEqual(above[3], below[2])
+
     def test_says_when_the_connection_is_lost(self):
         browser = self.browser
         browser.open(self.url)

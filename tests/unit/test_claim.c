@@ -131,12 +131,28 @@ static void release(struct request *r)
 	claims_check(claims);
 }
 
-static void end(uint32_t n)
+static void touch(uint32_t n, struct claim_touch *t)
 {
 	struct sess_id id = id_of(n);
 
-	claims_end(claims, &id, CLAIMS_BY_REQUEST);
+	claims_touch(claims, &id, t);
+}
+
+static void end_by(uint32_t n, const struct claim_touch *t)
+{
+	struct sess_id id = id_of(n);
+
+	claims_end(claims, &id, t);
 	claims_check(claims);
+}
+
+/* By a connection that has just read it. */
+static void end(uint32_t n)
+{
+	struct claim_touch t;
+
+	touch(n, &t);
+	end_by(n, &t);
 }
 
 static bool may_create(uint32_t n)
@@ -497,12 +513,11 @@ static void who_was_granted_and_has_not_begun_is_an_elder(void **unused)
 
 static void whom_another_one_ends_it_under_is_an_elder(void **unused)
 {
-	struct sess_id id = id_of(1);
 	struct request r;
 
 	(void)unused;
-	assert_int_equal(take_kind(&r, 1, true), CLAIM_TAKEN);
-	claims_end(claims, &id, CLAIMS_BY_OTHER);
+	exclusive(&r, 1);
+	end_by(1, NULL);
 	assert_false(may_create(1));
 	release(&r);
 	assert_true(may_create(1));
@@ -571,14 +586,6 @@ static void side_by_side_one_elder_is_enough(void **unused)
 	release(&young[1]);
 }
 
-static void end_by_other(uint32_t n)
-{
-	struct sess_id id = id_of(n);
-
-	claims_end(claims, &id, CLAIMS_BY_OTHER);
-	claims_check(claims);
-}
-
 /* Side by side too, who is alone must have ended it, and may begin it anew: as often as it likes. */
 static void who_is_alone_has_ended_it(void **unused)
 {
@@ -612,7 +619,7 @@ static void who_is_alone_when_another_one_ends_it_is_an_elder(void **unused)
 
 	(void)unused;
 	shared(&r, 1);
-	end_by_other(1);
+	end_by(1, NULL);
 	assert_false(may_create(1));
 	end(1);
 	assert_false(may_create(1));
@@ -749,6 +756,139 @@ static void the_end_is_for_one_id(void **unused)
 	}
 }
 
+/* --- whose hand it was --- */
+
+static void take_alone(struct request *r, uint32_t n, bool alone)
+{
+	if (alone)
+		exclusive(r, n);
+	else
+		shared(r, n);
+}
+
+/* A connection that ends what it has not read ends another's session. */
+static void who_has_not_touched_it_has_not_ended_it(void **unused)
+{
+	(void)unused;
+	for (int alone = 0; alone < 2; alone++) {
+		struct claim_touch never = {.moment = 0}, other;
+		struct request r;
+		take_alone(&r, 1, alone);
+		end_by(1, &never);
+		assert_true(r.claim.elder);
+		assert_false(may_create(1));
+		release(&r);
+		take_alone(&r, 1, alone);
+		touch(2, &other);
+		end_by(1, &other);
+		assert_false(may_create(1));
+		release(&r);
+		assert_true(may_create(1));
+	}
+}
+
+/* A claim that has begun before all others is not older than a touch that never was, of the id of zeros. */
+static void never_is_before_the_first_claim(void **unused)
+{
+	struct claim_touch never = {.moment = 0};
+	struct request r;
+
+	(void)unused;
+	exclusive(&r, 0);
+	end_by(0, &never);
+	assert_false(may_create(0));
+	release(&r);
+}
+
+static void who_touched_it_before_the_claim_began_has_not_ended_it(void **unused)
+{
+	(void)unused;
+	for (int alone = 0; alone < 2; alone++) {
+		struct claim_touch before, since;
+		struct request r;
+		touch(1, &before);
+		take_alone(&r, 1, alone);
+		touch(1, &since);
+		end_by(1, &since);
+		assert_true(may_create(1));
+		end_by(1, &before);
+		assert_false(may_create(1));
+		end_by(1, &since); /* once an elder, always one */
+		assert_false(may_create(1));
+		release(&r);
+	}
+}
+
+/* What is touched while it waits is touched by others. */
+static void a_claim_begins_when_its_grant_has_arrived(void **unused)
+{
+	struct claim_touch on_its_way, since;
+	struct request holder, r;
+
+	(void)unused;
+	exclusive(&holder, 1);
+	waits(&r, 1);
+	release(&holder);
+	touch(1, &on_its_way);
+	granted(&r);
+	touch(1, &since);
+	end_by(1, &since);
+	assert_false(r.claim.elder);
+	end_by(1, &on_its_way);
+	assert_true(r.claim.elder);
+	release(&r);
+}
+
+/* Other claims have begun since; that is nothing to this one. */
+static void a_touch_outlasts_the_claims_on_other_ids(void **unused)
+{
+	struct claim_touch t;
+	struct request r, other;
+
+	(void)unused;
+	exclusive(&r, 1);
+	touch(1, &t);
+	for (uint32_t n = 2; n < 100; n++) {
+		exclusive(&other, n);
+		release(&other);
+	}
+	end_by(1, &t);
+	assert_true(may_create(1));
+	release(&r);
+}
+
+static void a_touch_of_another_id_is_the_last(void **unused)
+{
+	struct claim_touch t;
+	struct request r;
+
+	(void)unused;
+	exclusive(&r, 1);
+	touch(1, &t);
+	touch(2, &t);
+	end_by(1, &t);
+	assert_false(may_create(1));
+	release(&r);
+}
+
+/* A touch since the reader began does not make one that came later its sender. */
+static void beside_a_younger_exclusive_one_a_touch_is_too_old(void **unused)
+{
+	struct claim_touch t;
+	struct request reader, holder;
+
+	(void)unused;
+	shared(&reader, 1);
+	touch(1, &t);
+	exclusive(&holder, 1);
+	end_by(1, &t);
+	assert_true(holder.claim.elder);
+	assert_true(reader.claim.elder);
+	assert_false(may_create(1));
+	release(&holder);
+	release(&reader);
+}
+
 /* --- memory --- */
 
 static void without_memory_there_are_no_claims(void **unused)
@@ -834,6 +974,13 @@ int main(void)
 	    TEST(beside_an_exclusive_one_readers_do_no_work),
 	    TEST(beside_an_elder_a_young_reader_does_not_help),
 	    TEST(the_end_is_for_one_id),
+	    TEST(who_has_not_touched_it_has_not_ended_it),
+	    TEST(never_is_before_the_first_claim),
+	    TEST(who_touched_it_before_the_claim_began_has_not_ended_it),
+	    TEST(a_claim_begins_when_its_grant_has_arrived),
+	    TEST(a_touch_outlasts_the_claims_on_other_ids),
+	    TEST(a_touch_of_another_id_is_the_last),
+	    TEST(beside_a_younger_exclusive_one_a_touch_is_too_old),
 	    TEST(without_memory_there_are_no_claims),
 	    TEST(a_claim_is_taken_or_nothing_has_changed),
 	    TEST(all_the_rest_needs_no_memory),

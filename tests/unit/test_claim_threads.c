@@ -24,7 +24,8 @@ struct slot {
 	struct sess_id id;
 	bool watched;
 	pthread_mutex_t lock;
-	uint64_t tickets, ends;  /* guarded by lock, and `holder` */
+	uint64_t tickets, ends;  /* guarded by lock, as are `begun` and `holder` */
+	uint64_t begun;          /* works that have begun, where it is watched */
 	struct request *holder;  /* works exclusively */
 	uint64_t served;         /* guarded by the claim: the last one's ticket */
 	unsigned inside;         /* guarded by the claim */
@@ -35,7 +36,7 @@ struct slot {
 struct shared {
 	struct claims *claims;
 	struct slot slots[SLOTS];
-	_Atomic uint64_t cancelled, too_late, granted, beside, refused;
+	_Atomic uint64_t cancelled, too_late, granted, beside, refused, stale;
 };
 
 enum { IDLE, WAITING, GIVEN_UP, RELEASED, WORKING, READING };
@@ -50,7 +51,8 @@ struct request {
 	unsigned state;
 	uint64_t ticket;
 	uint64_t born;   /* ends that it knows of; guarded by the slot's lock */
-	bool may_create; /* an elder or not: it does not change while it works */
+	uint64_t begun;  /* its work's number in the slot */
+	bool may_create; /* no elder, so far; guarded by the slot's lock while it works */
 };
 
 /* One worker thread with its mailbox. */
@@ -60,6 +62,9 @@ struct worker {
 	sem_t wakes;
 	uint64_t random;
 	pthread_t thread;
+	struct claim_touch touch; /* as of one connection */
+	struct slot *touched;     /* what it is of, and when */
+	uint64_t touched_at;
 	struct request requests[REQUESTS];
 };
 
@@ -102,6 +107,7 @@ static void begin(struct request *r)
 	if (!slot->watched)
 		return;
 	slot->holder = r;
+	r->begun = ++slot->begun;
 	INVARIANT(r->may_create == (r->born == slot->ends));
 	INVARIANT(r->ticket > slot->served);
 	slot->served = r->ticket;
@@ -114,8 +120,8 @@ static void finish(struct request *r)
 
 	look_on(slot);
 	if (r->state == WORKING) {
-		/* Whoever has ended the session meanwhile: it is taken for this one's own deed. */
-		INVARIANT(claims_may_create(sh->claims, &slot->id) == r->may_create);
+		/* In a slot that nobody looks on, an end may have come from whoever. */
+		INVARIANT(!slot->watched || claims_may_create(sh->claims, &slot->id) == r->may_create);
 		INVARIANT(slot->inside == 1);
 		slot->inside--;
 		slot->works++;
@@ -203,15 +209,30 @@ static void give_up(struct request *r)
 	look_away(r->slot);
 }
 
-/* Somebody ends the session: who works on it, or a stranger. */
+/* Whether the one at work in a slot that is looked on is taken for who has ended it by this touch. */
+static bool is_spared(const struct slot *slot, const struct worker *w)
+{
+	return w->touched == slot && slot->holder && slot->holder->begun <= w->touched_at;
+}
+
+/* The worker's connection ends a session: it has touched it last, or another, a while ago or just now. */
 static void end(struct worker *w)
 {
 	struct slot *slot = &w->shared->slots[draw(w) % SLOTS];
 
 	look_on(slot);
-	claims_end(w->shared->claims, &slot->id, CLAIMS_BY_REQUEST);
+	if (draw(w) % 2) {
+		claims_touch(w->shared->claims, &slot->id, &w->touch);
+		w->touched = slot;
+		w->touched_at = slot->begun;
+	}
+	claims_end(w->shared->claims, &slot->id, &w->touch);
 	if (slot->watched) {
+		bool spared = is_spared(slot, w);
 		slot->ends++;
+		w->shared->stale += w->touched == slot && slot->holder && !spared;
+		if (slot->holder && !spared)
+			slot->holder->may_create = false;
 		if (slot->holder && slot->holder->may_create)
 			slot->holder->born = slot->ends;
 	}
@@ -342,7 +363,7 @@ static void one_at_a_time_in_the_order_in_which_they_came(void **unused)
 	for (unsigned tries = 0; !met && tries < 100; tries++) {
 		open_claims(&sh);
 		run_threads(&sh);
-		met = sh.cancelled && sh.too_late && sh.granted && sh.beside && sh.refused;
+		met = sh.cancelled && sh.too_late && sh.granted && sh.beside && sh.refused && sh.stale;
 		close_claims(&sh);
 	}
 	assert_true(met); /* or the test has tested little */

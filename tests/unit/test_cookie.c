@@ -38,6 +38,9 @@ static void the_value_is_found(void **unused)
 	expect("a=b;S=1;c=d", "S", "1");
 	expect("  S = 1 ;", "S", "1");
 	expect("\tS=1\t", "S", "1");
+	expect("a=b;\vS\f=\x1f\v1\f\r", "S", "1");
+	expect("S=\v\"1\"\f", "S", "1");
+	expect("S=\xa0x", "S", "\xa0x");
 	expect("S=1=2=", "S", "1=2=");
 	expect("S=", "S", "");
 	expect("S=a b", "S", "a b");

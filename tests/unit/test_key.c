@@ -138,6 +138,16 @@ static void plain_cookies_are_decoded(void **state)
 	    {"%2541", "%41"}, /* once */
 	    {"s:abc.def", "s:abc.def"},
 	    {"a+b", "a+b"},
+	    {"\\141\\142\\143", "abc"}, /* Python's, between quotes */
+	    {"\\a\\-\\\"", "a-\""},
+	    {"a\\054b", "a,b"},
+	    {"\\401\\181\\118", "401181118"},
+	    {"\\377", "\xff"},
+	    {"\\14", "14"},
+	    {"a\\", "a\\"},
+	    {"\\\\141", "\\141"}, /* once */
+	    {"%5C141\\%41", "\\141%41"},
+	    {"a\\000b", NULL},
 	    {"%C3%A4", "\xc3\xa4"},
 	    {"", NULL},
 	    {"a b", NULL},
@@ -163,6 +173,7 @@ static void express_cookies_lose_their_signature(void **state)
 	    {"s:a.b.c.SIG", "a.b.c"},
 	    {"s:a%2Cb.SIG", "a,b"},
 	    {"s:a%zz.SIG", "a%zz"},
+	    {"s:\\141.SIG", "\\141"},
 	    {"s:abc.", "abc"},
 	    {"", NULL},
 	    {"s", NULL},
@@ -209,6 +220,7 @@ static void cookies_have_a_length(void **state)
 		const char *text = n == SESS_KEY_MAX ? most : NULL;
 		expect_cookie(SESS_KEY_PLAIN, text_of("", "x", n, ""), text);
 		expect_cookie(SESS_KEY_PLAIN, text_of("", "%78", n, ""), text);
+		expect_cookie(SESS_KEY_PLAIN, text_of("", "\\170", n, ""), text);
 		expect_cookie(SESS_KEY_EXPRESS, text_of("s:", "x", n, ".SIG"), text);
 		expect_cookie(SESS_KEY_EXPRESS, text_of("s%3A", "%78", n, ".SIG"), text);
 	}

@@ -563,6 +563,80 @@ static void a_walk_meets_each_session_once(void **unused)
 	}
 }
 
+/* --- what is below lives longer --- */
+
+enum { MANY = 6000 }; /* so many that a shard is walked in pieces */
+
+static void bring(uint32_t n)
+{
+	struct sess_id id = id_of(n);
+	struct sess_record r = record_of(n, "a");
+
+	assert_int_equal(sess_table_expect(table, &id, at_s(0)), 0);
+	assert_int_equal(sess_table_arrive(table, APP, &r), 0);
+}
+
+/* How many pieces it took. */
+static uint32_t outlive_all(void)
+{
+	uint32_t pieces = 0;
+
+	for (uint32_t i = 0; i < sess_table_shards(table); i++) {
+		uint32_t bucket = 0;
+		do
+			pieces++;
+		while (sess_table_outlive(table, i, &bucket));
+	}
+	return pieces;
+}
+
+static uint32_t owed_after_expiry(void)
+{
+	static struct sess_id ids[MANY];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < sess_table_shards(table); i++) {
+		while (sess_table_expire(table, i, 100, at_s(TTL_S + 1)))
+			;
+		n += sess_table_owed(table, i, MANY - n, ids + n);
+	}
+	assert_int_equal(stats().sessions, 0);
+	for (uint32_t i = 0; i < n; i++)
+		sess_table_settle(table, &ids[i]);
+	return n;
+}
+
+static void all_that_are_below_are_outlived_piece_by_piece(void **unused)
+{
+	(void)unused;
+	sess_table_set_max(table, 1 << 24);
+	for (uint32_t n = 0; n < MANY; n++)
+		bring(n);
+	create(MANY, "only in memory", 0);
+	assert_true(outlive_all() > sess_table_shards(table) * 2);
+	sess_table_check(table);
+	assert_int_equal(owed_after_expiry(), MANY);
+}
+
+/* A record that was written since has the time of the session. */
+static void what_is_stored_again_is_outlived_no_more(void **unused)
+{
+	struct sess_leaver out[2];
+
+	(void)unused;
+	bring(1);
+	bring(2);
+	(void)outlive_all();
+	assert_int_equal(collect(&ALL, 0, out, 2), 2);
+	for (int i = 0; i < 2; i++) {
+		bool stays = out[i].id.bytes[0] == 1;
+		expect_session(out[i].id.bytes[0], "a", 0);
+		out[i].version -= stays; /* it was changed meanwhile */
+		assert_int_equal(left(&out[i], stays ? SESS_STORED : SESS_MAYBE_STORED, &ALL), false);
+	}
+	assert_int_equal(owed_after_expiry(), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -582,6 +656,8 @@ int main(void)
 	    TEST(what_is_not_here_can_be_buried),
 	    TEST(a_look_tells_what_is_there),
 	    TEST(a_walk_meets_each_session_once),
+	    TEST(all_that_are_below_are_outlived_piece_by_piece),
+	    TEST(what_is_stored_again_is_outlived_no_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,6 +118,8 @@ static void points_in_time(void **unused)
 	assert_rendered("{\"used_at\": 1000000}", "used  now\n");
 	assert_rendered("{\"expires_at\": 1001800}", "expires  in 30m\n");
 	assert_rendered("{\"reloaded_at\": null}", "reloaded  -\n");
+	assert_rendered("{\"ttl_s\": null, \"expires_at\": null}", "ttl      never\n"
+								   "expires  never\n");
 	assert_rendered("[{\"used_at\": 0}]", "       USED\n11d 13h ago\n");
 }
 

@@ -372,6 +372,33 @@ static void an_array_goes_on_where_it_had_ended(void **state)
 	buf_fini(&wire);
 }
 
+/* Cut at any byte of any argument: also where the memory of the arguments has just grown, and so moved. */
+static void an_array_goes_on_wherever_it_was_cut(void **state)
+{
+	enum { MANY = 300 };
+	struct buf wire = {0};
+	size_t consumed, need;
+	const char *reason;
+
+	(void)state;
+	resp_put_array(&wire, MANY);
+	for (size_t i = 0; i < MANY; i++)
+		resp_put_bulk(&wire, view_of("0123456789", i % 11));
+	for (size_t cut = 1; cut < buf_len(&wire); cut++) {
+		resp_command_forget(&out);
+		struct view first = guarded(view_of(wire.data, cut));
+		assert_int_equal(resp_command_decode(first, &wide, &space, &out, &consumed, &need, &reason),
+				 DECODE_NEED_MORE);
+		struct view all = guarded(buf_view(&wire));
+		assert_int_equal(resp_command_decode(all, &wide, &space, &out, &consumed, &need, &reason), DECODE_OK);
+		assert_int_equal(out.count, MANY);
+		for (size_t i = 0; i < MANY; i++)
+			assert_true(view_eq(out.args[i], view_of("0123456789", i % 11)));
+	}
+	resp_command_forget(&out);
+	buf_fini(&wire);
+}
+
 /* What is only announced takes none. */
 static void arguments_have_memory_as_they_come(void **state)
 {
@@ -814,6 +841,7 @@ int main(void)
 	    cmocka_unit_test(limits_are_exact),
 	    cmocka_unit_test(arguments_are_counted),
 	    cmocka_unit_test(an_array_goes_on_where_it_had_ended),
+	    cmocka_unit_test(an_array_goes_on_wherever_it_was_cut),
 	    cmocka_unit_test(arguments_have_memory_as_they_come),
 	    cmocka_unit_test(lines_without_an_end),
 	    cmocka_unit_test(announced_bytes_cost_nothing),

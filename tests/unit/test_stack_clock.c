@@ -106,6 +106,56 @@ static void what_is_below_is_older_by_what_the_clock_was_set(void **unused)
 	assert_true(in_memory(1));
 }
 
+static void change_below(uint32_t n)
+{
+	create_below(n, "old");
+	change(n, "new");
+	assert_true(fake_has(n));
+}
+
+/* By the calendar the record lives longer from then on than the session in memory. */
+static void what_expires_in_memory_does_not_come_back_older(void **unused)
+{
+	(void)unused;
+	change_below(1);
+	clock_step_s = -500;
+	turn();
+	expect_session(1, "new");
+	pass_s(TTL_S + 1);
+	expect_open(1, SESS_ABSENT);
+	AWAIT(!fake_has(1));
+	expect_open(1, SESS_ABSENT);
+	assert_int_equal(stats().expired, 1);
+}
+
+/* The thread has not looked between the end of the session and the step. */
+static void nor_does_what_had_just_expired(void **unused)
+{
+	(void)unused;
+	change_below(1);
+	clock_ms += (TTL_S + 1) * 1000;
+	clock_step_s = -500;
+	expect_open(1, SESS_ABSENT); /* in memory */
+	expect_open(1, SESS_ABSENT); /* below */
+	AWAIT(!fake_has(1));
+	assert_int_equal(stats().expired + stats().below_expired, 1);
+}
+
+/* Its record was written before the first step, and read after it. */
+static void nor_does_what_came_up_after_a_step(void **unused)
+{
+	(void)unused;
+	create_below(1, "old");
+	clock_step_s = -300;
+	turn();
+	change(1, "new");
+	clock_step_s = -500;
+	turn();
+	pass_s(TTL_S + 301);
+	expect_open(1, SESS_ABSENT);
+	AWAIT(!fake_has(1));
+}
+
 /* The two clocks are read one after the other, and rounded. */
 static void a_second_is_no_step(void **unused)
 {
@@ -145,6 +195,9 @@ int main(void)
 	    TEST(what_was_stored_before_the_restart_keeps_its_age),
 	    TEST(the_clock_ends_nothing_in_memory),
 	    TEST(what_is_below_is_older_by_what_the_clock_was_set),
+	    TEST(what_expires_in_memory_does_not_come_back_older),
+	    TEST(nor_does_what_had_just_expired),
+	    TEST(nor_does_what_came_up_after_a_step),
 	    TEST(a_second_is_no_step),
 	    TEST(times_do_not_wrap_around),
 	};

@@ -320,12 +320,18 @@ class Gate:
     """Handlers wait at it until the test lets them go."""
 
     def __init__(self, bound=60):
-        self._event = threading.Event()
+        self._event, self._reached = threading.Event(), threading.Event()
         self._bound = bound
 
     def wait(self):
+        self._reached.set()
         if not self._event.wait(self._bound):
             raise Gone()
+
+    def wait_reached(self):
+        """For the test: until a handler stands at it, with all done that comes before."""
+        if not self._reached.wait(self._bound):
+            raise AssertionError("nobody came to the gate")
 
     def open(self):
         self._event.set()
