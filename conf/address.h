@@ -21,4 +21,7 @@ struct conf_address {
 bool conf_parse_address(const char *text, bool allow_spawn, struct conf_address *out);
 void conf_address_fini(struct conf_address *a);
 
+/* The same place to connect to or to listen at. */
+bool conf_address_equal(const struct conf_address *a, const struct conf_address *b);
+
 #endif

@@ -2,6 +2,7 @@
  * was refused before has its error already: here it is passed over. */
 #include "conf/check.h"
 
+#include "conf/check_cluster.h"
 #include "conf/check_session.h"
 #include "conf/parse.h"
 
@@ -56,7 +57,7 @@ static bool same_address(const struct conf_address *a, const struct conf_address
 
 static void check_listens(const struct conf *c, const struct conf_node *file, struct conf_report *r)
 {
-	if (c->listen_count == 0)
+	if (c->listen_count == 0 && !c->cluster.witness)
 		conf_report_add(r, 1, "listen", NULL, "missing: at least one is needed");
 	for (size_t i = 0; i < c->listen_count; i++) {
 		const struct conf_node *node = conf_tree_child(file, "listen", i);
@@ -235,6 +236,8 @@ void conf_check(const struct conf *c, const struct conf_tree *tree, struct conf_
 	check_apps(c, &tree->file, report);
 	check_store(c, conf_tree_child(&tree->file, "store", 0), report);
 	check_admin(c, &tree->file, report);
+	if (conf_tree_child(&tree->file, "cluster", 0))
+		conf_check_cluster(c, &tree->file, report);
 	if (status)
 		check_repeats(status, report);
 }

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "conf/cluster.h"
 #include "conf/sections.h"
 #include "conf/session.h"
 
@@ -75,6 +76,7 @@ struct conf {
 	struct conf_disk disk;
 	struct conf_admin admin;
 	struct conf_status status;
+	struct conf_cluster cluster;
 	enum log_level log_level;
 	char *log_to; /* "stderr" or a path; owned */
 };
@@ -87,6 +89,9 @@ MUST_USE int conf_load(const char *path, struct conf **out, struct buf *errors);
 
 /* The same for a text that was read already; `name` stands in the errors instead of the path. */
 MUST_USE int conf_load_text(const char *name, struct view text, struct conf **out, struct buf *errors);
+
+/* Takes all apps out, and their session sockets. */
+void conf_drop_apps(struct conf *c);
 
 void conf_free(struct conf **c);
 

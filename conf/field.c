@@ -75,6 +75,10 @@ static bool is_text(enum conf_type type, const char *text)
 		return is_full_path(text) && strlen(text) <= CONF_UNIX_PATH_MAX;
 	case CONF_TYPE_LOG:
 		return is_full_path(text) || strcmp(text, "stderr") == 0;
+	case CONF_TYPE_NAME:
+		return *text == '\0' || conf_is_name(text);
+	case CONF_TYPE_URL:
+		return *text == '\0' || conf_is_url(text);
 	case CONF_TYPE_URL_PATH:
 		return conf_is_path(text);
 	case CONF_TYPE_PLAIN_PATH:
@@ -116,6 +120,46 @@ static int set_address(struct conf_address *field, const char *text, const char 
 	conf_address_fini(field);
 	*field = a;
 	return 0;
+}
+
+static int parse_tcp(const char *text, struct conf_address *out)
+{
+	struct conf_address a;
+	const char *why;
+	int err = conf_address_parse(text, false, &a, &why);
+
+	if (err)
+		return err;
+	if (a.kind != CONF_TCP) {
+		conf_address_fini(&a);
+		return ERR_CONFIG;
+	}
+	*out = a;
+	return 0;
+}
+
+static int set_tcp(struct conf_address *field, const char *text)
+{
+	struct conf_address a;
+	int err = parse_tcp(text, &a);
+
+	if (err)
+		return err;
+	conf_address_fini(field);
+	*field = a;
+	return 0;
+}
+
+static int add_peer(struct conf_addresses *field, const char *text)
+{
+	struct conf_address *at = realloc(field->at, (field->count + 1) * sizeof *at);
+
+	if (!at)
+		return ERR_NO_MEMORY;
+	field->at = at;
+	int err = parse_tcp(text, &at[field->count]);
+	field->count += err == 0;
+	return err;
 }
 
 static int add_pattern(const struct conf_option *o, struct conf_patterns *field, const char *text)
@@ -165,6 +209,10 @@ int conf_field_set(const struct conf_option *o, void *base, const char *text, co
 		return add_pattern(o, field, text);
 	case CONF_TYPE_NETWORKS:
 		return add_network(field, text);
+	case CONF_TYPE_TCP:
+		return set_tcp(field, text);
+	case CONF_TYPE_PEERS:
+		return add_peer(field, text);
 	case CONF_TYPE_ADDRESS:
 		return set_address(field, text, why);
 	case CONF_TYPE_SECTION:

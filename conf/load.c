@@ -285,6 +285,18 @@ static void load_admin(struct loader *l)
 	set_in_run_dir(l, &l->conf->admin.socket, "admin.sock");
 }
 
+static void load_cluster(struct loader *l, const struct conf_node *node)
+{
+	struct conf_cluster *c = &l->conf->cluster;
+
+	if (!node)
+		return;
+	set_name(l, node, &c->name);
+	fill(l, node, "cluster", c);
+	if (c->listen.text && !conf_tree_value(node, "address"))
+		l->no_memory |= conf_address_copy(&c->listen, &c->address) != 0;
+}
+
 static void load_tree(struct loader *l)
 {
 	const struct conf_node *file = &l->tree.file;
@@ -297,6 +309,7 @@ static void load_tree(struct loader *l)
 	fill(l, conf_tree_child(store, "store.disk", 0), "store.disk", &l->conf->disk);
 	load_admin(l);
 	fill(l, conf_tree_child(file, "status", 0), "status", &l->conf->status);
+	load_cluster(l, conf_tree_child(file, "cluster", 0));
 	fill(l, conf_tree_child(file, "log", 0), "log", l->conf);
 }
 
@@ -375,8 +388,10 @@ static void load_text(struct loader *l, char *text, size_t len)
 		load_tree(l);
 	if (!l->no_memory && l->whole)
 		conf_check(l->conf, &l->tree, &l->report);
-	if (!l->no_memory && l->whole && l->report.found == 0)
+	if (!l->no_memory && l->whole && l->report.found == 0) {
 		add_sockets(l);
+		conf_cluster_drop_self(&l->conf->cluster);
+	}
 	conf_tree_fini(&l->tree);
 }
 
@@ -471,6 +486,24 @@ static void app_fini(struct conf_app *app)
 	conf_patterns_fini(&app->session.stateless);
 }
 
+static void listen_fini(struct conf_listen *l)
+{
+	conf_address_fini(&l->address);
+	free(l->owner);
+	free(l->group);
+}
+
+void conf_drop_apps(struct conf *c)
+{
+	while (c->listen_count > 0 && c->listens[c->listen_count - 1].protocol == CONF_RESP)
+		listen_fini(&c->listens[--c->listen_count]);
+	for (size_t i = 0; i < c->app_count; i++)
+		app_fini(&c->apps[i]);
+	free(c->apps);
+	c->apps = NULL;
+	c->app_count = 0;
+}
+
 void conf_free(struct conf **conf)
 {
 	struct conf *c = *conf;
@@ -478,15 +511,11 @@ void conf_free(struct conf **conf)
 	*conf = NULL;
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->listen_count; i++) {
-		conf_address_fini(&c->listens[i].address);
-		free(c->listens[i].owner);
-		free(c->listens[i].group);
-	}
+	conf_drop_apps(c);
+	for (size_t i = 0; i < c->listen_count; i++)
+		listen_fini(&c->listens[i]);
 	free(c->listens);
-	for (size_t i = 0; i < c->app_count; i++)
-		app_fini(&c->apps[i]);
-	free(c->apps);
+	conf_cluster_fini(&c->cluster);
 	free(c->node);
 	free(c->state_dir);
 	free(c->run_dir);

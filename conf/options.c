@@ -35,7 +35,8 @@ const struct conf_option conf_options[] = {
     SECTION("", "log", "log", .help = "The log."),
     SECTION("", "admin", "admin", .help = "The socket for who runs this process."),
     SECTION("", "status", "status", .help = "A page that tells how the process does. Without it there is none."),
-    LATER("", "cluster"),
+    SECTION("", "cluster", "cluster", .title = "NAME",
+	    .help = "The cluster that this node belongs to. Without it the node is alone."),
 
     OPTION("node", "workers", NUMBER, .preset_note = "the number of processors", .min = 1, .max = 256,
 	   AT(conf, workers), .help = "Threads that serve requests."),
@@ -115,31 +116,32 @@ const struct conf_option conf_options[] = {
     OPTION("backend", "stop-timeout", TIME, .preset = "5s", .min = 0, .max = HOUR, .only = CONF_ONLY_SPAWN,
 	   AT(conf_backend, stop_timeout_ms), .help = "From TERM to KILL."),
 
-    OPTION("session", "mode", WORD, .preset = "managed", .words = {"none", "managed", "adopted"},
+    OPTION("session", "mode", WORD, .agreed = true, .preset = "managed", .words = {"none", "managed", "adopted"},
 	   AT(conf_session, mode),
 	   .help = "Who keeps the sessions: nobody, the gateway, or the app itself, in socket."),
-    OPTION("session", "cookie", TOKEN, .preset = "WEIRSID", AT(conf_session, cookie),
+    OPTION("session", "cookie", TOKEN, .agreed = true, .preset = "WEIRSID", AT(conf_session, cookie),
 	   .help = "Name of the cookie; adopted: that of the app's own, to be given."),
-    OPTION("session", "cookie-format", WORD, .preset = "plain", .words = {"plain", "express"},
+    OPTION("session", "cookie-format", WORD, .agreed = true, .preset = "plain", .words = {"plain", "express"},
 	   .with = CONF_WITH_ADOPTED, AT(conf_session, cookie_format),
 	   .help = "How the cookie says the id: as it is, or signed as Express does."),
-    OPTION("session", "cookie-path", URL_PATH, .preset = "/", .with = CONF_WITH_MANAGED, AT(conf_session, cookie_path),
-	   .help = "Path attribute of the cookie."),
-    OPTION("session", "cookie-domain", DOMAIN, .preset = "", .with = CONF_WITH_MANAGED, AT(conf_session, cookie_domain),
-	   .help = "Domain attribute of the cookie; empty: none."),
-    OPTION("session", "cookie-http-only", BOOL, .preset = "yes", .with = CONF_WITH_MANAGED,
+    OPTION("session", "cookie-path", URL_PATH, .agreed = true, .preset = "/", .with = CONF_WITH_MANAGED,
+	   AT(conf_session, cookie_path), .help = "Path attribute of the cookie."),
+    OPTION("session", "cookie-domain", DOMAIN, .agreed = true, .preset = "", .with = CONF_WITH_MANAGED,
+	   AT(conf_session, cookie_domain), .help = "Domain attribute of the cookie; empty: none."),
+    OPTION("session", "cookie-http-only", BOOL, .agreed = true, .preset = "yes", .with = CONF_WITH_MANAGED,
 	   AT(conf_session, cookie_http_only), .help = "HttpOnly attribute of the cookie."),
-    OPTION("session", "cookie-same-site", WORD, .preset = "lax", .words = {"lax", "strict", "none"},
+    OPTION("session", "cookie-same-site", WORD, .agreed = true, .preset = "lax", .words = {"lax", "strict", "none"},
 	   .with = CONF_WITH_MANAGED, AT(conf_session, cookie_same_site), .help = "SameSite attribute of the cookie."),
-    OPTION("session", "cookie-secure", WORD, .preset = "auto", .words = {"auto", "always", "never"},
+    OPTION("session", "cookie-secure", WORD, .agreed = true, .preset = "auto", .words = {"auto", "always", "never"},
 	   .with = CONF_WITH_MANAGED, AT(conf_session, cookie_secure),
 	   .help = "Secure attribute of the cookie; auto: when the request came over HTTPS."),
-    OPTION("session", "ttl", TIME, .preset = "30m", .min = SECOND, .max = 3650 * DAY, .with = CONF_WITH_MANAGED,
-	   AT(conf_session, ttl_ms), .help = "How long a session lives after its last request."),
-    OPTION("session", "max-size", SIZE, .preset = "60k", .min = 0, .max = 64 * MIB, AT(conf_session, max_size),
-	   .help = "Bytes of the state of one session."),
-    OPTION("session", "lock", WORD, .preset = "exclusive", .words = {"exclusive", "shared"}, AT(conf_session, lock),
-	   .help = "Requests of one session run one by one, or side by side."),
+    OPTION("session", "ttl", TIME, .agreed = true, .preset = "30m", .min = SECOND, .max = 3650 * DAY,
+	   .with = CONF_WITH_MANAGED, AT(conf_session, ttl_ms),
+	   .help = "How long a session lives after its last request."),
+    OPTION("session", "max-size", SIZE, .agreed = true, .preset = "60k", .min = 0, .max = 64 * MIB,
+	   AT(conf_session, max_size), .help = "Bytes of the state of one session."),
+    OPTION("session", "lock", WORD, .agreed = true, .preset = "exclusive", .words = {"exclusive", "shared"},
+	   AT(conf_session, lock), .help = "Requests of one session run one by one, or side by side."),
     OPTION("session", "lock-wait", TIME, .preset = "30s", .min = 0, .max = HOUR, AT(conf_session, lock_wait_ms),
 	   .help = "How long a request waits for its session before the client gets 503."),
     OPTION("session", "read-only", PATHS, .preset_note = "none", AT(conf_session, read_only),
@@ -148,7 +150,7 @@ const struct conf_option conf_options[] = {
 	   .help = "Requests that do without the session."),
     OPTION("session", "socket", ADDRESS, .required = true, .with = CONF_WITH_ADOPTED, AT(conf_session, socket),
 	   .help = "Where the app's session library finds its sessions, as if it were a Redis."),
-    OPTION("session", "key", KEY, .required = true, .with = CONF_WITH_ADOPTED, AT(conf_session, key),
+    OPTION("session", "key", KEY, .agreed = true, .required = true, .with = CONF_WITH_ADOPTED, AT(conf_session, key),
 	   .help = "What the keys of sessions begin with; empty: every key is one of a session."),
     OPTION("session", "password", PASSWORD, .preset = "", .with = CONF_WITH_ADOPTED, AT(conf_session, password),
 	   .help = "What clients of socket have to say first; empty: nothing, which is for this machine only."),
@@ -203,6 +205,36 @@ const struct conf_option conf_options[] = {
 	   .help = "Where the page is, on every host; no app gets a request for it."),
     OPTION("status", "allow", NETWORKS, .preset = "127.0.0.0/8, ::1", AT(conf_status, allow),
 	   .help = "Clients that may see it."),
+
+    OPTION("cluster", "listen", TCP, .required = true, AT(conf_cluster, listen),
+	   .help = "Where the other nodes connect to."),
+    OPTION("cluster", "address", TCP, .preset_note = "listen", AT(conf_cluster, address),
+	   .help = "The address that others dial; needed where listen is a wildcard."),
+    OPTION("cluster", "peers", PEERS, .preset_note = "none, a cluster of its own", AT(conf_cluster, peers),
+	   .help = "Nodes to join, or to begin the cluster with; the own address among them is passed over."),
+    OPTION("cluster", "public-url", URL, .preset = "", AT(conf_cluster, public_url),
+	   .help = "Where clients reach the web server of this node."),
+    OPTION("cluster", "zone", NAME, .preset = "", AT(conf_cluster, zone),
+	   .help = "What fails together with this node, as a rack."),
+    OPTION("cluster", "buckets", NUMBER, .preset = "1024", .min = 1, .max = 65536, .agreed = true,
+	   AT(conf_cluster, buckets), .help = "Slices of the session ids of each app."),
+    OPTION("cluster", "certificate", FILE, .required = true, AT(conf_cluster, certificate),
+	   .help = "PEM: the node's, and those between it and the authority."),
+    OPTION("cluster", "key", FILE, .required = true, AT(conf_cluster, key), .help = "PEM: its key."),
+    OPTION("cluster", "ca", FILE, .required = true, AT(conf_cluster, ca), .help = "PEM: the cluster's authority."),
+    OPTION("cluster", "crl", FILE, .preset_note = "none, nobody is revoked", AT(conf_cluster, crl),
+	   .help = "PEM: certificates that the authority has revoked."),
+    OPTION("cluster", "votes", BOOL, .preset = "yes", AT(conf_cluster, votes),
+	   .help = "Whether the node may be one of the voters."),
+    OPTION("cluster", "priority", NUMBER, .preset = "100", .min = 0, .max = 1000, AT(conf_cluster, priority),
+	   .help = "The greatest is preferred as coordinator; 0: never coordinates."),
+    OPTION("cluster", "witness", BOOL, .preset = "no", AT(conf_cluster, witness),
+	   .help = "The node votes and hosts no app."),
+    OPTION("cluster", "failure-timeout", TIME, .preset = "2s", .min = 200, .max = 60 * SECOND, .agreed = true,
+	   AT(conf_cluster, failure_timeout_ms),
+	   .help = "How long a node may be silent; the node itself serves no sessions after half of it."),
+    OPTION("cluster", "election-timeout", TIME, .preset = "200ms", .min = 10, .max = 10 * SECOND,
+	   AT(conf_cluster, election_timeout_ms), .help = "How long an election waits for voters that do not answer."),
 };
 
 const size_t conf_option_count = sizeof conf_options / sizeof *conf_options;
@@ -232,7 +264,8 @@ bool conf_option_has_value(const struct conf_option *o)
 
 bool conf_option_is_list(const struct conf_option *o)
 {
-	return o->type == CONF_TYPE_MATCHES || o->type == CONF_TYPE_PATHS || o->type == CONF_TYPE_NETWORKS;
+	return o->type == CONF_TYPE_MATCHES || o->type == CONF_TYPE_PATHS || o->type == CONF_TYPE_NETWORKS ||
+	       o->type == CONF_TYPE_PEERS;
 }
 
 const char *conf_option_shown(const struct conf_option *o, const char *text)
@@ -279,11 +312,62 @@ static void put_words(const struct conf_option *o, struct buf *out)
 	}
 }
 
+static const struct scale times[] = {{"d", DAY}, {"h", HOUR}, {"m", 60 * SECOND}, {"s", SECOND}, {"ms", 1}};
+static const struct scale sizes[] = {{"G", GIB}, {"M", MIB}, {"k", KIB}, {"", 1}};
+static const struct scale numbers[] = {{"", 1}};
+
+/* A number field's value, whatever its width; an enum is as wide as an int (conf/field.c). */
+static uint64_t read_u32(const void *field)
+{
+	uint32_t n;
+
+	memcpy(&n, field, sizeof n);
+	return n;
+}
+
+static uint64_t read_u64(const void *field)
+{
+	uint64_t n;
+
+	memcpy(&n, field, sizeof n);
+	return n;
+}
+
+void conf_option_put_value(const struct conf_option *o, const void *base, struct buf *out)
+{
+	const void *field = (const char *)base + o->offset;
+
+	switch (o->type) {
+	case CONF_TYPE_NUMBER:
+		buf_put_u64(out, read_u32(field));
+		break;
+	case CONF_TYPE_BOOL:
+		buf_put_str(out, *(const bool *)field ? "yes" : "no");
+		break;
+	case CONF_TYPE_TIME:
+		put_scaled(out, read_u64(field), times);
+		break;
+	case CONF_TYPE_SIZE:
+		put_scaled(out, read_u64(field), sizes);
+		break;
+	default:
+		INVARIANT(o->type == CONF_TYPE_WORD);
+		buf_put_str(out, o->words[read_u32(field)]);
+	}
+}
+
+const char *conf_option_text(const struct conf_option *o, const void *base)
+{
+	const char *text;
+
+	if (o->type < CONF_TYPE_TOKEN || o->type > CONF_TYPE_GROUP)
+		return NULL;
+	memcpy(&text, (const char *)base + o->offset, sizeof text);
+	return text;
+}
+
 void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
 {
-	static const struct scale times[] = {{"d", DAY}, {"h", HOUR}, {"m", 60 * SECOND}, {"s", SECOND}, {"ms", 1}};
-	static const struct scale sizes[] = {{"G", GIB}, {"M", MIB}, {"k", KIB}, {"", 1}};
-	static const struct scale numbers[] = {{"", 1}};
 	static const char *const texts[] = {
 	    [CONF_TYPE_MODE] = "permission bits in octal, 0000 to 0777",
 	    [CONF_TYPE_BOOL] = "yes or no",
@@ -296,6 +380,10 @@ void conf_option_put_allowed(const struct conf_option *o, struct buf *out)
 	    [CONF_TYPE_DOMAIN] = "a domain name",
 	    [CONF_TYPE_KEY] = "at most 128 visible ASCII characters",
 	    [CONF_TYPE_PASSWORD] = "at most 128 printable ASCII characters",
+	    [CONF_TYPE_NAME] = "1 to 64 letters, digits, hyphens, underscores or dots",
+	    [CONF_TYPE_URL] = "http://HOST or https://HOST, with :PORT or without, and nothing behind",
+	    [CONF_TYPE_TCP] = "a numeric address and a port, as 10.0.0.1:7400 or [fd00::1]:7400",
+	    [CONF_TYPE_PEERS] = "numeric addresses and ports, as 10.0.0.1:7400 or [fd00::1]:7400",
 	    [CONF_TYPE_ADDRESS] = "an address as of listen",
 	    [CONF_TYPE_USER] = "a user of this system",
 	    [CONF_TYPE_GROUP] = "a group of this system",
@@ -369,6 +457,8 @@ static void put_default(const struct conf_option *o, struct buf *out)
 		buf_put_str(out, o->only == CONF_ONLY_UNIX ? "; only for unix:" : "; only for spawn:");
 	if (o->with != CONF_WITH_ANY)
 		buf_put_str(out, o->with == CONF_WITH_MANAGED ? "; only managed" : "; only adopted");
+	if (o->agreed)
+		buf_put_str(out, "; alike on all nodes");
 }
 
 static void put_help(const struct conf_option *o, size_t depth, struct buf *out)

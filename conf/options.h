@@ -16,6 +16,8 @@ enum conf_type {
 	CONF_TYPE_FILE,
 	CONF_TYPE_SOCKET,
 	CONF_TYPE_LOG,
+	CONF_TYPE_NAME,
+	CONF_TYPE_URL,
 	CONF_TYPE_URL_PATH,
 	CONF_TYPE_PLAIN_PATH,
 	CONF_TYPE_DOMAIN,
@@ -24,6 +26,8 @@ enum conf_type {
 	CONF_TYPE_USER,
 	CONF_TYPE_GROUP,
 	CONF_TYPE_ADDRESS,  /* struct conf_address, none to spawn */
+	CONF_TYPE_TCP,      /* struct conf_address, TCP */
+	CONF_TYPE_PEERS,    /* struct conf_addresses, TCP */
 	CONF_TYPE_MATCHES,  /* struct conf_patterns, of hosts and paths */
 	CONF_TYPE_PATHS,    /* struct conf_patterns, of paths */
 	CONF_TYPE_NETWORKS, /* struct conf_networks */
@@ -50,6 +54,7 @@ struct conf_option {
 	const char *words[CONF_WORDS_MAX]; /* WORD: in the order of the enum */
 	enum conf_only only;
 	enum conf_with with;
+	bool agreed;       /* must be alike on all nodes of a cluster (conf/agreed.h) */
 	size_t offset;     /* of the field in the struct that its section fills */
 	const char *opens; /* SECTION: what the options inside call their section */
 	const char *title; /* SECTION: what stands behind its name; NULL: nothing */
@@ -66,6 +71,11 @@ const struct conf_option *conf_option_find(const char *section, struct view name
 /* Whether it takes one value or a list of them, rather than being a section. */
 bool conf_option_has_value(const struct conf_option *o);
 bool conf_option_is_list(const struct conf_option *o);
+
+/* Its value in `base`, the struct that its section fills: of a number, time, size, word, or yes and no as it would be
+ * written, in one spelling only; of the texts the text, of others NULL. */
+const char *conf_option_text(const struct conf_option *o, const void *base);
+void conf_option_put_value(const struct conf_option *o, const void *base, struct buf *out);
 
 /* How a value of it stands in an error: NULL for what is nobody's business. */
 const char *conf_option_shown(const struct conf_option *o, const char *text);

@@ -264,6 +264,44 @@ bool conf_address_equal(const struct conf_address *a, const struct conf_address 
 	       memcmp(x, y, sizeof x) == 0;
 }
 
+/* --- addresses of the web --- */
+
+static bool is_url_host(const char *host, size_t len)
+{
+	char text[HOST_MAX_BYTES + 1];
+
+	if (len == 0 || len >= sizeof text)
+		return false;
+	if (host[0] == '[') {
+		memcpy(text, host + 1, len - 1);
+		text[len > 1 ? len - 2 : 0] = '\0';
+		return host[len - 1] == ']' && is_numeric_host(text, true);
+	}
+	memcpy(text, host, len);
+	text[len] = '\0';
+	return conf_is_host(text);
+}
+
+bool conf_is_url(const char *text)
+{
+	struct view v = view_str(text);
+	uint64_t port;
+
+	if (v.len > CONF_URL_MAX)
+		return false;
+	if (view_starts(v, VIEW("https://")))
+		text += strlen("https://");
+	else if (view_starts(v, VIEW("http://")))
+		text += strlen("http://");
+	else
+		return false;
+	const char *colon = strrchr(text, ':');
+	if (!colon || strchr(colon, ']'))
+		return is_url_host(text, strlen(text));
+	return is_url_host(text, (size_t)(colon - text)) && view_to_u64(view_str(colon + 1), UINT16_MAX, &port) &&
+	       port > 0;
+}
+
 /* --- patterns -------------------------------------------------------------------------------------------------- */
 
 static int host_parse(const char *text, struct conf_pattern *out)

@@ -26,6 +26,9 @@ bool conf_is_name(const char *text);
 /* Host names and domains: 1 to 253 letters, digits, '-', '_', '.'. */
 bool conf_is_host(const char *text);
 
+/* "http://HOST" or "https://HOST", both with ":PORT" or without, at most CONF_URL_MAX bytes. */
+bool conf_is_url(const char *text);
+
 /* Begins with '/', printable, none of the characters that end a path or a header field: blank ? # ; */
 bool conf_is_path(const char *text);
 
@@ -34,9 +37,6 @@ bool conf_is_plain_path(const char *text);
 
 /* 0, ERR_NO_MEMORY, or ERR_CONFIG and in *why what is wrong with it. *out is untouched on failure. */
 MUST_USE int conf_address_parse(const char *text, bool allow_spawn, struct conf_address *out, const char **why);
-
-/* The same place to connect to or to listen at. */
-bool conf_address_equal(const struct conf_address *a, const struct conf_address *b);
 
 /* "host:NAME", "host:*.NAME", "path:/PREFIX". Hosts become lower case. A prefix has no empty, "." or ".." segment, but
  * may end in '/'. 0, ERR_CONFIG or ERR_NO_MEMORY; *out is untouched on failure. */

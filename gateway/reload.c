@@ -318,7 +318,7 @@ static void finish(struct daemon *d)
 
 /* --- the steps before it --- */
 
-enum { NOTES_MAX = 16 };
+enum { NOTES_MAX = 32 };
 
 /* Options that need a restart. */
 struct notes {

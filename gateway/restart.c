@@ -62,6 +62,90 @@ static int keep_texts(struct conf *c, const struct conf *now, void (*say)(void *
 	return 0;
 }
 
+/* --- the cluster: what the others were told at the start, or agree on ------------------------------------------------
+ */
+
+struct number_option {
+	const char *name;
+	uint64_t value, value_now;
+};
+
+static void say_numbers(const struct conf_cluster *c, const struct conf_cluster *now, void (*say)(void *, const char *),
+			void *arg)
+{
+	const struct number_option all[] = {
+	    {"cluster.buckets", c->buckets, now->buckets},
+	    {"cluster.votes", c->votes, now->votes},
+	    {"cluster.priority", c->priority, now->priority},
+	    {"cluster.witness", c->witness, now->witness},
+	    {"cluster.failure-timeout", c->failure_timeout_ms, now->failure_timeout_ms},
+	    {"cluster.election-timeout", c->election_timeout_ms, now->election_timeout_ms},
+	};
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+		if (all[i].value != all[i].value_now)
+			say(arg, all[i].name);
+	}
+}
+
+/* An address that is the same as listen moves as little, and is not told of apart. */
+static void say_addresses(const struct conf_cluster *c, const struct conf_cluster *now,
+			  void (*say)(void *, const char *), void *arg)
+{
+	bool follows = conf_address_equal(&c->listen, &c->address) && conf_address_equal(&now->listen, &now->address);
+
+	if (!conf_address_equal(&c->listen, &now->listen))
+		say(arg, "cluster.listen");
+	if (!follows && !conf_address_equal(&c->address, &now->address))
+		say(arg, "cluster.address");
+}
+
+static void swap_texts(char **a, char **b)
+{
+	char *t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+/* What may change while the node runs. */
+static void take_changes(struct conf_cluster *kept, struct conf_cluster *c)
+{
+	struct conf_addresses peers = kept->peers;
+
+	kept->peers = c->peers;
+	c->peers = peers;
+	swap_texts(&kept->public_url, &c->public_url);
+	swap_texts(&kept->zone, &c->zone);
+	swap_texts(&kept->certificate, &c->certificate);
+	swap_texts(&kept->key, &c->key);
+	swap_texts(&kept->ca, &c->ca);
+	swap_texts(&kept->crl, &c->crl);
+}
+
+static int keep_cluster(struct conf *c, const struct conf_cluster *now, void (*say)(void *, const char *), void *arg)
+{
+	struct conf_cluster kept;
+	bool both = c->cluster.name && now->name;
+	int err = conf_cluster_copy(now, &kept);
+
+	if (err)
+		return err;
+	if ((c->cluster.name || now->name) && (!both || strcmp(c->cluster.name, now->name) != 0))
+		say(arg, "cluster");
+	if (both) {
+		say_addresses(&c->cluster, now, say, arg);
+		say_numbers(&c->cluster, now, say, arg);
+		take_changes(&kept, &c->cluster);
+	}
+	conf_cluster_fini(&c->cluster);
+	c->cluster = kept;
+	conf_cluster_drop_self(&c->cluster);
+	if (c->cluster.witness)
+		conf_drop_apps(c); /* it still hosts none */
+	return 0;
+}
+
 int restart_keep(struct conf *c, const struct conf *now, void (*say)(void *, const char *), void *arg)
 {
 	int err = keep_in_run_dir(&c->pid_file, now->pid_file, c, now, "weir.pid");
@@ -70,6 +154,8 @@ int restart_keep(struct conf *c, const struct conf *now, void (*say)(void *, con
 		err = keep_in_run_dir(&c->admin.socket, now->admin.socket, c, now, "admin.sock");
 	if (!err)
 		err = keep_texts(c, now, say, arg);
+	if (!err)
+		err = keep_cluster(c, &now->cluster, say, arg);
 	if (c->workers != now->workers)
 		say(arg, "node.workers");
 	if (c->scheduling != now->scheduling)

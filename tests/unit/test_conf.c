@@ -6,9 +6,15 @@
 #include <unistd.h>
 
 #define LISTEN "listen \"127.0.0.1:9001\" { protocol = fastcgi }\n"
-#define KNOWN_HERE "known here: node, listen, app, store, log, admin, status"
+#define KNOWN_HERE "known here: node, listen, app, store, log, admin, status, cluster"
 #define BACKEND "backend \"127.0.0.1:9002\" { }"
 #define ADOPTED "app a { " BACKEND " session { mode=adopted cookie=PHPSESSID key='K:' socket='unix:/s'"
+
+#define IDENTITY " certificate=/c key=/k ca=/a "
+#define CLUSTER "cluster eu { listen = '10.0.0.1:7400' peers = '10.0.0.2:7400'" IDENTITY
+#define TCP "a numeric address and a port, as 10.0.0.1:7400 or [fd00::1]:7400"
+#define TCPS "numeric addresses and ports, as 10.0.0.1:7400 or [fd00::1]:7400"
+#define URL "http://HOST or https://HOST, with :PORT or without, and nothing behind"
 
 #define TEN "aaaaaaaaaa"
 #define PATH_107 "/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "aaaaaa"
@@ -448,6 +454,26 @@ static void every_option_says_what_is_allowed(void **state)
 	    {"status { path = /a", "allow = { localhost }", "}", "status.allow: \"localhost\": " NETWORKS},
 	    {"status { path = /a", "allow = 10.0.0.1/8", "}", "status.allow: \"10.0.0.1/8\": " NETWORKS},
 	    {"status { path = /a", "allow = { }", "}", "status.allow: an empty list says nothing: leave it out"},
+	    {"cluster eu {" IDENTITY, "listen = '10.0.0.1'", "}", "cluster.listen: \"10.0.0.1\": " TCP},
+	    {CLUSTER, "address = 'a:7400'", "}", "cluster.address: \"a:7400\": " TCP},
+	    {"cluster eu { listen='10.0.0.1:7400'" IDENTITY, "peers = { '10.0.0.2:0' }", "}",
+	     "cluster.peers: \"10.0.0.2:0\": " TCPS},
+	    {CLUSTER, "public-url = 'https://a/'", "}", "cluster.public-url: \"https://a/\": " URL},
+	    {CLUSTER, "zone = 'rack 1'", "}",
+	     "cluster.zone: \"rack 1\": 1 to 64 letters, digits, hyphens, underscores or dots"},
+	    {CLUSTER, "buckets = 65537", "}", "cluster.buckets: \"65537\": a number from 1 to 65536"},
+	    {"cluster eu { listen='10.0.0.1:7400' key=/k ca=/a", "certificate = a.pem", "}",
+	     "cluster.certificate: \"a.pem\": a full path"},
+	    {"cluster eu { listen='10.0.0.1:7400' certificate=/c ca=/a", "key = a.key", "}",
+	     "cluster.key: \"a.key\": a full path"},
+	    {"cluster eu { listen='10.0.0.1:7400' certificate=/c key=/k", "ca = ca.pem", "}",
+	     "cluster.ca: \"ca.pem\": a full path"},
+	    {CLUSTER, "crl = ''", "}", "cluster.crl: \"\": a full path"},
+	    {CLUSTER, "votes = 2", "}", "cluster.votes: \"2\": yes or no"},
+	    {CLUSTER, "priority = 1001", "}", "cluster.priority: \"1001\": a number from 0 to 1000"},
+	    {CLUSTER, "witness = maybe", "}", "cluster.witness: \"maybe\": yes or no"},
+	    {CLUSTER, "failure-timeout = 199ms", "}", "cluster.failure-timeout: \"199ms\": a time from 200ms to 1m"},
+	    {CLUSTER, "election-timeout = 11s", "}", "cluster.election-timeout: \"11s\": a time from 10ms to 10s"},
 	    {"log {", "level = loud", "}", "log.level: \"loud\": error, warn, info or debug"},
 	    {"log {", "to = syslog", "}", "log.to: \"syslog\": stderr or a full path"},
 	};
@@ -492,7 +518,7 @@ static void all_errors_at_once_in_order(void **state)
 		      "  session { ttl = 1y\n"
 		      "    lock = no }\n"
 		      "}\n"
-		      "cluster \"eu\" { listen = \"10.0.0.1:7400\" }\n"
+		      "cluster \"e u\" { listen = \"unix:/x\"" IDENTITY "}\n"
 		      "nonsense { }\n"
 		      "log { level = loud }\n",
 		      "f:1: node: \"al pha\": a name is 1 to 64 letters, digits, '-', '_' or '.'\n"
@@ -510,7 +536,8 @@ static void all_errors_at_once_in_order(void **state)
 		      "f:13: backend.fails: \"none\": a number from 1 to 1000\n"
 		      "f:15: session.ttl: \"1y\": a time from 1s to 3650d\n"
 		      "f:16: session.lock: \"no\": exclusive or shared\n"
-		      "f:18: cluster: \"eu\": not built yet in this version\n"
+		      "f:18: cluster: \"e u\": a name is 1 to 64 letters, digits, '-', '_' or '.'\n"
+		      "f:18: cluster.listen: \"unix:/x\": " TCP "\n"
 		      "f:19: nonsense: unknown; " KNOWN_HERE "\n"
 		      "f:20: log.level: \"loud\": error, warn, info or debug\n");
 }
@@ -518,19 +545,17 @@ static void all_errors_at_once_in_order(void **state)
 static void what_is_not_built_is_refused_by_name(void **state)
 {
 	(void)state;
-	assert_errors(LISTEN "cluster \"eu\" { peers = { a, b } }\n"
-			     "store { shared { url = \"postgresql://weir@db/weir\" } }\n"
+	assert_errors(LISTEN "store { shared { url = \"postgresql://weir@db/weir\" } }\n"
 			     "app a { " BACKEND " session {\n"
 			     "relocate = auto\n"
 			     "copies = 1\n"
 			     "ack = memory\n"
 			     "route = yes } }\n",
-		      "f:2: cluster: \"eu\": not built yet in this version\n"
-		      "f:3: store.shared: not built yet in this version\n"
-		      "f:5: session.relocate: \"auto\": not built yet in this version\n"
-		      "f:6: session.copies: \"1\": not built yet in this version\n"
-		      "f:7: session.ack: \"memory\": not built yet in this version\n"
-		      "f:8: session.route: \"yes\": not built yet in this version\n");
+		      "f:2: store.shared: not built yet in this version\n"
+		      "f:4: session.relocate: \"auto\": not built yet in this version\n"
+		      "f:5: session.copies: \"1\": not built yet in this version\n"
+		      "f:6: session.ack: \"memory\": not built yet in this version\n"
+		      "f:7: session.route: \"yes\": not built yet in this version\n");
 }
 
 static void what_is_missing(void **state)
