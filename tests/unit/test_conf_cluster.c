@@ -105,6 +105,9 @@ static void the_own_address_among_peers_is_passed_over(void **state)
 	assert_string_equal(c->cluster.peers.at[0].text, "10.0.0.2:7400");
 	assert_string_equal(c->cluster.peers.at[1].text, "[fd00::1]:7401");
 	conf_free(&c);
+	c = load_good(OWN("address = '10.9.9.9:1' peers = { '10.0.0.1:7400', '10.9.9.9:1', '10.0.0.2:1' }"));
+	assert_int_equal(c->cluster.peers.count, 1);
+	conf_free(&c);
 	c = load_good(OWN("peers = '10.0.0.1:7400'"));
 	assert_int_equal(c->cluster.peers.count, 0);
 	conf_free(&c);
