@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "gateway/daemon.h"
 #include "gateway/privilege.h"
+#include "tls/tls.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,6 +45,30 @@ static struct conf *load(const char *path)
 	return c;
 }
 
+/* Whether the others would let this node in. */
+static int check_certificates(const struct conf_cluster *c, const char *node, const char *path)
+{
+	const struct tls_settings settings = {.cluster = c->name,
+					      .node = node,
+					      .certificate = c->certificate,
+					      .key = c->key,
+					      .authority = c->ca,
+					      .crl = c->crl};
+	struct tls_context *context = NULL;
+	struct tls_said said = {.why = ""};
+
+	if (!c->name)
+		return 0;
+	int err = tls_context_load(&context, &settings, clock_wall(), &said);
+	if (err)
+		fprintf(stderr, "%s: cluster: %s\n", path, *said.why ? said.why : error_text(err));
+	if (*said.warning)
+		fprintf(stderr, "%s: warning: cluster: %s\n", path, said.warning);
+	if (context)
+		tls_context_unref(&context);
+	return err;
+}
+
 /* What a start as this user would refuse, beside the file itself. */
 static int check_start(const struct conf *c, const char *path)
 {
@@ -52,6 +77,10 @@ static int check_start(const struct conf *c, const char *path)
 
 	if (geteuid() == 0 && privilege_find(&p, c, why, sizeof why) != 0) {
 		fprintf(stderr, "%s: %s\n", path, why);
+		return 1;
+	}
+	if (check_certificates(&c->cluster, c->node, path) != 0) {
+		privilege_fini(&p);
 		return 1;
 	}
 	for (size_t i = 0; i < c->listen_count; i++) {

@@ -72,13 +72,18 @@ class Process:
             self._log.close()
 
 
-def alive(pid):
-    """Whether that process runs (a zombie does not)."""
+def state(pid):
+    """The letter that the kernel has for it: R, S, T ...; X when it is gone."""
     try:
         with open("/proc/%d/stat" % pid) as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+            return f.read().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
+
+
+def alive(pid):
+    """Whether that process runs (a zombie does not)."""
+    return state(pid) not in "ZX"
 
 
 def children(pid):
