@@ -1,10 +1,9 @@
 """The tools of the cluster tests: nodes and their files, certificates good and bad, clocks, and what is read from logs.
 None of this needs nodes that find each other."""
-import os
 import re
 import time
 
-from harness import authority, case, cluster, history, process, wait, weir
+from harness import admin, authority, case, cluster, history, process, wait, weir
 
 INSTALLED = "2026-01-01T00:00:00.000Z level=info event=view_installed epoch=%d coordinator=%s digest=%s\n"
 COMMITTED = "2026-01-01T00:00:00.000Z level=info event=view_committed epoch=%d digest=%s\n"
@@ -45,6 +44,75 @@ class TestHistory(case.Case):
                                            "detail": "a=b \\x22", "n": "7"})
         self.assertEqual(found[0].number("n"), 7)
         self.assertEqual(history.events(text, "another"), [])
+
+
+class Told:
+    """A node that shows what the test says."""
+
+    running, logs = True, ()
+
+    def __init__(self, name, shown, view):
+        self.name, self._shown, self._view = name, shown, view
+
+    def show(self):
+        return self._shown
+
+    def view(self):
+        return self._view
+
+    def ask(self, *_):
+        return self._view
+
+    buckets = cluster.Node.buckets
+
+
+class TestAgree(case.Case):
+    """When nodes count as being of one mind."""
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = cluster.Cluster(self.scope, kind="loopback")
+
+    @staticmethod
+    def view(epoch=3, members="ab", coordinator="a"):
+        return {"epoch": epoch, "coordinator": coordinator, "voters": ["a"], "members": [{"name": n} for n in members]}
+
+    def agree(self, *told, members="ab"):
+        """told: (state, epoch shown, view)"""
+        self.cluster.nodes = {n: Told(n, state and {"state": state, "epoch": epoch}, view)
+                              for n, (state, epoch, view) in zip("abc", told)}
+        return self.cluster.agree(list(members))
+
+    def test_agree(self):
+        good = ("member", 3, self.view())
+        self.assertEqual(self.agree(good, good), self.view())
+        for name, other in (("another view", ("member", 3, self.view(members="abc"))),
+                            ("another epoch", ("member", 4, self.view(4))), ("seeking", ("seeking", 3, self.view())),
+                            ("fenced", ("fenced", 3, self.view())), ("no answer", (None, 0, None)),
+                            ("not installed", ("member", 2, self.view()))):
+            with self.subTest(name=name):
+                self.assertIsNone(self.agree(good, other))
+        self.assertIsNone(self.agree(good, good, good, members="abc"))
+        gone = ("member", 3, self.view(coordinator="c"))
+        self.assertIsNone(self.agree(gone, gone))
+
+    def test_a_wait_in_vain_says_what_is(self):
+        self.agree(("fenced", 3, self.view()))
+        with self.assertRaisesRegex(wait.TimeOut, r"one view with \['a'\] on \['a'\].*\na: .*fenced"):
+            self.cluster.wait_agree("a", on=["a"], bound=0.1)
+
+    def test_ranges_of_buckets(self):
+        rows = [{"first": 0, "count": 2, "manager": "a", "lost": False}, {"first": 2, "count": 1, "manager": "", "lost": True},
+                {"first": 3, "count": 1, "manager": "b", "lost": False}]
+        self.assertEqual(Told("a", None, {"buckets": rows}).buckets("shop"), ["a", "a", None, "b"])
+        with self.assertRaisesRegex(AssertionError, "a gap before bucket 3"):
+            Told("a", None, {"buckets": [rows[0], rows[2]]}).buckets("shop")
+
+    def test_who_cannot_be_tested_is_told_so(self):
+        """The tests of clusters that form run as soon as there are some, and are skipped until then."""
+        code, out, _ = admin.weirctl("-h")
+        self.assertEqual(code, 0)
+        self.assertEqual(cluster.missing() == "", bool(re.search(r"(?m)^cluster( |$)", out)))
 
 
 class TestAuthority(case.Case):

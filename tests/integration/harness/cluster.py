@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 
-from . import address, admin, authority, history, net, process, wait, weir
+from . import address, admin, authority, case, history, net, process, wait, weir
 
 PORT = 7400
 CLOCK = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
@@ -122,7 +122,7 @@ class Node(weir.Weir):
         self.process.send(signal.SIGKILL)
         self.process.wait()
         self.process.stop()
-        self._stopped = True
+        self._stopped, self.paused = True, False
 
     def pause(self):
         self.process.send(signal.SIGSTOP)
@@ -235,7 +235,7 @@ class Cluster:
     def wait_agree(self, members, on=None, bound=None):
         def shown():
             return "one view with %s on %s; they show:\n%s" % (
-                members, on or members, "\n".join("%s: %r" % (n.name, n.show()) for n in self if n.running))
+                list(members), list(on or members), "\n".join("%s: %r" % (n.name, n.show()) for n in self if n.running))
         return wait.until(lambda: self.agree(list(members), on), shown, bound or 2 * wait.BOUND, 0.05)
 
     def wait_voters(self, names):
@@ -271,3 +271,23 @@ def openssl_client(host, to, *more, given=b""):
     argv = host.argv(["openssl", "s_client", "-connect", "%s:%d" % (to.address, PORT), "-tls1_3", *more])
     done = subprocess.run(argv, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=wait.BOUND)
     return done.stdout.decode("utf-8", "replace")
+
+
+class Case(case.Case):
+    """Tests of clusters that form: skipped, visibly, where weir has none."""
+
+    def setUp(self):
+        super().setUp()
+        why = missing()
+        if why:
+            self.skipTest(why)
+
+    def cluster(self, *names, **options):
+        return Cluster(self.scope, names, **options)
+
+    def formed(self, *names, **options):
+        """One that is there, with its first view of all."""
+        c = self.cluster(*names, **options)
+        c.start()
+        c.wait_agree(names)
+        return c
