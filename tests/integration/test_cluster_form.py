@@ -1,0 +1,266 @@
+"""Nodes become a cluster, agree on who is in it and what each manages, and leave it in good order."""
+import os
+import shutil
+import signal
+
+from harness import cluster, wait, weir
+
+
+def balanced(test, buckets, names):
+    """Every bucket has a manager, and the counts differ by one at most."""
+    counts = [buckets.count(n) for n in names]
+    test.assertEqual(sum(counts), len(buckets))
+    test.assertLessEqual(max(counts) - min(counts), 1)
+
+
+class TestForm(cluster.Case):
+    def test_alone(self):
+        """Without peers a node is a cluster of its own."""
+        c = self.formed("a")
+        shown = c["a"].show()
+        self.assertEqual((shown["state"], shown["coordinator"], shown["majority"]), ("member", "a", True))
+        self.assertEqual(c["a"].buckets("shop"), ["a"] * 64)
+
+    def three_or_five(self, names):
+        c = self.formed(*names)
+        view = c.wait_voters(names) and c.wait_agree(names)
+        self.assertEqual([m["name"] for m in view["members"]], sorted(names))
+        shown = [c[n].show() for n in names]
+        self.assertEqual(len({(s["id"], s["epoch"], s["coordinator"]) for s in shown}), 1)
+        self.assertEqual(len({m["incarnation"] for m in view["members"]}), len(names))
+        for s in shown:
+            self.assertTrue(s["majority"])
+            self.assertTrue(all(m["heard"] for m in s["members"] if m["name"] != s["node"]))
+        maps = [c[n].buckets("shop") for n in names]
+        self.assertTrue(all(m == maps[0] for m in maps))
+        balanced(self, maps[0], names)
+        for s in shown:
+            self.assertEqual({m["name"]: m["buckets"]["shop"] for m in s["members"]},
+                             {n: maps[0].count(n) for n in names})
+
+    def test_three(self):
+        self.three_or_five(list("abc"))
+
+    def test_five(self):
+        self.three_or_five(list("abcde"))
+
+    def test_on_loopback(self):
+        """Where there are no namespaces a cluster is one all the same."""
+        c = self.cluster("a", "b", "c", kind="loopback")
+        c.start()
+        c.wait_agree("abc")
+
+    def test_links(self):
+        c = self.formed("a", "b", "c")
+
+        def links():
+            found = c["a"].ask("links")["links"]
+            return found if len(found) == 4 and all(row["state"] == "open" for row in found) else None
+        found = wait.until(links, lambda: "two links to each: %r" % c["a"].ask("links"))
+        self.assertEqual(sorted((row["peer"], row["link"]) for row in found),
+                         [(p, kind) for p in "bc" for kind in ("bulk", "control")])
+        for row in found:
+            if row["link"] == "control":
+                wait.until(lambda: [r for r in c["a"].ask("links")["links"]
+                                    if r["peer"] == row["peer"] and r["link"] == "control" and r["rtt_us"] > 0],
+                           "a round trip time")
+            self.assertGreater(row["received_frames"], 0)
+
+    def test_a_minority_waits(self):
+        """One of three is no cluster; two are."""
+        c = self.cluster("a", "b", "c")
+        c.start("a")
+        c["a"].wait_line("event=admin_opened")
+        self.assertEqual(c["a"].wait_state("seeking")["epoch"], 0)
+        c.start("b")
+        c.wait_agree("ab")
+
+    def test_a_fourth_joins_through_any(self):
+        c = self.formed("a", "b", "c")
+        for i, through in enumerate("abc"):
+            name = "d%d" % i
+            c.add(name, peers='"%s:%d"' % (c[through].host.address, cluster.PORT))
+            c.start(name)
+            c.wait_agree([*"abc", *("d%d" % k for k in range(i + 1))])
+        names = sorted(c.nodes)
+        c.wait_voters(names)
+        maps = [c[n].buckets("shop") for n in names]
+        self.assertTrue(all(m == maps[0] for m in maps))
+        balanced(self, maps[0], names)
+
+    def test_a_node_that_may_not_vote(self):
+        c = self.formed("a", "b", "c")
+        c.add("d", votes="no")
+        c.start("d")
+        c.wait_agree("abcd")
+        c.wait_voters("abc")
+        self.assertFalse([m for m in c["d"].show()["members"] if m["name"] == "d"][0]["voter"])
+
+    def test_priority(self):
+        c = self.cluster()
+        c.founders = list("abc")
+        for name, priority in (("a", "10"), ("b", "500"), ("c", "0")):
+            c.add(name, priority=priority)
+        c.start()
+        c.wait_agree("abc")
+        self.assertNotEqual(c.coordinator("a").name, "c")
+
+    def test_zone_and_url(self):
+        c = self.cluster("a", "b", "c")
+        c["a"].set(zone="rack-1", public_url='"https://a.example.org"')
+        c.start()
+        for node in c:
+            member = wait.until(lambda: c.wait_agree("abc")["members"][0], "a view")
+            self.assertEqual((member["name"], member["zone"]), ("a", "rack-1"))
+
+
+class TestEnd(cluster.Case):
+    def leave(self, who, *rest):
+        c = self.formed("a", "b", "c")
+        c.wait_voters("abc")
+        before = c["a"].buckets("shop")
+        name = c.coordinator("a").name if who == "coordinator" else c.others(c.coordinator("a").name)[0]
+        c[name].stop()
+        left = c.others(name)
+        c.wait_agree(left)
+        c.wait_voters(left)
+        after = c[left[0]].buckets("shop")
+        balanced(self, after, left)
+        # Nothing moves that need not, and nothing is lost.
+        self.assertEqual([b for b, a in zip(before, after) if b != name and a != b], [])
+        self.assertFalse(any(row["lost"] for row in c[left[0]].ask("buckets", "shop")["buckets"]
+                             if row["manager"] == name))
+        c[name].start()
+        c.wait_agree("abc")
+        c.wait_voters("abc")
+
+    def test_a_member_leaves(self):
+        self.leave("member")
+
+    def test_the_coordinator_leaves(self):
+        self.leave("coordinator")
+
+    def test_all_leave(self):
+        c = self.formed("a", "b", "c")
+        id_ = c["a"].show()["id"]
+        epoch = c["a"].show()["epoch"]
+        for name in "abc":
+            c[name].stop()
+        c.start()
+        view = c.wait_agree("abc")
+        self.assertEqual(c["a"].show()["id"], id_)
+        self.assertGreater(view["epoch"], epoch)
+
+    def restart_all(self, number):
+        c = self.formed("a", "b", "c")
+        view = c["a"].view()
+        old = {m["name"]: m["incarnation"] for m in view["members"]}
+        for node in c:
+            node.process.send(number)
+        for node in c:
+            node.kill() if number == signal.SIGKILL else node.wait_exit()
+        c.start()
+        new = c.wait_agree("abc")
+        self.assertGreater(new["epoch"], view["epoch"])
+        self.assertEqual(new["cluster"], view["cluster"])
+        self.assertFalse([m for m in new["members"] if m["incarnation"] == old[m["name"]]])
+
+    def test_all_end_at_once(self):
+        self.restart_all(signal.SIGTERM)
+
+    def test_all_are_killed_at_once(self):
+        self.restart_all(signal.SIGKILL)
+
+
+class TestDatabase(cluster.Case):
+    """The control database of a node, in its state-dir."""
+
+    FOLDER = "state/cluster"
+
+    def damage(self, how):
+        c = self.formed("a", "b", "c")
+        c.wait_voters("abc")
+        c["a"].kill()
+        c.wait_agree("bc")
+        folder = c["a"].scope.path(self.FOLDER)
+        self.assertTrue(os.listdir(folder))
+        how(folder)
+        c["a"].start()
+        c.wait_agree("abc")
+
+    def test_gone(self):
+        self.damage(shutil.rmtree)
+
+    def test_empty_files(self):
+        def truncate(folder):
+            for name in os.listdir(folder):
+                os.truncate(os.path.join(folder, name), 0)
+        self.damage(truncate)
+
+    def test_nonsense(self):
+        def scribble(folder):
+            for name in os.listdir(folder):
+                path = os.path.join(folder, name)
+                with open(path, "r+b") as f:
+                    f.write(os.urandom(os.path.getsize(path)))
+        self.damage(scribble)
+
+
+class TestSettings(cluster.Case):
+    """What nodes must have alike."""
+
+    def test_disagreement(self):
+        c = self.formed("a", "b", "c")
+        c.add("d", apps=[weir.app("shop", ['backend "unix:/nowhere" { }'], session="ttl = 1h")])
+        c.start("d")
+        c.wait_agree("abcd")
+        for node in c:
+            app = node.show()["apps"][0]
+            self.assertEqual((app["name"], app["buckets"], sorted(app["managers"])), ("shop", 64, list("abc")))
+            self.assertEqual([row["node"] for row in app["disagree"]], ["d"])
+            self.assertIn(" ttl=30m ", app["settings"])
+            self.assertIn(" ttl=1h ", app["disagree"][0]["settings"])
+        self.assertNotIn("d", c["a"].buckets("shop"))
+        # It agrees after all.
+        c["d"].apps = c.apps
+        self.assertEqual(c["d"].reload()[0], 0)
+        wait.until(lambda: c.agree("abcd") and "d" in c["a"].buckets("shop"), "buckets of d", pause=0.05)
+
+    def test_number_of_buckets(self):
+        c = self.formed("a", "b", "c")
+        c.add("d", buckets="65")
+        c.start("d")
+        c.wait_agree("abcd")
+        self.assertEqual([row["node"] for row in c["a"].show()["apps"][0]["disagree"]], ["d"])
+
+    def test_an_app_that_few_host(self):
+        c = self.formed("a", "b", "c")
+        other = weir.app("other", ['backend "unix:/nowhere" { }'], match=["path:/other"])
+        c.add("d", apps=[*c.apps, other])
+        c.start("d")
+        c.wait_agree("abcd")
+        self.assertEqual(c["a"].buckets("other"), ["d"] * 64)
+        balanced(self, c["a"].buckets("shop"), "abcd")
+
+
+class TestClocks(cluster.Case):
+    """Only certificates are judged by the clock; all else goes by what a node measures itself."""
+
+    def test_minutes_apart(self):
+        c = self.cluster("a", "b", "c")
+        c["b"].use_clock("+10m")
+        c["c"].use_clock("-10m")
+        c.start()
+        c.wait_agree("abc")
+        c.coordinator("a").kill()
+        c.wait_agree(c.others())
+
+    def test_a_year_apart(self):
+        """It takes the others' certificates for ones that have expired, and says so."""
+        c = self.formed("a", "b", "c")
+        c.add("d")
+        c["d"].use_clock("+3y")
+        c["d"].identity = c.authority.issue("d", "--force", "--days", "3000")
+        c.start("d")
+        c["d"].wait_line("event=peer_refused .*reason=expired")
+        c.wait_agree("abc")

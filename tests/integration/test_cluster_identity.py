@@ -1,0 +1,228 @@
+"""Who is let in: certificates good and bad, and what else comes to the port where nodes meet (SCENARIOS E15)."""
+import re
+import socket
+import ssl
+
+from harness import authority, cluster, wait
+
+class Three(cluster.Case):
+    def setUp(self):
+        super().setUp()
+        self.c = self.formed("a", "b", "c")
+
+    def undisturbed(self):
+        """It is the cluster it was, and can still decide."""
+        self.c.wait_agree("abc")
+
+    def refused(self, reason, by="a"):
+        """A log line of who refuses says why."""
+        self.c[by].wait_line(r'event=peer_refused .*reason="?%s' % re.escape(reason))
+
+
+class TestCertificates(Three):
+    """A stranger with a certificate that its own weir would not start with: openssl(1) plays it."""
+
+    def knock(self, identity, by="d"):
+        host = self.c.net.hosts.get(by) or self.c.net.host(by)
+        certificate, key = identity
+        return cluster.openssl_client(host, self.c["a"].host, "-cert", certificate, "-key", key, "-CAfile",
+                                      self.c.authority.ca)
+
+    def test_expired(self):
+        said = self.knock(self.c.authority.issue_odd("d", -7200, -3600))
+        self.refused("expired")
+        self.assertIn("certificate expired", said)
+        self.undisturbed()
+
+    def test_not_yet_valid(self):
+        self.knock(self.c.authority.issue_odd("d", 7200, 86400))
+        self.refused("not yet valid")
+
+    def test_wrong_authority(self):
+        self.knock(authority.Authority(self.scope).issue("d"))
+        self.refused("unknown authority")
+        self.undisturbed()
+
+    def test_wrong_cluster(self):
+        self.knock(self.c.authority.issue_odd("d", names="URI:weir://us/d"))
+        self.refused("wrong cluster")
+
+    def test_no_name(self):
+        self.knock(self.c.authority.issue_odd("d", names="DNS:d.example.org"))
+        self.refused("wrong name")
+
+    def test_no_certificate(self):
+        cluster.openssl_client(self.c.net.host("d"), self.c["a"].host)
+        self.refused("no certificate")
+        self.undisturbed()
+
+    def test_revoked(self):
+        identity = self.c.authority.issue("d")
+        self.c.authority.revoke("d")
+        for node in self.c:
+            node.reload()
+        self.knock(identity)
+        self.refused("revoked")
+        self.undisturbed()
+
+    def test_another_nodes_name(self):
+        """The certificate says b, and b is there: it is let in as b or refused, and the cluster does not come apart."""
+        self.knock(self.c.authority.issue_odd("b"))
+        self.undisturbed()
+
+
+class TestReload(Three):
+    def test_renewed_while_running(self):
+        before = self.c["a"].view()
+        for node in self.c:
+            node.identity = self.c.authority.issue(node.name, "--force")
+            self.assertEqual(node.reload()[0], 0)
+        # No link was dropped for it.
+        self.assertEqual(self.c.wait_agree("abc"), before)
+        self.assertTrue(all(row["reconnects"] == 0 for row in self.c["a"].ask("links")["links"]))
+        # New links are made with the new ones.
+        self.c["b"].kill()
+        self.c["b"].start()
+        self.c.wait_agree("abc")
+
+    def test_a_bad_file_changes_nothing(self):
+        good = self.c["a"].identity
+        self.c["a"].identity = self.c.authority.issue_odd("a", -7200, -3600)
+        code, _, err = self.c["a"].reload()
+        self.assertNotEqual(code, 0)
+        self.assertIn("expired", err)
+        self.c["b"].kill()
+        self.c["b"].start()
+        self.c.wait_agree("abc")
+        self.c["a"].identity = good
+        self.assertEqual(self.c["a"].reload()[0], 0)
+
+    def test_a_revoked_node_stays_out_when_it_comes_back(self):
+        before = self.c["a"].view()
+        self.c.authority.revoke("c")
+        for name in "ab":
+            self.assertEqual(self.c[name].reload()[0], 0)
+        self.assertEqual(self.c.wait_agree("abc"), before)  # links that are there stay
+        self.c["c"].kill()
+        self.c.wait_agree("ab")
+        # Its own list does not know of it yet.
+        self.c["c"].set(crl=None)
+        self.c["c"].start()
+        self.refused("revoked")
+        self.c["c"].wait_state("seeking")
+
+    def test_peers(self):
+        """A node that is told of the others only later."""
+        host = self.c["a"].host.address
+        self.c.add("d", peers='"%s:%d"' % (host, 7499))
+        self.c.start("d")
+        self.c["d"].wait_state("seeking")
+        self.c["d"].set(peers='"%s:%d"' % (host, cluster.PORT))
+        self.assertEqual(self.c["d"].reload()[0], 0)
+        self.c.wait_agree("abcd")
+
+
+class TestStrangers(Three):
+    def setUp(self):
+        super().setUp()
+        self.host = self.c.net.host("x")
+
+    def knock(self):
+        s = self.host.connect(self.c["a"].host, cluster.PORT)
+        self.addCleanup(s.close)
+        return s
+
+    def closed(self, s, bound=wait.BOUND):
+        s.settimeout(bound)
+        try:
+            while s.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+
+    def test_plain_text(self):
+        s = self.knock()
+        s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        self.closed(s)
+        self.refused("not TLS")
+        self.undisturbed()
+
+    def test_nothing(self):
+        """It is closed when the time for a handshake is over: 5 s."""
+        self.closed(self.knock())
+        self.undisturbed()
+
+    def test_half_a_handshake(self):
+        s = self.knock()
+        s.sendall(bytes.fromhex("1603010200010001fc0303"))
+        self.closed(s)
+        self.undisturbed()
+
+    def test_an_older_tls(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            context.wrap_socket(self.knock())
+        self.refused("protocol")
+
+    def test_who_connects_and_goes(self):
+        for _ in range(200):
+            self.knock().close()
+        self.undisturbed()
+
+    def test_many_that_never_finish(self):
+        """Bounded, each kind logged once a second, the others undisturbed. A node that comes meanwhile gets in."""
+        open_ = []
+        for _ in range(2000):
+            try:
+                open_.append(self.host.connect(self.c["a"].host, cluster.PORT, 1))
+            except (socket.timeout, ConnectionError):
+                pass
+        self.undisturbed()
+        for s in open_:
+            s.close()
+        self.assertLess(len(self.c["a"].lines("level=(warn|error)")), 500)
+        self.c.add("d")
+        self.c.start("d")
+        self.c.wait_agree("abcd")
+
+
+class TestFrames(Three):
+    """A node of the cluster that has gone mad: its certificate is good, what it says is not."""
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.c.net.host("x")
+        self.identity = self.c.authority.issue("x")
+
+    def talk(self, data):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.minimum_version = False, ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(self.c.authority.ca)
+        context.load_cert_chain(*self.identity)
+        s = context.wrap_socket(self.host.connect(self.c["a"].host, cluster.PORT))
+        self.addCleanup(s.close)
+        s.settimeout(wait.BOUND)
+        s.sendall(data)
+        try:
+            while s.recv(65536):
+                pass
+        except (ConnectionResetError, ssl.SSLError):
+            pass
+
+    @staticmethod
+    def head(length, kind, flags=0, stream=0, sequence=1):
+        return (length.to_bytes(4, "big") + bytes([kind, flags]) + stream.to_bytes(2, "big")
+                + sequence.to_bytes(8, "big"))
+
+    def test_nonsense(self):
+        for name, data in (("too long", self.head((1 << 20) + (64 << 10) + 1, 5)), ("no hello", self.head(0, 3)),
+                           ("unknown type", self.head(0, 99)), ("flags", self.head(0, 1, flags=1)),
+                           ("sequence", self.head(0, 1, sequence=2)), ("empty hello", self.head(0, 1)),
+                           ("noise", bytes(range(256)) * 16)):
+            with self.subTest(name=name):
+                before = len(self.c["a"].lines("event=peer_"))
+                self.talk(data)
+                wait.until(lambda: len(self.c["a"].lines("event=peer_")) > before, "a line in the log")
+        self.undisturbed()
