@@ -1,7 +1,26 @@
 /* The commands that only look: status, apps, backends, metrics, help. */
 #include "gateway/command_run.h"
 #include "gateway/figures.h"
+#include "gateway/member.h"
 #include "gateway/openmetrics.h"
+
+/* A line or two; `weirctl cluster` tells more. */
+static void put_cluster(json_t **o, const struct gateway *g)
+{
+	struct member_look *l = g->member ? member_take(g->member) : NULL;
+	json_t *cluster = json_object();
+
+	if (!l) {
+		json_decref(cluster);
+		return;
+	}
+	document_put_text(&cluster, "name", l->cluster);
+	document_put_text(&cluster, "state", l->picture.state);
+	document_put_number(&cluster, "epoch", l->picture.epoch);
+	document_put_flag(&cluster, "fenced", !l->picture.may_act);
+	document_put(o, "cluster", cluster);
+	member_unref(&l);
+}
 
 void command_status(struct command *c)
 {
@@ -25,6 +44,7 @@ void command_status(struct command *c)
 	document_put_text(&o, "log_level", log_level_text(log_level_now()));
 	document_put_number(&o, "workers", s.workers);
 	document_put_number(&o, "connections", s.connections);
+	put_cluster(&o, g);
 	document_put(&o, "requests", figures_requests(&t));
 	document_put(&o, "memory", figures_memory(&t.sessions));
 	document_put(&o, "disk", figures_disk(&t.sessions));

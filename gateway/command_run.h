@@ -43,7 +43,7 @@ static inline const char *command_option(const struct command *c, enum admin_opt
 /* False, and the command has failed, when weir is on its way to the end: `draining` says whether it may be. */
 MUST_USE bool command_needs_running(struct command *c, bool draining);
 
-/* --- the functions: command_look.c, command_change.c, command_session.c --- */
+/* --- the functions: command_look.c, command_change.c, command_session.c, command_cluster.c --- */
 
 void command_status(struct command *c);
 void command_apps(struct command *c);
@@ -57,5 +57,9 @@ void command_drain(struct command *c);
 void command_log_level(struct command *c);
 void command_sessions(struct command *c);
 void command_session(struct command *c); /* all of "session ..." */
+void command_visit(struct command *c);   /* cluster, links */
+void command_view(struct command *c);
+void command_buckets(struct command *c);
+void command_forget(struct command *c);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "gateway/fence.h"
 #include "gateway/render.h"
 #include "session/claim.h"
 #include "session/key.h"
@@ -302,6 +303,10 @@ void command_session(struct command *c)
 
 	if (!command_needs_running(c, true))
 		return;
+	if (c->request.command == ADMIN_SESSION_END && fence_is_up(control_gateway(c->daemon))) {
+		command_fail(c, ADMIN_UNAVAILABLE, FENCE_REASON);
+		return;
+	}
 	if (strlen(key) > SESS_ID_TEXT) {
 		fail(c, ERR_CONFIG);
 		return;

@@ -32,7 +32,8 @@ void control_drain(struct daemon *d)
 
 static const char *const state_text[] = {
     [DAEMON_STARTING] = "starting", [DAEMON_RUNNING] = "running", [DAEMON_DRAINING] = "draining",
-    [DAEMON_CLOSING] = "closing",   [DAEMON_STORING] = "storing", [DAEMON_STOPPING] = "stopping",
+    [DAEMON_CLOSING] = "closing",   [DAEMON_LEAVING] = "leaving", [DAEMON_STORING] = "storing",
+    [DAEMON_STOPPING] = "stopping",
 };
 
 void control_status(struct daemon *d, struct control_status *out)

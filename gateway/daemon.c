@@ -57,13 +57,23 @@ static void applications_stopped(void *arg)
 	loop_stop(arg);
 }
 
+static void member_stopped(void *owner)
+{
+	struct daemon *d = owner;
+
+	applications_stop(d->applications, applications_stopped, d);
+}
+
 static void deliver_stored(struct mail *mail)
 {
 	struct daemon *d = CONTAINER_OF(mail, struct daemon, stored);
 
 	d->state = DAEMON_STOPPING;
 	admin_close(d->admin);
-	applications_stop(d->applications, applications_stopped, d);
+	if (d->gateway.cluster)
+		member_stop(d->gateway.member);
+	else
+		member_stopped(d);
 }
 
 /* On the stack's thread: all that was in memory is stored. */
@@ -74,12 +84,36 @@ static void stack_stopped(void *arg)
 	net_loop_post(&d->loop, &d->stored);
 }
 
-static void workers_done(struct daemon *d)
+static void store(struct daemon *d)
 {
 	d->state = DAEMON_STORING;
+	stack_stop(d->gateway.stack, !d->hurry, stack_stopped, d);
+}
+
+/* What was left when its patience was over is left, too, later. */
+static void member_left(void *owner)
+{
+	struct daemon *d = owner;
+
+	if (d->state == DAEMON_LEAVING)
+		store(d);
+}
+
+static const struct member_ops member_ops = {.left = member_left, .stopped = member_stopped};
+
+/* The cluster is left only now: until the last request is done this node may serve sessions. */
+static void workers_done(struct daemon *d)
+{
+	bool leaves = d->gateway.cluster && d->state == DAEMON_DRAINING;
+
 	each_worker(d, worker_finish);
 	each_worker(d, worker_join);
-	stack_stop(d->gateway.stack, !d->hurry, stack_stopped, d);
+	if (!leaves) {
+		store(d);
+		return;
+	}
+	d->state = DAEMON_LEAVING;
+	member_leave(d->gateway.member);
 }
 
 static void deliver_quiet(struct mail *mail)
@@ -133,9 +167,13 @@ static void worker_served(struct gateway *g, unsigned worker)
 
 static void close_now(struct daemon *d, const char *reason)
 {
-	if (d->state >= DAEMON_CLOSING)
+	if (d->state >= DAEMON_CLOSING && d->state != DAEMON_LEAVING)
 		return;
 	log_event(LOG_INFO, "closing", LOG_S("reason", reason));
+	if (d->state == DAEMON_LEAVING) {
+		store(d);
+		return;
+	}
 	notify_stopping(&d->notify, &d->loop);
 	d->state = DAEMON_CLOSING;
 	reload_abandon(d, true);
@@ -255,7 +293,7 @@ static int make_workers(struct daemon *d)
 	return 0;
 }
 
-enum { WHY_BYTES = 512 };
+enum { WHY_BYTES = MEMBER_WHY_BYTES };
 
 static void say_shut_out(const struct daemon *d)
 {
@@ -289,6 +327,9 @@ static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *re
 	err = reload_first_find(d, report);
 	if (err)
 		return err;
+	err = member_new(&d->gateway.member, c, why);
+	if (err)
+		return err;
 	say_shut_out(d);
 	pidfile_write(&d->pidfile, c->pid_file, d->privilege.uid, d->privilege.gid);
 	return privilege_drop(&d->privilege, why, WHY_BYTES);
@@ -315,18 +356,32 @@ static int prepare(struct daemon *d, struct buf *report)
 	return err;
 }
 
-static int start(struct daemon *d)
+/* The workers, and what must be there before them. */
+static int start_workers(struct daemon *d, char why[WHY_BYTES])
 {
 	const struct generation *gen = d->gateway.generation;
 	const struct conf *c = gen->conf;
+	struct gateway *g = &d->gateway;
 	int err = applications_start(d->applications, gen);
 
 	if (!err)
-		err = stack_start(d->gateway.stack);
+		err = stack_start(g->stack);
+	if (!err && g->member) {
+		err = member_start(g->member, c, &d->loop, &d->notify, &member_ops, d, why);
+		g->cluster = member_cluster(g->member);
+	}
 	for (unsigned i = 0; !err && i < c->workers; i++) {
 		err = worker_start(&d->gateway.workers[i], &gen->shares[i]);
 		d->workers_started += !err;
 	}
+	return err;
+}
+
+static int start(struct daemon *d, char why[WHY_BYTES])
+{
+	const struct conf *c = daemon_conf(d);
+	int err = start_workers(d, why);
+
 	if (err)
 		return err;
 	d->admin = admin_new(d, &d->loop);
@@ -357,6 +412,7 @@ static void daemon_fini(struct daemon *d)
 	reload_fini(d);
 	control_fini(d);
 	applications_free(&d->applications);
+	member_free(&g->member);
 	sessions_free(g);
 	free(g->workers);
 	watch_free(&g->watch);
@@ -369,20 +425,21 @@ static void daemon_fini(struct daemon *d)
 /* The way to a running daemon; on a failure the way back as far as it came. */
 static int daemon_up(struct daemon *d, struct buf *report)
 {
+	char why[WHY_BYTES] = "";
 	int err = prepare(d, report);
 
 	if (err) {
 		loop_stop(d);
 		return err;
 	}
-	err = start(d);
+	err = start(d, why);
 	/* Some of the threads run already, or processes do: they are stopped like those of a daemon that ends. */
 	if (err && d->workers_started > 0)
 		close_now(d, error_text(err));
 	else if (err)
 		stack_stop(d->gateway.stack, false, stack_stopped, d);
 	if (err)
-		buf_put_str(report, error_text(err));
+		buf_put_str(report, *why ? why : error_text(err));
 	return err;
 }
 

@@ -1,8 +1,10 @@
 /* The daemon: brings the parts up in order, listens to signals, takes the parts down in the opposite order.
  *
- *   STARTING --> RUNNING --TERM--> DRAINING --quiet--> STORING (sessions) --> STOPPING (applications) --> exit 0
- *                   \                 \--drain-timeout, TERM, INT--> CLOSING --quiet--/
- *                    \--INT---------------------------------------->/                     */
+ *   STARTING --> RUNNING --TERM--> DRAINING --quiet--> LEAVING (the cluster) --> STORING (sessions)
+ *                   \                 \                   \--drain-timeout, TERM, INT--/^  \--> STOPPING --> exit 0
+ *                    \                 \--drain-timeout, TERM, INT--> CLOSING --quiet--/         (the cluster's
+ *                     \--INT---------------------------------------->/                           thread, applications)
+ */
 #ifndef WEIR_GATEWAY_DAEMON_H
 #define WEIR_GATEWAY_DAEMON_H
 

@@ -6,11 +6,20 @@
 #include "gateway/admin.h"
 #include "gateway/applications.h"
 #include "gateway/control.h"
+#include "gateway/member.h"
 #include "gateway/notify.h"
 #include "gateway/pidfile.h"
 #include "gateway/privilege.h"
 
-enum daemon_state { DAEMON_STARTING, DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_CLOSING, DAEMON_STORING, DAEMON_STOPPING };
+enum daemon_state {
+	DAEMON_STARTING,
+	DAEMON_RUNNING,
+	DAEMON_DRAINING,
+	DAEMON_CLOSING,
+	DAEMON_LEAVING, /* from here on there are no workers */
+	DAEMON_STORING,
+	DAEMON_STOPPING,
+};
 
 enum { DAEMON_SIGNALS = 6 };
 

@@ -25,6 +25,8 @@ json_t *figures_requests(const struct totals *t)
 	document_put_number(&o, "session_new", m->session_new);
 	document_put_number(&o, "session_live", m->session_live);
 	document_put_number(&o, "session_dropped", m->session_dropped);
+	document_put_number(&o, "fenced", m->fenced_requests);
+	document_put_number(&o, "fenced_commands", m->fenced_commands);
 	document_put_number(&o, "status_page", m->status_page);
 	return o;
 }

@@ -6,7 +6,7 @@
 #include "base/decimal.h"
 #include "gateway/request.h"
 
-enum keeper_open { KEEPER_READY, KEEPER_WAIT, KEEPER_UNAVAILABLE };
+enum keeper_open { KEEPER_READY, KEEPER_WAIT, KEEPER_UNAVAILABLE, KEEPER_FENCED };
 
 enum { KEEPER_PARAMS = 5 };
 

@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "gateway/fence.h"
 #include "proto/cgi.h"
 #include "session/cookie.h"
 
@@ -313,6 +314,9 @@ static int commit(struct request *r, const struct sess_commit *c, struct sess_ou
 			  LOG_S("reason", r->read_only ? "path is read-only" : "path is stateless"));
 		return 0;
 	}
+	/* What the cluster may have given to another node by now is not touched any more. */
+	if (fence_is_up(r->worker->gateway))
+		return ERR_REFUSED;
 	if ((creates || c->renew) && random_fill(&id, sizeof id) != 0)
 		return ERR_SYSTEM;
 	if (creates)
@@ -341,6 +345,15 @@ static unsigned later(struct request *r, enum request_waits why)
 	return KEEPER_LATER;
 }
 
+static const char *why_not_stored(const struct request *r, int err)
+{
+	if (err == ERR_REFUSED)
+		metrics_add(&r->worker->metrics.fenced_requests, 1);
+	if (err == ERR_REFUSED)
+		return FENCE_REASON;
+	return err == ERR_FULL ? KEEPER_NO_ROOM : "session cannot be stored";
+}
+
 static unsigned managed_answer(struct request *r, struct view head, struct buf *out, const char **reason)
 {
 	struct sess_commit c = {.has_data = false};
@@ -359,7 +372,7 @@ static unsigned managed_answer(struct request *r, struct view head, struct buf *
 	if (err == ERR_FULL && stack_await_room(stack_of(r), &r->store_wait, c.data.len))
 		return later(r, REQUEST_WAITS_ROOM);
 	if (err < 0) {
-		*reason = err == ERR_FULL ? KEEPER_NO_ROOM : "session cannot be stored";
+		*reason = why_not_stored(r, err);
 		return 503;
 	}
 	put_cookie(r, &o, out);

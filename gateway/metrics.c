@@ -82,6 +82,8 @@ void metrics_gather(const struct metrics *m, struct metrics_sum *sum)
 	add(&sum->session_new, &m->session_new, 1);
 	add(&sum->session_live, &m->session_live, 1);
 	add(&sum->session_dropped, &m->session_dropped, 1);
+	add(&sum->fenced_requests, &m->fenced_requests, 1);
+	add(&sum->fenced_commands, &m->fenced_commands, 1);
 	add(&sum->status_page, &m->status_page, 1);
 }
 

@@ -33,7 +33,8 @@ struct metrics {
 	_Atomic uint64_t in_bytes, out_bytes;                     /* of bodies and answers */
 	_Atomic uint64_t session_none, session_new, session_live; /* what there was for requests, of apps with any */
 	_Atomic uint64_t session_dropped; /* writes to adopted sessions that had ended under who wrote */
-	_Atomic uint64_t status_page;     /* requests for the status page */
+	_Atomic uint64_t fenced_requests, fenced_commands; /* that were refused because the node is fenced */
+	_Atomic uint64_t status_page;                      /* requests for the status page */
 };
 
 /* The same, at rest. */
@@ -42,6 +43,7 @@ struct metrics_sum {
 	uint64_t latency[METRICS_BUCKETS], latency_us;
 	uint64_t in_bytes, out_bytes;
 	uint64_t session_none, session_new, session_live, session_dropped;
+	uint64_t fenced_requests, fenced_commands;
 	uint64_t status_page;
 };
 

@@ -111,6 +111,14 @@ void notify_reloading(struct notify *n)
 	say(n, text);
 }
 
+void notify_status(struct notify *n, const char *text)
+{
+	char line[256];
+
+	snprintf(line, sizeof line, "STATUS=%s", text);
+	say(n, line);
+}
+
 void notify_stopping(struct notify *n, struct net_loop *loop)
 {
 	if (n->fd < 0)

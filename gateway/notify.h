@@ -29,6 +29,9 @@ void notify_reloading(struct notify *n); /* until notify_ready() */
 /* The end begins. Until notify_unwatch() the manager hears that it goes on, however long that takes. */
 void notify_stopping(struct notify *n, struct net_loop *loop);
 
+/* One line for people: what is to be known of the node. */
+void notify_status(struct notify *n, const char *text);
+
 /* A sign of life as often as the service manager wants one, until notify_unwatch(). */
 void notify_watch(struct notify *n, struct net_loop *loop);
 void notify_unwatch(struct notify *n);

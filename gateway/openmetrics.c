@@ -2,6 +2,7 @@
 #include "gateway/openmetrics.h"
 
 #include "base/version.h"
+#include "gateway/member.h"
 #include "gateway/render.h"
 #include "gateway/watch.h"
 
@@ -444,6 +445,132 @@ static void put_backends(struct put *p, const struct generation *g)
 	}
 }
 
+/* --- the cluster --- */
+
+static void put_fences(struct put *p, const struct gateway *g, const struct totals *t, const struct member_look *l)
+{
+	static const struct family fenced = {"weir_cluster_fenced", GAUGE, NULL,
+					     "1 while requests that need a session get 503."},
+				   seconds = {"weir_cluster_fenced_seconds", COUNTER, "seconds",
+					      "How long it was so, to a second or so."},
+				   refused = {"weir_cluster_fenced_refusals", COUNTER, NULL,
+					      "Requests, and commands of session sockets, refused because of it."};
+
+	put_one(p, &fenced, !cluster_may_act(g->cluster, clock_now()));
+	put_one_us(p, &seconds, l->fenced_ms * 1000);
+	begin(p, &refused);
+	put_sample(p, LABELS({"kind", "request"}), t->requests.fenced_requests);
+	put_sample(p, LABELS({"kind", "command"}), t->requests.fenced_commands);
+}
+
+static void put_state(struct put *p, const struct cluster_picture *c)
+{
+	static const struct family state = {"weir_cluster_state", GAUGE, NULL, "1 for the state that this node is in."};
+	static const char *const states[] = {"seeking", "member", "fenced", "leaving"};
+
+	begin(p, &state);
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+		put_sample(p, LABELS({"state", states[i]}), strcmp(c->state, states[i]) == 0);
+}
+
+static void put_links(struct put *p, const struct cluster_picture *c)
+{
+	static const struct family links = {"weir_cluster_links", GAUGE, NULL,
+					    "Links to other nodes by their state; two to each node are good."},
+				   reconnects = {"weir_cluster_link_reconnects", GAUGE, NULL,
+						 "How often the links that there are now were made anew, in all."};
+	static const char *const states[] = {"open", "dialling", "none"};
+	uint64_t again = 0;
+
+	begin(p, &links);
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		uint64_t n = 0;
+		for (size_t k = 0; k < c->link_count; k++)
+			n += strcmp(c->links[k].state, states[i]) == 0;
+		put_sample(p, LABELS({"state", states[i]}), n);
+	}
+	for (size_t k = 0; k < c->link_count; k++)
+		again += c->links[k].reconnects;
+	put_one(p, &reconnects, again);
+}
+
+/* A name that has its end. */
+static const char *name_of(struct view name, char out[CLUS_NAME_MAX + 1])
+{
+	memcpy(out, name.at, name.len);
+	out[name.len] = '\0';
+	return out;
+}
+
+/* Without `mine`: those that are lost, whosever they are. */
+static void put_buckets(struct put *p, const struct family *f, const struct clus_view *v, uint16_t self, bool mine)
+{
+	char name[CLUS_NAME_MAX + 1];
+
+	if (v->app_count > 0)
+		begin(p, f);
+	for (uint16_t a = 0; a < v->app_count; a++) {
+		uint64_t n = 0;
+		for (uint32_t b = 0; b < v->apps[a].buckets; b++)
+			n += mine ? self != CLUS_NONE && v->apps[a].map[b].manager == self : v->apps[a].map[b].lost;
+		put_sample(p, LABELS({"app", name_of(v->apps[a].name, name)}), n);
+	}
+}
+
+static void put_view(struct put *p, const struct clus_view *v, uint16_t self)
+{
+	static const struct family members = {"weir_cluster_members", GAUGE, NULL, "Members in the view."},
+				   voters = {"weir_cluster_voters", GAUGE, NULL, "Nodes whose votes count."},
+				   buckets = {"weir_cluster_buckets", GAUGE, NULL, "Buckets that this node manages."},
+				   lost =
+				       {"weir_cluster_buckets_lost", GAUGE, NULL,
+					"Buckets whose directory is lost: their manager has still to ask everybody."},
+				   disagree = {"weir_cluster_disagreements", GAUGE, NULL,
+					       "Members that host an app with other settings than those that count."};
+	uint64_t others = 0;
+
+	put_one(p, &members, v->member_count);
+	put_one(p, &voters, v->voter_count);
+	put_buckets(p, &buckets, v, self, true);
+	put_buckets(p, &lost, v, self, false);
+	for (uint16_t m = 0; m < v->member_count; m++) {
+		for (uint16_t i = 0; i < v->members[m].hosted_count; i++) {
+			const struct clus_hosted *h = &v->members[m].hosted[i];
+			others += h->digest != v->apps[h->app].digest;
+		}
+	}
+	put_one(p, &disagree, others);
+}
+
+static void put_cluster(struct put *p, const struct gateway *g, const struct totals *t)
+{
+	static const struct family epoch = {"weir_cluster_epoch", GAUGE, NULL, "Of the view; 0: there is none."},
+				   coordinator = {"weir_cluster_coordinator", GAUGE, NULL,
+						  "1 while this node coordinates."},
+				   majority = {"weir_cluster_majority", GAUGE, NULL,
+					       "1 while it hears a majority of the voters."},
+				   broken = {"weir_cluster_broken", GAUGE, NULL,
+					     "1: its control database has failed, and it is fenced until a restart."},
+				   ends = {"weir_cluster_certificate_end_seconds", GAUGE, "seconds",
+					   "When its certificate ends, or its revocation list, since 1970."};
+	struct member_look *l = g->member ? member_take(g->member) : NULL;
+
+	if (!l)
+		return;
+	const struct cluster_picture *c = &l->picture;
+	put_fences(p, g, t, l);
+	put_state(p, c);
+	put_one(p, &epoch, c->epoch);
+	put_one(p, &coordinator, c->coordinates);
+	put_one(p, &majority, c->majority);
+	put_one(p, &broken, l->broken);
+	put_one_us(p, &ends, l->certificate_ends_s > 0 ? (uint64_t)l->certificate_ends_s * 1000000 : 0);
+	put_links(p, c);
+	if (c->view)
+		put_view(p, &c->view->view, clus_view_member(&c->view->view, view_str(l->node)));
+	member_unref(&l);
+}
+
 const char *openmetrics_type(enum openmetrics_form form)
 {
 	return form == OPENMETRICS_STRICT ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -463,5 +590,6 @@ void openmetrics_put(const struct gateway *g, const struct generation *gen, enum
 	put_moves(&p, &t.sessions);
 	put_apps(&p, gen);
 	put_backends(&p, gen);
+	put_cluster(&p, g, &t);
 	buf_put_str(out, "# EOF\n");
 }

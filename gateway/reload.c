@@ -155,7 +155,7 @@ void reload_first_listen(struct daemon *d)
 /* No session socket of the generation is open any more that is in no other. */
 static void count_ending(const struct daemon *d, struct generation *gen)
 {
-	if (--gen->removing > 0 || d->state >= DAEMON_STORING)
+	if (--gen->removing > 0 || d->state >= DAEMON_LEAVING)
 		return;
 	for (unsigned i = 0; i < gen->share_count; i++)
 		share_forget(&gen->shares[i]);
@@ -191,7 +191,7 @@ static void begin_end(const struct daemon *d, struct generation *gen)
 /* Not during a reload, which may take up again what would be closed. */
 static void look_ends(const struct daemon *d)
 {
-	if (d->reload != RELOAD_NONE || d->state >= DAEMON_STORING)
+	if (d->reload != RELOAD_NONE || d->state >= DAEMON_LEAVING)
 		return;
 	LIST_EACH (node, &d->generations) {
 		struct generation *gen = CONTAINER_OF(node, struct generation, link);
@@ -348,6 +348,17 @@ static int too_many(struct daemon *d, struct buf *report)
 	return ERR_FULL;
 }
 
+/* The last that can fail. The log goes back then to where it was: not to be had any more, it stays where it is. */
+static int tell_cluster(const struct daemon *d, const struct conf *c)
+{
+	const struct conf *now = daemon_conf(d);
+	int err = d->gateway.member ? member_reload(d->gateway.member, c) : 0;
+
+	if (err && log_open(now->log_level, now->log_to) != 0)
+		log_event(LOG_WARN, "log_not_reopened", LOG_S("reason", strerror(errno)));
+	return err;
+}
+
 /* Puts together what the conf asks for; *gen holds what there is of it, also after a failure. */
 static int prepare(struct daemon *d, struct generation *gen, struct buf *report)
 {
@@ -358,13 +369,17 @@ static int prepare(struct daemon *d, struct generation *gen, struct buf *report)
 		int log_err = try_log(c, report);
 		err = err ? err : log_err;
 	}
+	if (err != ERR_NO_MEMORY && d->gateway.member) {
+		int member_err = member_try(d->gateway.member, c, report);
+		err = err ? err : member_err;
+	}
 	if (!err)
 		err = generation_fill(gen, &d->gateway, &d->book);
 	if (!err)
 		err = applications_start(d->applications, gen);
 	if (!err && log_open(c->log_level, c->log_to) != 0)
 		err = log_refused(c, report);
-	return err;
+	return err ? err : tell_cluster(d, c);
 }
 
 static void log_refusal(const struct buf *report)

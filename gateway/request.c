@@ -6,6 +6,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "gateway/exchange.h"
+#include "gateway/fence.h"
 #include "gateway/front.h"
 #include "gateway/keeper.h"
 #include "gateway/route.h"
@@ -267,17 +268,30 @@ struct params request_params(const struct request *r)
 
 static void session_opened(struct request *r, enum keeper_open open)
 {
-	if (open == KEEPER_UNAVAILABLE) {
-		request_fail(r, 503, "session cannot be looked up");
+	if (open == KEEPER_FENCED)
+		metrics_add(&r->worker->metrics.fenced_requests, 1);
+	if (open == KEEPER_UNAVAILABLE || open == KEEPER_FENCED) {
+		request_fail(r, 503, open == KEEPER_FENCED ? FENCE_REASON : "session cannot be looked up");
 		return;
 	}
 	r->keeper->count(r);
 	exchange_start(r);
 }
 
+/* It needs a session, and this node may serve none now. */
+static bool is_fenced(const struct request *r)
+{
+	return !r->stateless && r->keeper != &keeper_none && fence_is_up(r->worker->gateway);
+}
+
 static void open_session(struct request *r)
 {
-	enum keeper_open open = r->stateless ? KEEPER_READY : r->keeper->open(r);
+	enum keeper_open open = KEEPER_READY;
+
+	if (is_fenced(r))
+		open = KEEPER_FENCED;
+	else if (!r->stateless)
+		open = r->keeper->open(r);
 
 	if (open == KEEPER_WAIT) {
 		request_set_state(r, REQUEST_LOCK);
@@ -461,7 +475,7 @@ static void on_grant(struct mail *mail)
 	if (open == KEEPER_WAIT)
 		return; /* another cookie, another session; the time goes on */
 	net_timer_stop(&r->worker->loop, &r->timer);
-	session_opened(r, open);
+	session_opened(r, is_fenced(r) ? KEEPER_FENCED : open);
 }
 
 /* The stack's thread: there is room, or what was committed is safe. */

@@ -2,12 +2,14 @@
 #include "gateway/socket_command.h"
 
 #include "base/error.h"
+#include "gateway/fence.h"
 
 enum { ANY_ARGS = RESP_ARGS_MAX };
 
 enum flags {
 	OPEN = 1,   /* also before AUTH */
 	DIRECT = 2, /* in a MULTI too it is run at once */
+	APART = 4,  /* of no session: also while the node is fenced */
 };
 
 struct row {
@@ -25,12 +27,12 @@ static const struct row rows[] = {
     {"EXPIRE", 3, 3, 0, socket_expire},
     {"DEL", 2, ANY_ARGS, 0, socket_del},
     {"EXISTS", 2, ANY_ARGS, 0, socket_exists},
-    {"PING", 1, 2, 0, socket_ping},
-    {"SELECT", 2, 2, 0, socket_select},
-    {"AUTH", 2, 3, OPEN, socket_auth},
+    {"PING", 1, 2, APART, socket_ping},
+    {"SELECT", 2, 2, APART, socket_select},
+    {"AUTH", 2, 3, OPEN | APART, socket_auth},
     {"GETEX", 2, ANY_ARGS, 0, socket_getex},
-    {"EVALSHA", 3, ANY_ARGS, 0, socket_evalsha},
-    {"EVAL", 3, ANY_ARGS, 0, socket_eval},
+    {"EVALSHA", 3, ANY_ARGS, APART, socket_evalsha},
+    {"EVAL", 3, ANY_ARGS, APART, socket_eval},
     {"TTL", 2, 2, 0, socket_ttl},
     {"PTTL", 2, 2, 0, socket_pttl},
     {"PSETEX", 4, 4, 0, socket_psetex},
@@ -42,18 +44,18 @@ static const struct row rows[] = {
     {"STRLEN", 2, 2, 0, socket_strlen},
     {"GETDEL", 2, 2, 0, socket_getdel},
     {"DELEX", 2, ANY_ARGS, 0, socket_delex},
-    {"DELIFEQ", 3, 3, 0, socket_delifeq},
+    {"DELIFEQ", 3, 3, APART, socket_delifeq},
     {"SCAN", 2, ANY_ARGS, 0, socket_scan},
     {"DBSIZE", 1, 1, 0, socket_dbsize},
-    {"HELLO", 1, ANY_ARGS, OPEN, socket_hello},
-    {"CLIENT", 2, ANY_ARGS, 0, socket_about},
-    {"ECHO", 2, 2, 0, socket_echo},
-    {"INFO", 1, ANY_ARGS, 0, socket_info},
-    {"MULTI", 1, 1, DIRECT, socket_multi},
-    {"EXEC", 1, 1, DIRECT, socket_exec},
-    {"DISCARD", 1, 1, DIRECT, socket_discard},
-    {"QUIT", 1, ANY_ARGS, OPEN | DIRECT, socket_quit},
-    {"RESET", 1, 1, OPEN | DIRECT, socket_reset},
+    {"HELLO", 1, ANY_ARGS, OPEN | APART, socket_hello},
+    {"CLIENT", 2, ANY_ARGS, APART, socket_about},
+    {"ECHO", 2, 2, APART, socket_echo},
+    {"INFO", 1, ANY_ARGS, APART, socket_info},
+    {"MULTI", 1, 1, DIRECT | APART, socket_multi},
+    {"EXEC", 1, 1, DIRECT | APART, socket_exec},
+    {"DISCARD", 1, 1, DIRECT | APART, socket_discard},
+    {"QUIT", 1, ANY_ARGS, OPEN | DIRECT | APART, socket_quit},
+    {"RESET", 1, 1, OPEN | DIRECT | APART, socket_reset},
 };
 
 static const struct row *find(struct view name)
@@ -142,6 +144,15 @@ static enum socket_result queue(struct socket_client *c, struct view raw)
 	return SOCKET_DONE;
 }
 
+/* A command that has waited is looked at again when it goes on, unless it has done already what it is to do. */
+static bool is_fenced(const struct socket_client *c, const struct row *row)
+{
+	const struct socket_task *t = &c->task;
+	bool done = t->ended || t->was || t->undoes || t->parked;
+
+	return !(row->flags & APART) && !done && fence_is_up(c->worker->gateway);
+}
+
 enum socket_result socket_command(struct socket_client *c, const struct resp_command *cmd, struct view raw)
 {
 	const struct row *row = find(cmd->args[0]);
@@ -151,5 +162,10 @@ enum socket_result socket_command(struct socket_client *c, const struct resp_com
 	c->impatient = c->impatient && row->run == socket_set;
 	if (c->multi && !c->exec && !(row->flags & DIRECT))
 		return queue(c, raw);
+	if (is_fenced(c, row)) {
+		metrics_add(&c->worker->metrics.fenced_commands, 1);
+		socket_error(c, "LOADING " FENCE_REASON);
+		return SOCKET_DONE;
+	}
 	return row->run(c, cmd);
 }

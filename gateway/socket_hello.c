@@ -2,6 +2,7 @@
 #include "gateway/socket_command.h"
 
 #include "base/version.h"
+#include "gateway/fence.h"
 
 #include <stdlib.h>
 
@@ -192,14 +193,15 @@ enum socket_result socket_echo(struct socket_client *c, const struct resp_comman
 	return SOCKET_DONE;
 }
 
+#define INFO(loading)                                                                                                  \
+	"# Server\r\nredis_version:" SPOKEN_VERSION "\r\nredis_mode:standalone\r\nweir_version:" WEIR_VERSION          \
+	"\r\n\r\n# Persistence\r\nloading:" loading "\r\n\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"
+
+/* Libraries that look at "loading" send nothing while it is 1, and ask again. */
 enum socket_result socket_info(struct socket_client *c, const struct resp_command *cmd)
 {
-	static const char text[] = "# Server\r\nredis_version:" SPOKEN_VERSION "\r\nredis_mode:standalone\r\n"
-				   "weir_version:" WEIR_VERSION "\r\n\r\n# Persistence\r\nloading:0\r\n\r\n"
-				   "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n";
-
 	(void)cmd;
-	put_text(socket_out(c), text);
+	put_text(socket_out(c), fence_is_up(c->worker->gateway) ? INFO("1") : INFO("0"));
 	return SOCKET_DONE;
 }
 

@@ -5,6 +5,7 @@
 #include "base/version.h"
 #include "gateway/document.h"
 #include "gateway/figures.h"
+#include "gateway/figures_cluster.h"
 #include "gateway/watch.h"
 
 #include <jansson.h>
@@ -82,6 +83,22 @@ static json_t *app(const struct gateway *g, const struct generation *gen, size_t
 	return o;
 }
 
+/* --- the cluster --- */
+
+/* null: there is none, or nothing is known of it yet. */
+static json_t *cluster(const struct gateway *g)
+{
+	struct member_look *l = g->member ? member_take(g->member) : NULL;
+
+	if (!l)
+		return json_null();
+	json_t *o = figures_cluster(l, FIGURES_PROGRAMS);
+	document_put(&o, "maps", l->picture.view ? figures_maps(&l->picture.view->view) : json_array());
+	document_put(&o, "links", figures_links(&l->picture, FIGURES_PROGRAMS));
+	member_unref(&l);
+	return o;
+}
+
 /* --- all of it --- */
 
 static json_t *document(const struct gateway *g, const struct generation *gen)
@@ -108,6 +125,7 @@ static json_t *document(const struct gateway *g, const struct generation *gen)
 	document_put(&o, "memory", figures_memory(&t.sessions));
 	document_put(&o, "disk", figures_disk(&t.sessions));
 	document_put(&o, "apps", apps);
+	document_put(&o, "cluster", cluster(g));
 	document_put(&o, "history", history(g));
 	return o;
 }

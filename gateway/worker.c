@@ -5,6 +5,7 @@
 #include "base/invariant.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "gateway/fence.h"
 #include "gateway/front.h"
 #include "gateway/share.h"
 #include "gateway/socket_client.h"
@@ -20,11 +21,13 @@ enum {
 
 /* --- expiry of sessions --- */
 
-/* Each worker looks after its part of memory. */
+/* Each worker looks after its part of memory. Not while the node is fenced: it cannot know what has been done to the
+ * sessions elsewhere. */
 static void on_expiry(struct net_timer *timer)
 {
 	struct worker *w = CONTAINER_OF(timer, struct worker, expiry);
-	bool more = stack_expire(w->gateway->stack, w->index, w->gateway->worker_count, EXPIRY_MAX, net_now(&w->loop));
+	bool more = !fence_is_up(w->gateway) &&
+		    stack_expire(w->gateway->stack, w->index, w->gateway->worker_count, EXPIRY_MAX, net_now(&w->loop));
 
 	net_timer_start(&w->loop, timer, more ? EXPIRY_AGAIN_MS : EXPIRY_MS);
 }

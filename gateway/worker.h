@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct cluster;
+struct member;
 struct watch;
 
 /* What all workers share; made before they start and not changed while they run, but for the generation. */
@@ -23,6 +25,8 @@ struct gateway {
 	struct keylocks *keylocks; /* owned; of the clients of session sockets */
 	struct worker *workers;    /* owned array of worker_count */
 	struct watch *watch;       /* owned; any thread may ask it */
+	struct member *member;     /* owned; NULL: in no cluster. See its header for who may ask it what */
+	struct cluster *cluster;   /* the member's; NULL: in none */
 	/* A worker has got so far; called on its thread. */
 	void (*unlistened)(struct gateway *g, unsigned worker);
 	void (*served)(struct gateway *g, unsigned worker);

@@ -44,6 +44,11 @@ const struct admin_command admin_commands[ADMIN_COMMANDS] = {
     [ADMIN_SESSION_UNPIN] = {"session unpin", "ID", 0, true, "let the session leave memory again"},
     [ADMIN_SESSION_DEMOTE] = {"session demote", "ID", 0, true, "move the session to disk"},
     [ADMIN_SESSION_PROMOTE] = {"session promote", "ID", 0, true, "bring the session to memory"},
+    [ADMIN_CLUSTER_FORGET] = {"cluster forget", "NAME", 0, true, "take a node and its vote out of the cluster"},
+    [ADMIN_CLUSTER_SHOW] = {"cluster", "", 0, false, "the cluster as this node sees it: members, votes, buckets"},
+    [ADMIN_VIEW] = {"view", "", 0, false, "the view that this node goes by"},
+    [ADMIN_BUCKETS] = {"buckets", "[APP]", 0, false, "who manages how many buckets of the apps, or which of one"},
+    [ADMIN_LINKS] = {"links", "", 0, false, "the connections to other nodes"},
     [ADMIN_RELOAD] = {"reload", "", 0, true, "read the configuration again"},
     [ADMIN_DRAIN] = {"drain", "", 0, true, "end in good order, as the signal TERM does"},
     [ADMIN_LOG_LEVEL] = {"log-level", "[LEVEL]", 0, true, "show the log level, or set it: error, warn, info, debug"},
@@ -225,6 +230,10 @@ bool admin_help_put(struct buf *out, const char *const *words, size_t count)
 
 	if (some)
 		put_at_length(out, &admin_commands[id]);
+	for (unsigned i = 0; some && count == 1 && i < ADMIN_COMMANDS; i++) {
+		if (in_group(&admin_commands[i], view_str(words[0])))
+			put_line(out, &admin_commands[i]);
+	}
 	for (unsigned i = 0; id == ADMIN_COMMANDS && i < ADMIN_COMMANDS; i++) {
 		if (!is_meant(&admin_commands[i], words, count))
 			continue;
