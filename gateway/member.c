@@ -184,9 +184,7 @@ static int listen_at(struct member *m, const struct conf_address *at, char why[M
 
 	if (err)
 		snprintf(why, MEMBER_WHY_BYTES, "cluster.listen: \"%s\": %s", at->text,
-			 err == ERR_BUSY     ? "another process listens there"
-			 : err == ERR_SYSTEM ? strerror(errno)
-					     : error_text(err));
+			 err == ERR_SYSTEM ? strerror(errno) : error_text(err));
 	return err;
 }
 
