@@ -57,12 +57,12 @@ static inline void node_up(void *owner, const struct peer_hello *h)
 	n->up_incarnation = h->incarnation;
 }
 
-static inline void node_down(void *owner, struct view name, uint64_t incarnation, enum peers_why why)
+static inline void node_down(void *owner, struct view name, uint64_t incarnation, enum peers_why reason)
 {
 	struct node *n = owner;
 
 	(void)name;
-	n->downs[why]++;
+	n->downs[reason]++;
 	n->down_incarnation = incarnation;
 }
 
