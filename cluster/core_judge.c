@@ -94,7 +94,7 @@ bool core_vouches(const struct clus_core *c, struct view name)
 	const struct clus_node *n = core_node_find(c, name);
 	uint16_t m = c->installed ? clus_view_member(&c->view, name) : CLUS_NONE;
 
-	if (!c->supported || is_over(c, c->quorum_at, c->failure_ms / 4) || m == CLUS_NONE || !n || !n->up)
+	if (!c->supported || is_over(c, c->quorum_at, c->failure_ms / 8 * 3) || m == CLUS_NONE || !n || !n->up)
 		return false;
 	return n->facts.incarnation == c->view.members[m].incarnation && n->dead != n->facts.incarnation &&
 	       !n->suspected && !n->forgotten && !n->condemned;

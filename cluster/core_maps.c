@@ -109,7 +109,7 @@ static bool fill_members(struct clus_core *c, struct clus_draft *d, size_t hoste
 		for (uint16_t k = 0; k < m->hosted_count; k++, at++) {
 			at->app = f ? app_place(c, d, f->apps[k].name, &there) : to[before[k].app];
 			at->digest = f ? f->apps[k].digest : before[k].digest;
-			INVARIANT(there);
+			INVARIANT(!f || there);
 		}
 	}
 	return true;

@@ -180,7 +180,7 @@ static void give_vote(struct clus_core *c, struct clus_draft *d)
 
 /* Who has elected us. False: too many of them have no name yet: those that agree on this view might have nobody in
  * common with others who elect somebody else. */
-static bool first_voters(struct clus_core *c, struct clus_view *v)
+static bool name_first_voters(struct clus_core *c, struct clus_view *v)
 {
 	unsigned nameless = 0;
 
@@ -269,7 +269,7 @@ static void begin(struct clus_core *c, struct clus_draft *d, unsigned admitted)
 static bool draft(struct clus_core *c, struct clus_draft *d, unsigned admitted)
 {
 	begin(c, d, admitted);
-	if (!d->base && !first_voters(c, &d->view))
+	if (!d->base && !name_first_voters(c, &d->view))
 		return false;
 	/* A vote that is missing may be the coordinator's own: its database was that of a voter. */
 	if (!has_voter(&d->view, c->self.name))

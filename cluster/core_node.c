@@ -386,7 +386,9 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 	n->epoch = e->beat->epoch;
 	if (instant_before(n->confirmed, e->confirmed) && !instant_before(c->now, e->confirmed))
 		n->confirmed = e->confirmed;
-	if (c->coordinating) {
+	if (c->coordinating && n->epoch > c->seen_epoch) {
+		core_step_down(c, "others have a newer view");
+	} else if (c->coordinating) {
 		take_row(c, n, e->beat->heard);
 		core_send_view(c, n);
 	} else if (is_our_coordinator(c, n) && names_us(c, e->beat->heard) &&
