@@ -25,7 +25,8 @@ enum clus_event_kind {
 	CLUS_TICK,       /* every failure-timeout / 16 or oftener */
 	CLUS_PEER_NAMED, /* the address `number` in `peers` is that of `name`, which may be our own */
 	CLUS_LINK_UP,    /* hello */
-	CLUS_LINK_DOWN,  /* number: its incarnation; 0: it never got as far. down */
+	CLUS_LINK_DOWN,  /* down; number: its incarnation; 0: it never got as far. REFUSED: the one that
+			  * clus_core_known() had when dialling began */
 	CLUS_BEAT,       /* beat; confirmed: when the beat that it echoes had left us */
 	CLUS_VIEW,       /* bytes */
 	CLUS_REPORT,     /* report */

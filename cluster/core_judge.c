@@ -193,10 +193,12 @@ void core_judge(struct clus_core *c)
 /* Somebody whom we take for a member says so. It may be long ago that we were. */
 void core_was_removed(struct clus_core *c, struct view by)
 {
-	if (c->coordinating || c->renewing || c->leaving || c->view.epoch == 0 ||
-	    clus_view_member(&c->view, by) == CLUS_NONE)
+	if (c->coordinating || c->renewing || c->view.epoch == 0 || clus_view_member(&c->view, by) == CLUS_NONE)
 		return;
-	core_reincarnate(c);
+	if (c->leaving)
+		c->removed = true;
+	else
+		core_reincarnate(c);
 }
 
 void core_reincarnate(struct clus_core *c)
@@ -272,7 +274,7 @@ void core_leave(struct clus_core *c)
 
 	if (!c->leaving || c->exited)
 		return;
-	if (place == CLUS_NONE || (c->coordinating && (c->view.member_count == 1 || c->outlasted))) {
+	if (place == CLUS_NONE || c->removed || (c->coordinating && (c->view.member_count == 1 || c->outlasted))) {
 		exit_now(c);
 	} else if (!c->view.members[place].leaving || c->handed) {
 		if (!c->coordinating) {

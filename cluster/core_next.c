@@ -210,7 +210,9 @@ static void draft_name(struct clus_core *c, struct clus_draft *d, uint16_t place
 			return;
 		}
 	}
-	if (n && is_joiner(c, n) && admit(c, d, n))
+	bool again = place != CLUS_NONE && n && n->facts.incarnation == d->base->members[place].incarnation;
+	c->retry = c->retry || (n && n->up && instant_before(c->now, n->shy_until));
+	if (n && !again && is_joiner(c, n) && admit(c, d, n))
 		joins(c, d, &n->facts, n->name);
 }
 

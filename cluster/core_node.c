@@ -289,12 +289,9 @@ void core_refused(struct clus_core *c, struct view name, uint64_t incarnation)
 }
 
 /* The coordinator must know, should it have no way to its host itself. */
-static void tell_refused(struct clus_core *c, struct view name)
+static void tell_refused(struct clus_core *c, uint16_t m)
 {
-	uint16_t m = clus_view_member(&c->view, name);
-
-	if (c->coordinating || !c->installed || m == CLUS_NONE || m == c->view.coordinator ||
-	    core_place(c) == CLUS_NONE)
+	if (c->coordinating || !c->installed || m == c->view.coordinator || core_place(c) == CLUS_NONE)
 		return;
 	struct clus_effect *e = core_do(c, CLUS_DO_SEND_REPORT, c->view.members[c->view.coordinator].name);
 	e->report = (struct peer_report){.kind = PEER_REPORT_REFUSED,
@@ -317,11 +314,12 @@ void core_link_down(struct clus_core *c, const struct clus_event *e)
 		if (e->down == CLUS_DOWN_LEAVING)
 			is_dead(c, n, "its process has ended");
 	}
-	if (e->down == CLUS_DOWN_REFUSED && !(n && n->up)) {
-		uint16_t m = clus_view_member(&c->view, e->name);
-		if (m != CLUS_NONE)
-			core_refused(c, e->name, c->view.members[m].incarnation);
-		tell_refused(c, e->name);
+	/* Only of the incarnation that was dialled: another one may have come in since. */
+	uint16_t m = clus_view_member(&c->view, e->name);
+	if (e->down == CLUS_DOWN_REFUSED && !(n && n->up) && m != CLUS_NONE &&
+	    c->view.members[m].incarnation == e->number) {
+		core_refused(c, e->name, e->number);
+		tell_refused(c, m);
 	}
 }
 

@@ -11,7 +11,6 @@ enum { CHECK_EPOCHS = 4096 };
 static struct {
 	uint64_t bytes[CHECK_EPOCHS]; /* a hash of the view of each epoch that was agreed on; 0: none was */
 	struct clus_view last;        /* agreed on; owned */
-	struct clus_view before;
 	uint64_t tenure[SIM_BUCKETS]; /* of "shop": since when its manager has it */
 	uint64_t views;
 } checked;
@@ -22,7 +21,7 @@ static struct {
 			fprintf(stderr, "seed %llu at %llu ms: not so: %s: ", (unsigned long long)(s)->seed,          \
 				(unsigned long long)(s)->now_ms, #condition);                                          \
 			fprintf(stderr, __VA_ARGS__);                                                                  \
-			fprintf(stderr, "\n  replay: build/asan/tests/sim %llu 1 verbose\n",                           \
+			fprintf(stderr, "\n  replay: build/asan/tests/sim/sim %llu 1 verbose\n",                           \
 				(unsigned long long)(s)->seed);                                                        \
 			abort();                                                                                       \
 		}                                                                                                      \
@@ -93,6 +92,13 @@ static inline void check_agreed(struct sim *s, struct view bytes)
 	SIM_HOLDS(s, checked.last.epoch == 0 || memcmp(v.cluster, checked.last.cluster, CLUS_ID_BYTES) == 0,
 		  "two clusters");
 	checked.bytes[v.epoch] = check_hash(bytes);
+	if (s->verbose) {
+		printf("%8.3f agreed %llu:", (double)s->now_ms / 1000, (unsigned long long)v.epoch);
+		for (uint16_t m = 0; m < v.member_count; m++)
+			printf(" %.*s(%llu)", (int)v.members[m].name.len, (const char *)v.members[m].name.at,
+			       (unsigned long long)v.members[m].incarnation);
+		printf("\n");
+	}
 	check_balance(s, &v);
 	check_lost(s, &checked.last, &v);
 	clus_view_fini(&checked.last);
@@ -125,7 +131,6 @@ static inline void check_fences(struct sim *s)
 
 static inline void check_begin(struct sim *s)
 {
-	clus_view_fini(&checked.last);
 	memset(&checked, 0, sizeof checked);
 	s->check = check_fences;
 	s->agreed = check_agreed;
@@ -135,6 +140,7 @@ static inline void check_begin(struct sim *s)
 static inline void check_end(struct sim *s)
 {
 	clus_view_fini(&checked.last);
+	checked.last = (struct clus_view){0};
 	sim_fini(s);
 }
 

@@ -61,7 +61,7 @@ static inline void sim_elect(struct sim *s, unsigned i)
 		return;
 	for (unsigned k = 0; k < s->count; k++) {
 		struct sim_control *o = &s->nodes[k].control;
-		if (!(c->kept.voters >> k & 1) || (k != i && !sim_reach(s, i, k)) || !o->started)
+		if (!(c->kept.voters >> k & 1) || (k != i && !sim_linked(s, i, k)) || !o->started)
 			continue;
 		if ((o->kept.voters >> i & 1) && !sim_is_newer(&o->kept.record, &c->kept.record))
 			votes |= 1U << k;
@@ -89,7 +89,7 @@ static inline void sim_look_for_leader(struct sim *s, unsigned i)
 
 	for (unsigned k = 0; k < s->count; k++) {
 		struct sim_control *o = &s->nodes[k].control;
-		if (k == i || !sim_reach(s, i, k) || !o->coordinates)
+		if (k == i || !sim_linked(s, i, k) || !o->coordinates)
 			continue;
 		if (o->kept.term > c->kept.term || (o->kept.term == c->kept.term && !c->coordinates)) {
 			c->kept.term = o->kept.term;
@@ -99,7 +99,7 @@ static inline void sim_look_for_leader(struct sim *s, unsigned i)
 	if (c->coordinates || c->leader < 0)
 		return;
 	struct sim_control *o = &s->nodes[c->leader].control;
-	if ((!sim_reach(s, i, (unsigned)c->leader) || !o->coordinates || o->kept.term != c->kept.term) &&
+	if ((!sim_linked(s, i, (unsigned)c->leader) || !o->coordinates || o->kept.term != c->kept.term) &&
 	    sim_below(s, 20) == 0)
 		sim_follow(s, i, -1);
 }
@@ -127,7 +127,7 @@ static inline void sim_gather(struct sim *s, unsigned i)
 		sim_agree(s, i);
 	for (unsigned k = 0; c->pending && k < s->count; k++) {
 		struct sim_control *o = &s->nodes[k].control;
-		bool follows = k == i || (sim_reach(s, i, k) && o->started && o->leader == (int)i);
+		bool follows = k == i || (sim_linked(s, i, k) && o->started && o->leader == (int)i);
 		if (!(c->proposal_voters >> k & 1) || (c->acks >> k & 1) || !follows ||
 		    o->kept.term != c->kept.term || sim_below(s, 4) != 0)
 			continue;
@@ -145,7 +145,7 @@ static inline void sim_catch_up(struct sim *s, unsigned i)
 
 	for (unsigned k = 0; k < s->count; k++) {
 		struct sim_control *o = &s->nodes[k].control;
-		if (k == i || !(c->kept.voters >> k & 1) || !sim_reach(s, i, k) || o->leader != (int)i || !o->started ||
+		if (k == i || !(c->kept.voters >> k & 1) || !sim_linked(s, i, k) || o->leader != (int)i || !o->started ||
 		    c->pending || !c->own || sim_below(s, 40) != 0)
 			continue;
 		if (o->kept.record.term == c->kept.record.term && o->kept.record.epoch == c->kept.record.epoch)

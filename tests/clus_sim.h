@@ -169,6 +169,12 @@ static inline bool sim_reach(const struct sim *s, unsigned i, unsigned k)
 	return sim_runs(s, i) && sim_runs(s, k) && !s->cut[i][k] && !s->cut[k][i];
 }
 
+/* The control planes' messages go over links. */
+static inline bool sim_linked(const struct sim *s, unsigned i, unsigned k)
+{
+	return sim_reach(s, i, k) && s->nodes[i].link[k].id != 0 && s->nodes[i].link[k].id == s->nodes[k].link[i].id;
+}
+
 /* --- mail --- */
 
 static inline struct sim_mail *sim_post(struct sim *s, unsigned from, unsigned to, enum clus_event_kind kind,
@@ -293,7 +299,10 @@ static inline void sim_dial(struct sim *s, unsigned i, unsigned k)
 		return;
 	if (!b->core) { /* its host answers that nobody listens */
 		struct sim_mail *m = sim_post(s, i, i, CLUS_LINK_DOWN, view_of(NULL, 0));
+		const struct clus_view *v = clus_core_known(a->core);
+		uint16_t known = v ? clus_view_member(v, view_str(b->name)) : CLUS_NONE;
 		m->event.down = CLUS_DOWN_REFUSED;
+		m->event.number = known == CLUS_NONE ? 0 : v->members[known].incarnation;
 		sim_name(m, view_str(b->name));
 		return;
 	}
