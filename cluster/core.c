@@ -1,6 +1,6 @@
 /* The core's door: events in, effects out. What each event means is in the other files. Pure, but that it owns memory.
  */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 #include "base/error.h"
 #include "base/invariant.h"

@@ -1,5 +1,5 @@
 /* Views that count from now on: what has changed with them, for the log and for whom it concerns. Pure. */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 #include "base/error.h"
 #include "base/invariant.h"
@@ -141,13 +141,10 @@ void core_voters(struct clus_core *c)
 
 /* --- taking a view --- */
 
-static const char *why_not(const struct clus_core *c, const struct clus_view *v, struct view from)
+/* Who sends it may be anybody who is linked: what counts anywhere was agreed on. */
+static bool is_ours(const struct clus_core *c, const struct clus_view *v)
 {
-	if (c->view.epoch > 0 && memcmp(v->cluster, c->view.cluster, CLUS_ID_BYTES) != 0)
-		return "it is of another cluster";
-	if (from.len > 0 && clus_view_member(v, from) == CLUS_NONE)
-		return "who sends it is not in it";
-	return NULL;
+	return c->view.epoch == 0 || memcmp(v->cluster, c->view.cluster, CLUS_ID_BYTES) == 0;
 }
 
 /* Everything that can fail, before anything has changed. */
@@ -205,11 +202,11 @@ bool core_install(struct clus_core *c, struct view bytes, struct view from)
 
 	if (decode(c, bytes, from, &v))
 		return false;
-	const char *why = why_not(c, &v, from);
-	if (why)
-		core_log(c, CLUS_LOG_BAD_VIEW, from, why, v.epoch);
+	bool ours = is_ours(c, &v);
+	if (!ours)
+		core_log(c, CLUS_LOG_OTHER_CLUSTER, from, "view", v.epoch);
 	/* What was recalled may not have been agreed on; what is agreed on has at least its epoch. */
-	if (why || v.epoch < c->view.epoch || (c->installed && v.epoch == c->view.epoch)) {
+	if (!ours || v.epoch < c->view.epoch || (c->installed && v.epoch == c->view.epoch)) {
 		clus_view_fini(&v);
 		return false;
 	}

@@ -1,6 +1,6 @@
 /* Who may be relied on: our right to act, the coordinator's majority, and whom it takes for dead (doc/cluster.md,
  * "Why fencing is safe"). Pure. */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 #include "base/invariant.h"
 

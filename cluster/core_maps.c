@@ -1,5 +1,5 @@
 /* The apps of the next view: which there are, whose settings count, and who manages what. Pure. */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 #include "base/invariant.h"
 

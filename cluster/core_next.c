@@ -1,5 +1,5 @@
 /* The next view: the one before, and what is known since. Pure. */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 #include "base/error.h"
 #include "base/invariant.h"

@@ -1,5 +1,5 @@
 /* The other nodes: what their HELLOs say, which are linked, what their beats tell. Pure, but that it owns memory. */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 #include "base/error.h"
 #include "base/invariant.h"
@@ -199,6 +199,8 @@ static bool refuse(struct clus_core *c, const struct peer_hello *h, struct clus_
 	} else {
 		return false;
 	}
+	if (!n->up)
+		n->heard_at = c->now; /* so that what was told of it is remembered while it tries */
 	return true;
 }
 
@@ -217,6 +219,18 @@ void core_send_view(struct clus_core *c, struct clus_node *n)
 		return;
 	e->bytes = buf_view(&c->view_bytes);
 	n->sent_epoch = c->view.epoch;
+	n->sent_at = c->now;
+}
+
+/* Who wants to get in may be linked to us alone, and must learn who coordinates now. Others may have told it meanwhile,
+ * so it is given some time. */
+static void help_in(struct clus_core *c, struct clus_node *n)
+{
+	if (n->epoch >= c->view.epoch || clus_view_member(&c->view, n->name) != CLUS_NONE ||
+	    instant_since_ms(c->now, n->sent_at) < c->failure_ms / 2)
+		return;
+	n->sent_epoch = 0;
+	core_send_view(c, n);
 }
 
 /* What is said of an incarnation is not said of the next. */
@@ -236,6 +250,7 @@ static void become(struct clus_core *c, struct clus_node *n, struct clus_facts *
 	n->heard_at = c->now;
 	n->confirmed = (struct instant){0};
 	n->sent_epoch = n->row_epoch = 0;
+	n->sent_at = c->now;
 	n->wants_leave = n->too_much = false;
 	c->dirty = true;
 }
@@ -393,6 +408,8 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 		   instant_before(c->lease_at, n->confirmed)) {
 		c->lease_at = n->confirmed;
 	}
+	if (!c->coordinating)
+		help_in(c, n);
 }
 
 void clus_core_heard(const struct clus_core *c, struct view to, struct buf *out)

@@ -3,7 +3,7 @@
  * A node says it over and over until the view says it too, so that nothing is missing when the coordinator changes.
  * What was said is void when the bucket has had another manager meanwhile: a word names the epoch that its speaker has
  * installed, and counts if the manager has been the same since. */
-#include "cluster/core_state.h"
+#include "cluster/core_parts.h"
 
 enum { TELLS_MAX = 32 }; /* reports at once; the others follow */
 

@@ -18,10 +18,10 @@ static struct {
 #define SIM_HOLDS(s, condition, ...)                                                                                   \
 	do {                                                                                                           \
 		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "seed %llu at %llu ms: not so: %s: ", (unsigned long long)(s)->seed,          \
+			fprintf(stderr, "seed %llu at %llu ms: not so: %s: ", (unsigned long long)(s)->seed,           \
 				(unsigned long long)(s)->now_ms, #condition);                                          \
 			fprintf(stderr, __VA_ARGS__);                                                                  \
-			fprintf(stderr, "\n  replay: build/asan/tests/sim/sim %llu 1 verbose\n",                           \
+			fprintf(stderr, "\n  replay: build/asan/tests/sim/sim %llu 1 verbose\n",                       \
 				(unsigned long long)(s)->seed);                                                        \
 			abort();                                                                                       \
 		}                                                                                                      \
@@ -34,8 +34,7 @@ static inline uint64_t check_hash(struct view bytes)
 
 static inline bool check_may_act(const struct sim *s, unsigned i)
 {
-	return s->nodes[i].core &&
-	       instant_before(sim_clock(s, i), clus_core_may_act_until(s->nodes[i].core));
+	return s->nodes[i].core && instant_before(sim_clock(s, i), clus_core_may_act_until(s->nodes[i].core));
 }
 
 static inline void check_balance(struct sim *s, const struct clus_view *v)
@@ -122,10 +121,9 @@ static inline void check_fences(struct sim *s)
 			continue;
 		uint16_t m = clus_view_member(&checked.last, view_str(s->nodes[i].name));
 		bool left = clus_core_state(s->nodes[i].core) == CLUS_LEAVING || s->nodes[i].exited;
-		SIM_HOLDS(s,
-			  left ||
-			      (m != CLUS_NONE && checked.last.members[m].incarnation == s->nodes[i].hello.incarnation),
-			  "%s acts, and is not in epoch %llu", s->nodes[i].name, (unsigned long long)checked.last.epoch);
+		SIM_HOLDS(
+		    s, left || (m != CLUS_NONE && checked.last.members[m].incarnation == s->nodes[i].hello.incarnation),
+		    "%s acts, and is not in epoch %llu", s->nodes[i].name, (unsigned long long)checked.last.epoch);
 	}
 }
 

@@ -128,8 +128,8 @@ static inline void sim_gather(struct sim *s, unsigned i)
 	for (unsigned k = 0; c->pending && k < s->count; k++) {
 		struct sim_control *o = &s->nodes[k].control;
 		bool follows = k == i || (sim_linked(s, i, k) && o->started && o->leader == (int)i);
-		if (!(c->proposal_voters >> k & 1) || (c->acks >> k & 1) || !follows ||
-		    o->kept.term != c->kept.term || sim_below(s, 4) != 0)
+		if (!(c->proposal_voters >> k & 1) || (c->acks >> k & 1) || !follows || o->kept.term != c->kept.term ||
+		    sim_below(s, 4) != 0)
 			continue;
 		c->acks |= 1U << k;
 		sim_keep(&o->kept.record, sim_view(&c->proposal), c->proposal.epoch, c->kept.term);
@@ -145,8 +145,8 @@ static inline void sim_catch_up(struct sim *s, unsigned i)
 
 	for (unsigned k = 0; k < s->count; k++) {
 		struct sim_control *o = &s->nodes[k].control;
-		if (k == i || !(c->kept.voters >> k & 1) || !sim_linked(s, i, k) || o->leader != (int)i || !o->started ||
-		    c->pending || !c->own || sim_below(s, 40) != 0)
+		if (k == i || !(c->kept.voters >> k & 1) || !sim_linked(s, i, k) || o->leader != (int)i ||
+		    !o->started || c->pending || !c->own || sim_below(s, 40) != 0)
 			continue;
 		if (o->kept.record.term == c->kept.record.term && o->kept.record.epoch == c->kept.record.epoch)
 			continue;

@@ -56,7 +56,8 @@ static inline void random_calm(struct sim *s)
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = 0; i < s->count; i++) {
 		sim_say(s, i, "calm");
-		if (!s->nodes[i].core || clus_core_state(s->nodes[i].core) == CLUS_LEAVING || s->nodes[i].hello.leaving) {
+		if (!s->nodes[i].core || clus_core_state(s->nodes[i].core) == CLUS_LEAVING ||
+		    s->nodes[i].hello.leaving) {
 			if (s->nodes[i].core)
 				sim_kill(s, i);
 			sim_start(s, i);

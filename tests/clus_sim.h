@@ -47,12 +47,12 @@ struct sim_control {
 	struct {
 		uint64_t term;
 		struct sim_bytes record;
-		unsigned voters; /* bits: nodes */
+		unsigned voters;      /* bits: nodes */
 		unsigned voter_count; /* with those that have no name yet */
 	} kept;
 	bool coordinates, started, pending;
-	int leader;         /* -1: none */
-	uint64_t elect_ms;  /* it tries then */
+	int leader;             /* -1: none */
+	uint64_t elect_ms;      /* it tries then */
 	uint64_t not_before_ms; /* it has stepped down */
 	struct sim_bytes proposal;
 	unsigned proposal_voters, proposal_count, acks;
@@ -70,7 +70,7 @@ struct sim_node {
 	unsigned peers; /* bits: its `peers` */
 	struct sim_control control;
 	struct {
-		uint64_t id; /* 0: not linked */
+		uint64_t id;                /* 0: not linked */
 		uint64_t heard_ms, seen_ms; /* our clock, then; the other's when its last beat left */
 		uint64_t dial_ms;
 		uint64_t incarnation; /* of the other one */
@@ -285,8 +285,8 @@ static inline void sim_greet(struct sim *s, unsigned i, unsigned k)
 	s->nodes[i].link[k].seen_ms = 0;
 	up.name = hello.name;
 	if (s->nodes[i].peers >> k & 1)
-		sim_tell(s, i, CLUS_PEER_NAMED, view_str(s->nodes[k].name), (uint64_t)__builtin_popcount(
-										s->nodes[i].peers & ((1U << k) - 1)));
+		sim_tell(s, i, CLUS_PEER_NAMED, view_str(s->nodes[k].name),
+			 (uint64_t)__builtin_popcount(s->nodes[i].peers & ((1U << k) - 1)));
 	sim_step_core(s, i, &up);
 }
 
@@ -301,6 +301,7 @@ static inline void sim_dial(struct sim *s, unsigned i, unsigned k)
 		struct sim_mail *m = sim_post(s, i, i, CLUS_LINK_DOWN, view_of(NULL, 0));
 		const struct clus_view *v = clus_core_known(a->core);
 		uint16_t known = v ? clus_view_member(v, view_str(b->name)) : CLUS_NONE;
+		m->due_ms = s->now_ms;
 		m->event.down = CLUS_DOWN_REFUSED;
 		m->event.number = known == CLUS_NONE ? 0 : v->members[known].incarnation;
 		sim_name(m, view_str(b->name));
@@ -389,11 +390,16 @@ static inline void sim_deliver(struct sim *s, struct sim_mail *m)
 	sim_step_core(s, m->to, &m->event);
 }
 
-/* What waits before it on the same way goes first. */
+/* What waits before it on the same way goes first: on a link, or from the control plane. */
 static inline bool sim_is_behind(const struct sim *s, const struct sim_mail *m)
 {
+	bool own = m->from == m->to;
+
+	if (own && (m->event.kind < CLUS_COORDINATES || m->event.kind > CLUS_LEARNT))
+		return false;
 	for (const struct sim_mail *k = s->mail; k != m; k = k->next) {
-		if (k->from == m->from && k->to == m->to)
+		bool word = k->event.kind >= CLUS_COORDINATES && k->event.kind <= CLUS_LEARNT;
+		if (k->from == m->from && k->to == m->to && (!own || word))
 			return true;
 	}
 	return false;

@@ -9,7 +9,8 @@ enum { RUN_MS = 120000 };
 int main(int argc, char **argv)
 {
 	static struct sim sim;
-	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, count = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
+	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1,
+		 count = argc > 2 ? strtoull(argv[2], NULL, 10) : 200;
 	uint64_t views = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
