@@ -23,7 +23,8 @@ struct control_ops {
 	void (*leaderless)(void *owner);
 	/* The view that was proposed has a majority. */
 	void (*committed)(void *owner, struct view bytes);
-	/* It has none and will not get one: this node does not coordinate any more (leaderless or follows comes too). */
+	/* It has none and will not get one: this node does not coordinate any more (leaderless or follows comes too).
+	 */
 	void (*lost)(void *owner, struct view bytes);
 	/* A view that another coordinator has got agreed, as this node's database has it; to begin with, that of before
 	 * the start. */
@@ -36,11 +37,11 @@ struct control_ops {
 };
 
 struct control_settings {
-	const char *folder;   /* of its database; owned by this node alone. Unused: alone */
-	struct view self;     /* name */
-	unsigned priority;    /* 1 and more: the greater one wins where both know as much; 0: never coordinates */
-	uint64_t failure_ms;  /* a proposal without a majority within that time is lost */
-	uint64_t election_ms; /* how long one may wait for those that do not answer */
+	const char *folder;        /* of its database; owned by this node alone. Unused: alone */
+	struct view self;          /* name */
+	unsigned priority;         /* 1 and more: the greater one wins where both know as much; 0: never coordinates */
+	uint64_t failure_ms;       /* a proposal without a majority within that time is lost */
+	uint64_t election_ms;      /* how long one may wait for those that do not answer */
 	const struct view *voters; /* names, in their order; self may be among them */
 	unsigned voter_count;
 };
