@@ -108,6 +108,7 @@ struct control {
 	struct bdb_name voters[CONTROL_VOTERS_MAX]; /* lock: that the owner has told */
 	unsigned voter_count;                       /* lock */
 	struct control_frame head;                  /* lock: what stands in the head of each frame */
+	bool mute;                                  /* lock: what Berkeley DB sends does not leave */
 	size_t queued;                              /* lock: bytes in the inbox */
 	unsigned elect_sites, elect_votes;          /* lock: an election is wanted or under way; 0: none is */
 	pthread_cond_t elect_wake;                  /* of weir-elect; and of who waits for it */

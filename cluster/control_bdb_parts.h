@@ -71,6 +71,8 @@ MUST_USE int bdb_store_open(struct control *c, char why[BDB_WHY]);
 void bdb_store_close(struct control *c);
 /* Forgets all that it knows, which then comes from the ruler. 0 or what Berkeley DB says; so the ones below. */
 MUST_USE int bdb_store_renew(struct control *c);
+/* As a client, of an environment that was opened. */
+MUST_USE int bdb_store_join(struct control *c);
 MUST_USE int bdb_store_start(struct control *c, bool master);
 MUST_USE int bdb_store_message(struct control *c, unsigned peer, const struct control_frame *f);
 /* The record, or its head alone. `out` holds the bytes. DB_NOTFOUND: there is none. */

@@ -198,7 +198,7 @@ static void begin(struct control *c)
 	}
 	if (c->rank.number > 0 && control_rank_compare(c->promise.agreed, c->rank) == 0)
 		bdb_learn(c);
-	int ret = bdb_store_start(c, false);
+	int ret = bdb_store_join(c);
 	if (ret)
 		bdb_break(c, ret, "start");
 }

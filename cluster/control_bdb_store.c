@@ -116,6 +116,7 @@ static int on_send(DB_ENV *env, const DBT *control, const DBT *rec, const DB_LSN
 	pthread_mutex_lock(&c->lock);
 	f = c->head;
 	memcpy(there, c->there, sizeof(there));
+	bool mute = c->mute;
 	pthread_mutex_unlock(&c->lock);
 	f.type = CONTROL_LIBRARY;
 	f.number = 0;
@@ -123,13 +124,25 @@ static int on_send(DB_ENV *env, const DBT *control, const DBT *rec, const DB_LSN
 	f.rec = view_of(rec ? rec->data : NULL, rec ? rec->size : 0);
 	/* What does not leave is asked for again, or said again. */
 	for (unsigned i = 1; i < BDB_PEERS; i++) {
-		if (there[i] && (to == DB_EID_BROADCAST || to == (int)i))
+		if (!mute && there[i] && (to == DB_EID_BROADCAST || to == (int)i))
 			(void)bdb_post_frame(c, i, &f);
 	}
 	return 0;
 }
 
+static void set_mute(struct control *c, bool mute)
+{
+	pthread_mutex_lock(&c->lock);
+	c->mute = mute;
+	pthread_mutex_unlock(&c->lock);
+}
+
 /* --- open, close --- */
+
+static int set_election_time(const struct control *c, DB_ENV *env)
+{
+	return env->rep_set_timeout(env, DB_REP_ELECTION_TIMEOUT, (db_timeout_t)(c->election_ms * 1000));
+}
 
 static int configure(struct control *c, DB_ENV *env, bool recover)
 {
@@ -150,7 +163,7 @@ static int configure(struct control *c, DB_ENV *env, bool recover)
 	if (ret == 0)
 		ret = env->rep_set_request(env, ASK_AGAIN_LEAST_US, ASK_AGAIN_MOST_US);
 	if (ret == 0)
-		ret = env->rep_set_timeout(env, DB_REP_ELECTION_TIMEOUT, (db_timeout_t)(c->election_ms * 1000));
+		ret = set_election_time(c, env);
 	/* Otherwise each checkpoint would wait for half a minute. */
 	if (ret == 0)
 		ret = env->rep_set_timeout(env, DB_REP_CHECKPOINT_DELAY, 0);
@@ -291,6 +304,36 @@ int bdb_store_open(struct control *c, char why[BDB_WHY])
 	return ERR_BROKEN;
 }
 
+/* --- roles, messages --- */
+
+/* A change of roles, and a record that is rolled back, make handles useless. */
+int bdb_store_start(struct control *c, bool master)
+{
+	close_database(c);
+	return c->env->rep_start(c->env, NULL, master ? DB_REP_MASTER : DB_REP_CLIENT);
+}
+
+/* Berkeley DB's table of votes has room for as many as the largest election so far was for, and it writes what is more
+ * behind its end. So there is one for all that may ever vote, which nobody hears of and which ends at once. */
+static int make_room_for_votes(struct control *c)
+{
+	set_mute(c, true);
+	int ret = c->env->rep_set_timeout(c->env, DB_REP_ELECTION_TIMEOUT, 1);
+	if (ret == 0)
+		ret = c->env->rep_elect(c->env, BDB_PEERS, BDB_PEERS / 2 + 1, 0);
+	if (ret == 0 || ret == DB_REP_UNAVAIL)
+		ret = set_election_time(c, c->env);
+	set_mute(c, false);
+	return ret;
+}
+
+int bdb_store_join(struct control *c)
+{
+	int ret = bdb_store_start(c, false);
+
+	return ret ? ret : make_room_for_votes(c);
+}
+
 int bdb_store_renew(struct control *c)
 {
 	char path[PATH_MAX];
@@ -303,16 +346,7 @@ int bdb_store_renew(struct control *c)
 		ret = make_folder(c);
 	if (ret == 0)
 		ret = open_environment(c, false);
-	return ret ? ret : bdb_store_start(c, false);
-}
-
-/* --- roles, messages --- */
-
-/* A change of roles, and a record that is rolled back, make handles useless. */
-int bdb_store_start(struct control *c, bool master)
-{
-	close_database(c);
-	return c->env->rep_start(c->env, NULL, master ? DB_REP_MASTER : DB_REP_CLIENT);
+	return ret ? ret : bdb_store_join(c);
 }
 
 /* Into memory of its own: Berkeley DB may look at numbers in place, and write there. */

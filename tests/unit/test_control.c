@@ -62,7 +62,7 @@ static void another_follows_the_one_that_is_gone(void **state)
 	int first = coordinator_of(THREE);
 	commit_with(first, THREE, 100);
 	node_stop(first);
-	unsigned rest = THREE & ~(1U << first);
+	unsigned rest = (unsigned)THREE & ~(1U << first);
 	int second = coordinator_of(rest);
 	assert_int_equal(nodes[second].agreed, 1);
 	commit_with(second, THREE, 100);
@@ -78,7 +78,7 @@ static void a_proposal_without_a_majority_is_lost(void **state)
 	int first = coordinator_of(THREE);
 	commit_with(first, THREE, 100);
 	WAIT_FOR(all_know(THREE));
-	unsigned rest = THREE & ~(1U << first);
+	unsigned rest = (unsigned)THREE & ~(1U << first);
 	links_set(1U << first, rest, false);
 	propose_with(first, THREE, 5000);
 	WAIT_FOR(nodes[first].lost == nodes[first].proposed);
@@ -96,7 +96,7 @@ static void of_two_that_meet_the_later_one_stays(void **state)
 	(void)state;
 	nodes_start(THREE);
 	int first = coordinator_of(THREE);
-	unsigned rest = THREE & ~(1U << first);
+	unsigned rest = (unsigned)THREE & ~(1U << first);
 	links_set(1U << first, rest, false);
 	int second = coordinator_of(rest);
 	commit_with(second, THREE, 3000);
@@ -183,7 +183,7 @@ static void voters_come_and_go_one_at_a_time(void **state)
 	/* The others are a majority of those that are left. */
 	node_stop(first);
 	voters &= ~(1U << first);
-	unsigned alive = voters & ~THREE;
+	unsigned alive = voters & ~(unsigned)THREE;
 	commit_with(coordinator_of(alive), voters, 100);
 }
 
@@ -220,8 +220,8 @@ static void a_witness_coordinates_only_where_it_must(void **state)
 	commit_with(first, THREE, 100); /* which `other` does not know */
 	node_stop(first);
 	node_start(other, THREE);
-	(void)coordinator_of(THREE & ~(1U << first));
-	WAIT_FOR(all_know(THREE & ~(1U << first)));
+	(void)coordinator_of((unsigned)THREE & ~(1U << first));
+	WAIT_FOR(all_know((unsigned)THREE & ~(1U << first)));
 }
 
 static void one_far_behind_gets_all_anew(void **state)
