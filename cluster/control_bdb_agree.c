@@ -95,8 +95,9 @@ void bdb_count(struct control *c)
 	c->role = BDB_RULES;
 	c->told_leaderless = false;
 	bdb_head(c);
-	bdb_say_all(c, CONTROL_STATE, c->announced);
+	/* In this order: who has proposed it is the first to know. */
 	bdb_tell(c, first ? BDB_COORDINATES : BDB_COMMITTED, buf_view(&c->pending_bytes));
+	bdb_say_all(c, CONTROL_STATE, c->announced);
 	int ret = bdb_store_checkpoint(c);
 	if (ret)
 		bdb_break(c, ret, "make a checkpoint");

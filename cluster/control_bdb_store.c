@@ -306,9 +306,9 @@ int bdb_store_open(struct control *c, char why[BDB_WHY])
 
 /* --- roles, messages --- */
 
-/* A change of roles, and a record that is rolled back, make handles useless. */
 int bdb_store_start(struct control *c, bool master)
 {
+	/* It is open with a master alone, which is never locked out of it. */
 	close_database(c);
 	return c->env->rep_start(c->env, NULL, master ? DB_REP_MASTER : DB_REP_CLIENT);
 }
@@ -431,14 +431,26 @@ static int get(struct control *c, bool whole, struct buf *out)
 	return ret;
 }
 
+/* While the database is being made the same as the master's, nothing of it may be used; and closing a handle would then
+ * wait for what only this thread brings on. */
+static int probe(struct control *c)
+{
+	DB_TXN *txn;
+	int ret = c->env->txn_begin(c->env, NULL, &txn, DB_TXN_NOSYNC);
+
+	return ret ? ret : txn->abort(txn);
+}
+
 int bdb_store_read(struct control *c, bool whole, struct buf *out, struct control_record *r)
 {
-	int ret = get(c, whole, out);
+	int ret = probe(c);
 
-	if (ret == DB_REP_HANDLE_DEAD) {
+	if (ret)
+		return ret;
+	ret = get(c, whole, out);
+	/* Only a master's handle stays good. */
+	if (!bdb_is_ruling(c))
 		close_database(c);
-		ret = get(c, whole, out);
-	}
 	if (ret)
 		return ret;
 	return whole ? control_record_decode(buf_view(out), r) : control_record_decode_head(buf_view(out), r);

@@ -268,7 +268,7 @@ static void a_bad_network_is_got_over(void **state)
 	WAIT_FOR(settled(THREE) != NOBODY && all_know(THREE));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, control_set_up, control_tear_down)
@@ -292,5 +292,7 @@ int main(void)
 	    CASE(a_bad_network_is_got_over),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
