@@ -144,7 +144,7 @@ struct control {
 	struct instant deadline;  /* of it, or of who asks */
 
 	uint64_t announced; /* the record of this term that the ruler has told is agreed */
-	struct instant elect_at, again_at, find_at;
+	struct instant elect_at, again_at;
 	bool told_leaderless;
 	struct buf scratch;
 };

@@ -124,7 +124,7 @@ static void follow(struct control *c, unsigned peer, uint64_t term)
 	c->ruler = peer;
 	c->announced = 0;
 	c->told_leaderless = false;
-	c->again_at = c->find_at = instant_add_ms(clock_now(), BDB_AGAIN_MS);
+	c->again_at = instant_add_ms(clock_now(), BDB_AGAIN_MS);
 	bdb_head(c);
 	bdb_name_copy(c, peer, &name);
 	bdb_tell(c, BDB_FOLLOWS_NAME, bdb_name_view(&name));
@@ -258,8 +258,11 @@ static void told_state(struct control *c, unsigned peer, const struct control_fr
 	if (c->role == BDB_FOLLOWS && c->ruler == peer) {
 		c->announced = f->number;
 		bdb_look(c);
-	} else if (bdb_is_ruling(c) && control_rank_compare(f->rank, c->rank) < 0) {
-		bdb_store_flush(c);
+	} else if (bdb_is_ruling(c)) {
+		if (f->standing == CONTROL_FOLLOWS && f->number < c->announced)
+			bdb_say(c, peer, CONTROL_STATE, c->announced);
+		if (control_rank_compare(f->rank, c->rank) < 0)
+			bdb_store_flush(c);
 	}
 }
 
@@ -386,10 +389,17 @@ void bdb_reached(struct control *c, unsigned peer, bool there)
 
 /* --- time --- */
 
+/* Of a follower: it has not got all that the ruler has, or does not know whether it is agreed. */
 static bool is_behind(const struct control *c)
 {
 	return !c->record_known || c->rank.term != c->promise.term || c->rank.number < c->announced ||
-	       control_rank_compare(c->rank, c->peers[c->ruler].rank) < 0;
+	       control_rank_compare(c->rank, c->peers[c->ruler].rank) < 0 ||
+	       control_rank_compare(c->promise.agreed, c->rank) < 0;
+}
+
+static uint64_t known_agreed(const struct control *c)
+{
+	return c->promise.agreed.term == c->promise.term ? c->promise.agreed.number : 0;
 }
 
 static void again(struct control *c)
@@ -401,11 +411,13 @@ static void again(struct control *c)
 	case BDB_CONFIRMS:
 	case BDB_RULES:
 		bdb_say_all(c, CONTROL_STATE, c->announced);
-		bdb_store_flush(c);
+		if (c->pending)
+			bdb_store_flush(c);
 		break;
 	case BDB_FOLLOWS:
 		bdb_look(c);
-		bdb_say(c, c->ruler, CONTROL_STATE, 0);
+		if (c->role == BDB_FOLLOWS)
+			bdb_say(c, c->ruler, CONTROL_STATE, known_agreed(c));
 		break;
 	case BDB_LEADERLESS:
 		if (!c->record_known)
@@ -420,7 +432,7 @@ static void again(struct control *c)
 /* Whether there is something that must not stay as it is. */
 static bool is_restless(const struct control *c)
 {
-	return c->role == BDB_LEADERLESS || c->role == BDB_ASKS || (bdb_is_ruling(c) && c->pending) ||
+	return c->role == BDB_LEADERLESS || c->role == BDB_ASKS || bdb_is_ruling(c) ||
 	       (c->role == BDB_FOLLOWS && is_behind(c));
 }
 
@@ -436,7 +448,8 @@ uint64_t bdb_tick(struct control *c)
 	if (!is_restless(c))
 		return UINT64_MAX;
 	if (!instant_before(now, c->again_at)) {
-		c->again_at = instant_add_ms(now, BDB_AGAIN_MS);
+		/* Without a reason too: a follower that has missed the last record, and all that was said of it. */
+		c->again_at = instant_add_ms(now, bdb_is_ruling(c) && !c->pending ? c->failure_ms : BDB_AGAIN_MS);
 		again(c);
 	}
 	if (c->role == BDB_LEADERLESS && c->peers[0].voter && instant_before(c->elect_at, c->again_at))
