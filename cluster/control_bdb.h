@@ -53,14 +53,7 @@ enum {
 	BDB_EVENT_STEP_DOWN = 64,
 };
 
-enum bdb_tell {
-	BDB_COORDINATES,
-	BDB_FOLLOWS_NAME,
-	BDB_NOBODY,
-	BDB_COMMITTED,
-	BDB_LOST,
-	BDB_LEARNT,
-};
+enum bdb_tell { BDB_COORDINATES, BDB_FOLLOWS_NAME, BDB_NOBODY, BDB_COMMITTED, BDB_LOST, BDB_LEARNT };
 
 struct bdb_name {
 	uint8_t len;
@@ -77,7 +70,7 @@ struct bdb_peer {
 	uint64_t stored;   /* the record of our term that it has */
 };
 
-/* Kept ready: these must be told without memory too. */
+/* Kept ready, for want of memory. */
 struct bdb_last_mail {
 	struct mail mail;
 	struct control *c;
