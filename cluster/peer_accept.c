@@ -18,22 +18,25 @@ static void address_text(const struct sockaddr_storage *from, char out[64])
 	char host[INET6_ADDRSTRLEN] = "?";
 
 	if (from->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const void *)from;
-		(void)inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-		snprintf(out, 64, "[%s]:%u", host, ntohs(v6->sin6_port));
+		struct sockaddr_in6 v6;
+		memcpy(&v6, from, sizeof v6);
+		(void)inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof host);
+		snprintf(out, 64, "[%s]:%u", host, ntohs(v6.sin6_port));
 	} else {
-		const struct sockaddr_in *v4 = (const void *)from;
-		(void)inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-		snprintf(out, 64, "%s:%u", host, ntohs(v4->sin_port));
+		struct sockaddr_in v4;
+		memcpy(&v4, from, sizeof v4);
+		(void)inet_ntop(AF_INET, &v4.sin_addr, host, sizeof host);
+		snprintf(out, 64, "%s:%u", host, ntohs(v4.sin_port));
 	}
 }
 
 /* False: there is nobody more, or no descriptor. */
 static bool accept_one(struct peers *p)
 {
-	struct sockaddr_storage from = {0};
+	struct sockaddr_storage from;
 	socklen_t len = sizeof from;
 	char address[64];
+	memset(&from, 0, sizeof from);
 	int fd = accept4(p->listen_fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
