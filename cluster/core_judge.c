@@ -215,7 +215,9 @@ static bool may_act(const struct clus_core *c)
 
 struct instant clus_core_may_act_until(const struct clus_core *c)
 {
-	return c->fenced ? (struct instant){0} : instant_add_ms(c->lease_at, c->failure_ms / 2);
+	if (c->fenced)
+		return (struct instant){0};
+	return instant_add_ms(c->lease_at, c->failure_ms / 2);
 }
 
 static enum clus_state state_of(const struct clus_core *c)

@@ -246,7 +246,7 @@ static bool is_same(const struct clus_core *c)
 	struct view a = buf_view(&c->draft_bytes), b = buf_view(&c->view_bytes);
 	size_t tail = EPOCH_AT + EPOCH_BYTES;
 
-	return a.len == b.len && a.len > tail && memcmp(a.at, b.at, EPOCH_AT) == 0 &&
+	return a.at && b.at && a.len == b.len && a.len > tail && memcmp(a.at, b.at, EPOCH_AT) == 0 &&
 	       memcmp(a.at + tail, b.at + tail, a.len - tail) == 0;
 }
 

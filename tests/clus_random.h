@@ -56,7 +56,7 @@ static inline void random_calm(struct sim *s)
 	memset(s->cut, 0, sizeof s->cut);
 	for (unsigned i = 0; i < s->count; i++) {
 		sim_say(s, i, "calm");
-		if (!s->nodes[i].core || clus_core_state(s->nodes[i].core) == CLUS_LEAVING ||
+		if (!s->nodes[i].core || s->nodes[i].exited || clus_core_state(s->nodes[i].core) == CLUS_LEAVING ||
 		    s->nodes[i].hello.leaving) {
 			if (s->nodes[i].core)
 				sim_kill(s, i);
