@@ -272,8 +272,8 @@ static void own_apps(struct clus_core *c, const struct peer_hello *hello)
 {
 	struct peer_hello mine = {.name = c->self.name,
 				  .address = c->self.address,
-				  .zone = c->self.zone,
-				  .url = c->self.url,
+				  .zone = hello->zone,
+				  .url = hello->url,
 				  .incarnation = c->self.incarnation,
 				  .witness = c->self.witness,
 				  .votes = c->self.votes,

@@ -39,7 +39,7 @@ enum clus_event_kind {
 	CLUS_LEARNT, /* bytes; before the first of the five above: what the database has had before this start */
 	/* the owner */
 	CLUS_INCARNATION, /* number: the new one that was asked for; all links are made anew with it */
-	CLUS_OWN_APPS,    /* hello: after a reload; of it, only the apps are read */
+	CLUS_OWN_APPS,    /* hello: after a reload; of it, only the apps, the zone and the url are read */
 	CLUS_LEAVE,
 	CLUS_HANDED_OVER, /* leaving, and what others were to get of us has reached them */
 	CLUS_FORGET,      /* name */
@@ -141,6 +141,8 @@ uint64_t clus_core_epoch(const struct clus_core *c);
 /* Whom to dial besides `peers`: the members of this view, which may be that of before the start. NULL: none. */
 const struct clus_view *clus_core_known(const struct clus_core *c);
 bool clus_core_coordinates(const struct clus_core *c);
+/* The settings of the app with this digest, of anybody who has said them; empty: not known here. */
+struct view clus_core_settings_of(const struct clus_core *c, struct view app, uint64_t digest);
 enum clus_state clus_core_state(const struct clus_core *c);
 
 void clus_core_check(const struct clus_core *c); /* INVARIANTs */

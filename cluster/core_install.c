@@ -58,8 +58,7 @@ static struct view settings_of(const struct clus_facts *f, struct view app, uint
 	return view_of(NULL, 0);
 }
 
-/* Of anybody who has said it. */
-static struct view find_settings(const struct clus_core *c, struct view app, uint64_t digest)
+struct view clus_core_settings_of(const struct clus_core *c, struct view app, uint64_t digest)
 {
 	struct view found = settings_of(&c->self, app, digest);
 
@@ -91,8 +90,8 @@ static void tell_settings(struct clus_core *c, const struct clus_view *next)
 			if (digest == a->digest || is_told(c, m, a, digest))
 				continue;
 			struct clus_effect *e =
-			    core_do_one_of_many(c, CLUS_DO_LOG, m->name, a->name, find_settings(c, a->name, digest),
-						find_settings(c, a->name, a->digest));
+			    core_do_one_of_many(c, CLUS_DO_LOG, m->name, a->name, clus_core_settings_of(c, a->name, digest),
+						clus_core_settings_of(c, a->name, a->digest));
 			if (e)
 				e->log = CLUS_LOG_SETTINGS;
 		}

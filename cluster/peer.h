@@ -26,6 +26,7 @@ enum peers_why {
 	PEERS_CLOSED,  /* the control link has ended; it is dialled again */
 	PEERS_SILENT,  /* nothing was heard for the failure-timeout */
 	PEERS_LEAVING, /* it has said that its process ends */
+	PEERS_REMOVED, /* it refuses this incarnation of ours, which was taken out of the view */
 };
 
 const char *peers_why_text(enum peers_why why);
@@ -36,11 +37,17 @@ struct peers_ops {
 	 * event returns. */
 	void (*hello)(void *owner, struct peer_hello *out);
 	uint64_t (*epoch)(void *owner); /* installed: for BEAT */
+	/* The names that the next BEAT to `to` says we hear: peer_heard_put(). */
+	void (*heard)(void *owner, struct view to, struct buf *out);
+	/* Who is at the address of a target without a name, by its certificate; it may be this node itself. */
+	void (*named)(void *owner, struct view address, struct view name);
+	/* Dialling begins: the incarnation that is dead if the host refuses; 0: none is known to be there. */
+	uint64_t (*dials)(void *owner, struct view name, struct view address);
 	/* The control link is open. Also when a new incarnation has come, or another connection has taken the place of
 	 * the one that was: what was under way may be lost then. */
 	void (*up)(void *owner, const struct peer_hello *hello);
 	/* CLOSED, and REFUSED or SILENT after it when it turns out so; up may come in between. REFUSED comes with each
-	 * attempt that is refused. Of a node that was never up the incarnation is 0. */
+	 * attempt that is refused, with what `dials` has said. Of a node that was never up the incarnation is 0. */
 	void (*down)(void *owner, struct view name, uint64_t incarnation, enum peers_why why);
 	/* VIEW, CONTROL, REPORT. False: it is dealt with later, and peers_dealt() will say so; the sender waits for
 	 * that when there is much of it. */
@@ -89,7 +96,14 @@ void peers_dealt(struct peers *p, struct view name, uint64_t incarnation, enum p
 		 size_t frames);
 /* That incarnation is let in no more; its links end with GOODBYE `removed`. ERR_NO_MEMORY. */
 MUST_USE int peers_forbid(struct peers *p, struct view name, uint64_t incarnation);
+/* The links to that incarnation end with this GOODBYE; `down` says so with CLOSED. */
+void peers_drop(struct peers *p, struct view name, uint64_t incarnation, enum peer_goodbye_reason reason);
+/* HELLO says something else from now on: control links are made anew, one after the other. */
+void peers_redial(struct peers *p);
+/* This node is another one from now on: all links are made anew, at once. */
+void peers_reincarnate(struct peers *p, uint64_t incarnation);
 bool peers_is_up(const struct peers *p, struct view name);
+uint64_t peers_incarnation(const struct peers *p, struct view name); /* that is linked; 0: none */
 
 struct peers_link_status {
 	const char *state; /* "none", "dialling", "open" */
@@ -106,6 +120,7 @@ struct peers_link_status {
 struct peers_status {
 	struct view name;
 	uint64_t incarnation; /* 0: never up */
+	uint64_t epoch;       /* that it has said last */
 	uint64_t round_us;    /* 0: not known */
 	struct instant heard;
 	struct peers_link_status links[PEER_LINKS];

@@ -25,7 +25,7 @@ struct node {
 	uint16_t port;
 	char address[32];
 	uint8_t cluster[PEER_CLUSTER_BYTES];
-	unsigned ups, downs[4], frames, views, beats, drains, stops;
+	unsigned ups, downs[5], named, frames, views, beats, drains, stops;
 	uint64_t up_incarnation, down_incarnation;
 	size_t put_off_bytes, put_off_frames, body_bytes;
 	bool puts_off;
@@ -47,6 +47,32 @@ static inline void node_hello(void *owner, struct peer_hello *out)
 static inline uint64_t node_epoch(void *owner)
 {
 	return ((struct node *)owner)->epoch;
+}
+
+static inline void hear_one(void *arg, const struct peers_status *s)
+{
+	if (s->links[PEER_LINK_CONTROL].state && strcmp(s->links[PEER_LINK_CONTROL].state, "open") == 0)
+		peer_heard_put(arg, s->name);
+}
+
+static inline void node_heard(void *owner, struct view to, struct buf *out)
+{
+	(void)to;
+	peers_each(((struct node *)owner)->peers, hear_one, out);
+}
+
+static inline void node_named(void *owner, struct view address, struct view name)
+{
+	(void)address;
+	(void)name;
+	((struct node *)owner)->named++;
+}
+
+static inline uint64_t node_dials(void *owner, struct view name, struct view address)
+{
+	(void)name;
+	(void)address;
+	return ((struct node *)owner)->up_incarnation;
 }
 
 static inline void node_up(void *owner, const struct peer_hello *h)
@@ -115,8 +141,8 @@ static inline void node_stopped(void *owner)
 	n->peers = NULL;
 }
 
-static const struct peers_ops node_ops = {node_hello, node_epoch, node_up,      node_down,
-					  node_frame, node_beat,  node_drained, node_stopped};
+static const struct peers_ops node_ops = {node_hello, node_epoch, node_heard, node_named,   node_dials,  node_up,
+					  node_down,  node_frame, node_beat,  node_drained, node_stopped};
 
 static inline struct tls_context *load_today(const char *dir, const char *cluster, const char *name)
 {

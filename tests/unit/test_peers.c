@@ -165,7 +165,8 @@ static void forbidden(void **state)
 	link_up();
 	assert_int_equal(peers_forbid(alpha.peers, VIEW("beta"), 22), 0);
 	assert_false(peers_is_up(alpha.peers, VIEW("beta")));
-	RUN_UNTIL(beta.downs[PEERS_CLOSED] == 1);
+	RUN_UNTIL(beta.downs[PEERS_REMOVED] >= 1);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
 	RUN_UNTIL(logged("its incarnation was removed") >= 1 && beta.downs[PEERS_SILENT] == 1);
 	assert_int_equal(alpha.ups, 1);
 	node_stop(&beta);
