@@ -39,6 +39,7 @@ help:
 	@echo 'make unit       unit tests (BUILD=asan or tsan for sanitizers)'
 	@echo 'make integration  tests with real web servers and applications (TESTS="-k PATTERN")'
 	@echo 'make fuzz       fuzz each decoder for $${FUZZ_SECONDS:-60} seconds'
+	@echo 'make sim        cores of a cluster under faults, $${SIM_SEEDS:-200} seeds from $${SIM_FIRST:-1}'
 	@echo 'make bench      weir beside its peers, one table (BENCH_ARGS=--quick)'
 	@echo 'make install    to $$(DESTDIR)$$(PREFIX)'
 	@echo 'make clean      remove build/ (V=1: show every command)'
@@ -165,7 +166,7 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
-FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view
+FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view test_peer test_peer_body
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 $(OUT)/unit/test_tls_memory: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
 
@@ -201,6 +202,21 @@ fuzz-replay-%: $(OUT)/replay/%
 
 $(OUT)/replay/%: $(OUT)/tests/fuzz/fuzz_%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libweir.a
 	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
+
+# --- many nodes in one process, under faults with a seed ---
+
+SIM_SEEDS ?= 200
+SIM_FIRST ?= 1
+
+.PHONY: sim sim-run
+sim:
+	@$(AGAIN) BUILD=asan sim-run
+sim-run: $(OUT)/tests/sim/sim
+	@$< $(SIM_FIRST) $(SIM_SEEDS)
+
+$(OUT)/tests/sim/sim: $(OUT)/tests/sim/sim.o $(OUT)/libweir.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS)
 

@@ -93,7 +93,7 @@ struct cluster_link_picture {
 	uint64_t bytes_in, bytes_out, frames_in, frames_out, queued_bytes, reconnects;
 	uint32_t credit;
 	bool dialled, resumed;
-	const char *last_failure; /* static; "": none */
+	char last_failure[96]; /* "": none */
 };
 
 /* Settings of an app that are not those that count. */
@@ -115,7 +115,7 @@ struct cluster_picture {
 };
 
 /* What the cluster's thread sees now. `done` comes on the main thread with `picture` filled, which is the caller's to
- * end with cluster_picture_fini(); err ERR_NO_MEMORY: it is not filled. At the latest `stopped` comes after it. */
+ * end with cluster_picture_fini(); err ERR_NO_MEMORY, or ERR_STOPPED after cluster_stop(): it is not filled. At the latest `stopped` comes after it. */
 struct cluster_look {
 	struct mail mail; /* used meanwhile */
 	struct cluster_picture picture;

@@ -1,0 +1,210 @@
+/* The cluster's thread: the core's steps one after the other, its time, and its end. */
+#include "cluster/node_state.h"
+
+#include "base/error.h"
+#include "base/invariant.h"
+#include "base/log.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TICKS = 16, TICK_MS = 10 };
+
+/* --- steps --- */
+
+static struct view keep(uint8_t **at, struct view text)
+{
+	struct view kept = view_of(*at, text.len);
+
+	if (text.len > 0)
+		memcpy(*at, text.at, text.len);
+	*at += text.len;
+	return kept;
+}
+
+/* Only what links and the control plane say from inside a call comes amid effects: it has no more than name and bytes. */
+static void step_later(struct cluster *c, const struct clus_event *e)
+{
+	INVARIANT(!e->hello && !e->beat && !e->report);
+	struct node_event *n = malloc(sizeof *n + e->name.len + e->bytes.len);
+
+	if (!n) {
+		node_break(c, error_text(ERR_NO_MEMORY));
+		return;
+	}
+	uint8_t *at = n->texts;
+	n->event = *e;
+	n->event.name = keep(&at, e->name);
+	n->event.bytes = keep(&at, e->bytes);
+	list_init(&n->link);
+	list_append(&c->events, &n->link);
+}
+
+/* Without memory: who has said it says it again with a new link; what nobody says again may not be lost. */
+static void step_failed(struct cluster *c, const struct clus_event *e)
+{
+	bool of_link = e->kind == CLUS_LINK_UP || e->kind == CLUS_VIEW || e->kind == CLUS_REPORT;
+
+	if (e->kind == CLUS_TICK || e->kind == CLUS_BEAT || e->kind == CLUS_FORGET)
+		log_event(LOG_WARN, "cluster_no_memory", LOG_S("reason", "a step"));
+	else if (of_link && c->peers)
+		peers_drop(c->peers, e->name, peers_incarnation(c->peers, e->name), PEER_BYE_FULL);
+	else
+		node_break(c, error_text(ERR_NO_MEMORY));
+}
+
+static void step_now(struct cluster *c, struct clus_event *e)
+{
+	struct clus_effect effect;
+
+	c->stepping = true;
+	e->now = clock_now();
+	if (clus_core_step(c->core, e) != 0) {
+		step_failed(c, e);
+	} else {
+		while (!c->ended && clus_core_next(c->core, &effect))
+			node_do(c, &effect);
+	}
+	c->stepping = false;
+}
+
+/* The right to act is that of the view which the workers have. */
+static void give_right(struct cluster *c)
+{
+	uint64_t until_ms = c->ended || !c->published ? 0 : clus_core_may_act_until(c->core).ms;
+
+	atomic_store_explicit(&c->may_act_until_ms, until_ms, memory_order_release);
+	atomic_store_explicit(&c->led, !c->ended && node_is_led(c), memory_order_release);
+}
+
+void node_step(struct cluster *c, struct clus_event *e)
+{
+	struct list *next;
+
+	if (c->ended)
+		return;
+	if (c->stepping) {
+		step_later(c, e);
+		return;
+	}
+	step_now(c, e);
+	while ((next = list_pop(&c->events)) != NULL) {
+		struct node_event *n = CONTAINER_OF(next, struct node_event, link);
+		if (!c->ended)
+			step_now(c, &n->event);
+		free(n);
+	}
+	if (!c->ended)
+		node_want(c);
+	give_right(c);
+}
+
+void node_on_tick(struct net_timer *t)
+{
+	struct cluster *c = CONTAINER_OF(t, struct cluster, tick);
+	struct clus_event e = {.kind = CLUS_TICK};
+	uint64_t ms = c->failure_ms / TICKS;
+
+	net_timer_start(&c->loop, t, ms > TICK_MS ? ms : TICK_MS);
+	if (!c->published)
+		node_publish(c);
+	node_step(c, &e);
+}
+
+/* --- what main asks for --- */
+
+void node_leave(struct cluster *c)
+{
+	struct clus_event e = {.kind = CLUS_LEAVE};
+
+	c->own->hello.leaving = true;
+	node_step(c, &e);
+}
+
+void node_take_own(struct cluster *c, struct node_own *own)
+{
+	bool same = node_own_says_same(c->own, own);
+	struct clus_event e = {.kind = same ? CLUS_TICK : CLUS_OWN_APPS, .hello = &own->hello};
+
+	own->hello.leaving = c->own->hello.leaving;
+	if (c->own != c->first)
+		node_own_free(&c->own);
+	c->own = own;
+	c->want_again = true;
+	if (c->peers)
+		peers_reload(c->peers, own->tls);
+	node_step(c, &e);
+}
+
+/* --- the end --- */
+
+static void perhaps_over(struct cluster *c)
+{
+	if (!c->stopping || c->running > 0 || c->closed)
+		return;
+	c->closed = true;
+	net_loop_stop(&c->loop);
+}
+
+void node_part_ended(struct cluster *c)
+{
+	INVARIANT(c->running > 0);
+	c->running--;
+	perhaps_over(c);
+}
+
+static void on_control_stopped(void *owner)
+{
+	node_part_ended(owner);
+}
+
+/* Others are told that this process is no member any more; what is under way comes to nothing. */
+static void end(struct cluster *c)
+{
+	struct peers *peers = c->peers;
+	struct control *control = c->control;
+
+	if (c->ended)
+		return;
+	c->ended = true;
+	give_right(c);
+	net_timer_stop(&c->loop, &c->tick);
+	c->peers = NULL;
+	c->control = NULL;
+	if (control)
+		c->kind->stop(control, on_control_stopped);
+	if (peers)
+		peers_stop(peers);
+}
+
+void node_break(struct cluster *c, const char *why)
+{
+	if (c->ended)
+		return;
+	snprintf(c->why, sizeof c->why, "%s", why);
+	if (!c->starting) {
+		log_event(LOG_ERROR, "cluster_broken", LOG_V("reason", view_str(why)));
+		net_loop_post(c->main, &c->broken);
+	}
+	end(c);
+}
+
+void node_stop(struct cluster *c)
+{
+	c->stopping = true;
+	end(c);
+	perhaps_over(c);
+}
+
+void *node_run(void *arg)
+{
+	struct cluster *c = arg;
+
+	(void)pthread_setname_np(pthread_self(), "weir-cluster");
+	net_timer_start(&c->loop, &c->tick, TICK_MS);
+	net_loop_run(&c->loop);
+	net_loop_post(c->main, &c->gone);
+	return NULL;
+}

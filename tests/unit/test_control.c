@@ -1,0 +1,493 @@
+/* The control plane on Berkeley DB: elections, what is agreed, what is lost and found again. */
+#include "control_fixture.h"
+
+#include "base/error.h"
+
+enum { THREE = 7, FIVE = 31 };
+
+static void three_elect_one(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int who = coordinator_of(THREE);
+	assert_int_equal(nodes[who].agreed, 0);
+	commit_with(who, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+}
+
+static void five_elect_one(void **state)
+{
+	(void)state;
+	nodes_start(FIVE);
+	commit_with(coordinator_of(FIVE), FIVE, 100);
+	WAIT_FOR(all_know(FIVE));
+}
+
+static void one_alone_elects_itself(void **state)
+{
+	(void)state;
+	nodes_start(1);
+	assert_int_equal(coordinator_of(1), 0);
+	commit_with(0, 1, 100);
+	node_stop(0);
+	node_start(0, 1);
+	assert_int_equal(coordinator_of(1), 0);
+	assert_int_equal(nodes[0].agreed, 1);
+}
+
+static void nobody_without_a_majority(void **state)
+{
+	(void)state;
+	links_set(1, ~0U, false);
+	node_start(0, THREE);
+	pass_ms(5 * ELECTION_MS);
+	assert_false(nodes[0].coordinates);
+	node_start(1, THREE);
+	pass_ms(5 * ELECTION_MS);
+	assert_int_equal(nodes[0].told + nodes[1].told, 0);
+	link_set(0, 1, true);
+	(void)coordinator_of(3);
+}
+
+static void the_greater_priority_wins(void **state)
+{
+	(void)state;
+	nodes[1].priority = 200;
+	nodes_start(THREE);
+	assert_int_equal(coordinator_of(THREE), 1);
+}
+
+static void another_follows_the_one_that_is_gone(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, 100);
+	node_stop(first);
+	unsigned rest = (unsigned)THREE & ~(1U << first);
+	int second = coordinator_of(rest);
+	assert_int_equal(nodes[second].agreed, 1);
+	commit_with(second, THREE, 100);
+	node_start(first, THREE);
+	WAIT_FOR(settled(THREE) == second && all_know(THREE));
+}
+
+/* The coordinator is cut off from both others: what it proposes is lost, and it takes over what they have agreed on. */
+static void a_proposal_without_a_majority_is_lost(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	unsigned rest = (unsigned)THREE & ~(1U << first);
+	links_set(1U << first, rest, false);
+	propose_with(first, THREE, 5000);
+	WAIT_FOR(nodes[first].lost == nodes[first].proposed);
+	WAIT_FOR(!nodes[first].coordinates);
+	int second = coordinator_of(rest);
+	commit_with(second, THREE, 100);
+	links_set(1U << first, rest, true);
+	WAIT_FOR(settled(THREE) == second && all_know(THREE));
+	assert_int_equal(nodes[first].agreed, nodes[second].committed);
+}
+
+/* Both think that they coordinate, until they meet again: only one of them has a majority. */
+static void of_two_that_meet_the_later_one_stays(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	unsigned rest = (unsigned)THREE & ~(1U << first);
+	links_set(1U << first, rest, false);
+	int second = coordinator_of(rest);
+	commit_with(second, THREE, 3000);
+	assert_true(nodes[first].coordinates);
+	links_set(1U << first, rest, true);
+	WAIT_FOR(settled(THREE) == second && all_know(THREE));
+	assert_int_equal(nodes[second].told, 1 + 2); /* not disturbed: follows, leaderless, coordinates */
+}
+
+/* A coordinator that is not heard, and hears: silence is the owner's to notice. */
+static void silence_one_way_loses_the_proposal(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	for (int i = 0; i < NODES; i++)
+		silent[first][i] = true;
+	propose_with(first, THREE, 100);
+	WAIT_FOR(nodes[first].lost == nodes[first].proposed);
+	memset(silent, 0, sizeof(silent));
+	commit_with(coordinator_of(THREE), THREE, 100);
+}
+
+static void one_that_steps_down_leaves_room(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, 100);
+	control_bdb.step_down(nodes[first].control);
+	WAIT_FOR(!nodes[first].coordinates);
+	commit_with(coordinator_of(THREE), THREE, 100);
+	WAIT_FOR(all_know(THREE));
+}
+
+static void all_restart_with_what_was_agreed(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, 100);
+	commit_with(first, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	nodes_stop(THREE);
+	nodes_start(THREE);
+	WAIT_FOR(all_know(THREE)); /* of their own database, or of the coordinator */
+	int second = coordinator_of(THREE);
+	commit_with(second, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+}
+
+static void what_was_learnt_is_told_after_a_start(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	commit_with(coordinator_of(THREE), THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	nodes_stop(THREE);
+	links_set(~0U, ~0U, false);
+	node_start(1, THREE);
+	WAIT_FOR(nodes[1].agreed == 1);
+}
+
+static void voters_come_and_go_one_at_a_time(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	unsigned voters = THREE;
+	for (int i = 3; i < 7; i++) {
+		node_start(i, THREE);
+		voters |= 1U << i;
+		commit_with(first, voters, 100);
+	}
+	WAIT_FOR(all_know(voters));
+	for (int i = 0; i < 4; i++) {
+		if (i == first)
+			continue;
+		node_stop(i);
+		voters &= ~(1U << i);
+		commit_with(first, voters, 100);
+	}
+	/* The others are a majority of those that are left. */
+	node_stop(first);
+	voters &= ~(1U << first);
+	unsigned alive = voters & ~(unsigned)THREE;
+	commit_with(coordinator_of(alive), voters, 100);
+}
+
+/* One that comes late to an old start list counts the voters of the record that it has. */
+static void old_voters_elect_nobody(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	node_start(3, THREE);
+	commit_with(first, 15, 100);
+	node_start(4, THREE);
+	commit_with(first, FIVE, 100);
+	WAIT_FOR(all_know(FIVE));
+	nodes_stop(FIVE);
+	node_start(0, THREE);
+	node_start(1, THREE); /* two of three, and of five */
+	pass_ms(8 * ELECTION_MS);
+	assert_int_equal(settled(3), NOBODY);
+	node_start(3, THREE);
+	(void)coordinator_of(11);
+}
+
+static void a_witness_coordinates_only_where_it_must(void **state)
+{
+	(void)state;
+	nodes[2].priority = 0;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	assert_int_not_equal(first, 2);
+	WAIT_FOR(all_know(THREE));
+	int other = 1 - first;
+	node_stop(other);
+	commit_with(first, THREE, 100); /* which `other` does not know */
+	node_stop(first);
+	node_start(other, THREE);
+	(void)coordinator_of((unsigned)THREE & ~(1U << first));
+	WAIT_FOR(all_know((unsigned)THREE & ~(1U << first)));
+}
+
+static void one_far_behind_gets_all_anew(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, 100);
+	int away = (first + 1) % 3;
+	links_set(1U << away, THREE, false);
+	for (int i = 0; i < 30; i++)
+		commit_with(first, THREE, 1 << 19);
+	links_set(1U << away, THREE, true);
+	WAIT_FOR(settled(THREE) != NOBODY && all_know(THREE));
+	assert_int_equal(nodes[away].agreed_len, VIEW_HEAD + (1 << 19));
+	commit_with(settled(THREE), THREE, 100);
+	WAIT_FOR(all_know(THREE));
+}
+
+static void the_largest_view(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, (1 << 20) - VIEW_HEAD);
+	WAIT_FOR(all_know(THREE));
+	assert_int_equal(nodes[(first + 1) % 3].agreed_len, 1 << 20);
+}
+
+static unsigned entries_of(int i, const char *sub)
+{
+	char path[160];
+	unsigned count = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", nodes[i].dir, sub);
+	DIR *dir = opendir(path);
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		count += e->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+static void damage(int i)
+{
+	char path[160], bytes[4096];
+
+	snprintf(path, sizeof(path), "%s/db/control.db", nodes[i].dir);
+	int fd = open(path, O_WRONLY);
+	memset(bytes, 0x5a, sizeof(bytes));
+	assert_true(fd >= 0 && pwrite(fd, bytes, sizeof(bytes), 8192) == (ssize_t)sizeof(bytes));
+	close(fd);
+}
+
+/* It has said to have what it has lost: it helps nobody to rule who may not know that, until it has it back. */
+static void a_damaged_one_elects_nobody_before_it_is_whole(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	int away = (first + 1) % 3, hurt = (first + 2) % 3;
+	commit_with(first, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	node_stop(away);
+	commit_with(first, THREE, 20000);
+	WAIT_FOR(all_know(1U << hurt));
+	node_stop(hurt);
+	node_stop(first);
+	damage(hurt);
+	node_start(hurt, THREE);
+	node_start(away, THREE);
+	assert_true(entries_of(hurt, "damaged") > 0);
+	pass_ms(10 * ELECTION_MS);
+	assert_int_equal(settled((1U << hurt) | (1U << away)), NOBODY);
+	node_start(first, THREE);
+	(void)coordinator_of(THREE);
+	WAIT_FOR(all_know(THREE));
+	/* Now it votes again. */
+	node_stop(first);
+	(void)coordinator_of((1U << hurt) | (1U << away));
+}
+
+static void one_alone_gets_over_damage(void **state)
+{
+	(void)state;
+	nodes_start(1);
+	commit_with(coordinator_of(1), 1, 20000);
+	node_stop(0);
+	damage(0);
+	greatest_agreed = 0; /* there is nobody else who knows it */
+	node_start(0, 1);
+	(void)coordinator_of(1);
+	assert_int_equal(nodes[0].agreed, 0);
+}
+
+/* Its whole folder is gone: it is a new node. */
+static void one_without_its_folder_gets_all_anew(void **state)
+{
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_with(first, THREE, 20000);
+	int gone = (first + 1) % 3;
+	node_stop(gone);
+	assert_true(remove_all(nodes[gone].dir));
+	node_start(gone, THREE);
+	WAIT_FOR(all_know(THREE));
+}
+
+static void a_folder_belongs_to_one(void **state)
+{
+	char dir[96];
+
+	(void)state;
+	node_start(0, 1);
+	memcpy(dir, nodes[1].dir, sizeof(dir));
+	memcpy(nodes[1].dir, nodes[0].dir, sizeof(dir));
+	assert_int_equal(node_try(1, 1), ERR_BROKEN);
+	assert_non_null(strstr(nodes[1].why, "is used by process"));
+	nodes[1].control = NULL;
+	snprintf(nodes[1].dir, sizeof(nodes[1].dir), "%s/no/where", folder);
+	assert_int_equal(node_try(1, 1), ERR_BROKEN);
+	assert_non_null(strstr(nodes[1].why, "its parent folder does not exist"));
+	nodes[1].control = NULL;
+}
+
+/* The log does not pile up. */
+static void the_folder_stays_small(void **state)
+{
+	char command[256];
+
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	for (int i = 0; i < 60; i++)
+		commit_with(first, THREE, 1 << 19);
+	WAIT_FOR(all_know(THREE));
+	for (int i = 0; i < 3; i++) {
+		snprintf(command, sizeof(command), "test $(du -sm '%s' | cut -f1) -le 24", nodes[i].dir);
+		assert_int_equal(system(command), 0);
+	}
+}
+
+/* Bytes that are no message; and from somebody without a link. */
+static void what_is_no_message_is_dropped(void **state)
+{
+	uint8_t bytes[200];
+
+	(void)state;
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	for (int i = 0; i < 2000; i++) {
+		size_t len = (size_t)rand_r(&seed) % sizeof(bytes);
+		for (size_t k = 0; k < len; k++)
+			bytes[k] = (uint8_t)rand_r(&seed);
+		if (len > 0)
+			bytes[0] = bytes[0] == 2 ? 9 : bytes[0]; /* what is in Berkeley DB's messages is its own */
+		control_bdb.message(nodes[first].control, view_str("n6"), view_of(bytes, len));
+	}
+	control_bdb.message(nodes[first].control, VIEW(""), view_of(bytes, 10));
+	commit_with(first, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	assert_int_equal(settled(THREE), first);
+}
+
+/* Wherever it is: all is freed (run with the sanitizers). */
+static void it_stops_in_every_state(void **state)
+{
+	(void)state;
+	for (unsigned ms = 0; ms < 120; ms += 6) {
+		nodes_start(THREE);
+		pass_ms(ms);
+		for (int i = 0; i < 3; i++)
+			if (nodes[i].coordinates)
+				propose_with(i, THREE, 100000);
+		nodes_stop(THREE);
+		assert_false(nodes[0].broken || nodes[1].broken || nodes[2].broken);
+	}
+}
+
+/* Links come and go, nodes stop and start, and all the while views are proposed; the fixture looks that nothing that
+ * was agreed is ever missing. Then there is peace, and one view. */
+static void whatever_happens_nothing_agreed_is_lost(void **state)
+{
+	(void)state;
+	loss_percent = 3;
+	nodes_start(FIVE);
+	for (int step = 0; step < 150; step++) {
+		int a = rand_r(&seed) % 5, b = rand_r(&seed) % 5;
+		switch (rand_r(&seed) % 6) {
+		case 0:
+			link_set(a, b, false);
+			break;
+		case 1:
+		case 2:
+			link_set(a, b, true);
+			break;
+		case 3:
+			if (rand_r(&seed) % 3 == 0) {
+				node_stop(a);
+				node_start(a, FIVE);
+			}
+			break;
+		default:
+			if (nodes[a].coordinates && nodes[a].committed + nodes[a].lost >= nodes[a].proposed)
+				propose_with(a, FIVE, 1000);
+		}
+		pass_ms((uint64_t)rand_r(&seed) % 40);
+	}
+	loss_percent = 0;
+	links_set(FIVE, FIVE, true);
+	WAIT_FOR(settled(FIVE) != NOBODY && all_know(FIVE));
+	assert_true(greatest_agreed > 3);
+}
+
+static void a_bad_network_is_got_over(void **state)
+{
+	(void)state;
+	loss_percent = 20;
+	delay_us = 3000;
+	nodes_start(THREE);
+	for (int i = 0; i < 10; i++) {
+		WAIT_FOR(settled(THREE) != NOBODY);
+		int who = settled(THREE);
+		propose_with(who, THREE, 20000);
+		WAIT_FOR(nodes[who].committed == nodes[who].proposed || nodes[who].lost == nodes[who].proposed);
+	}
+	assert_true(greatest_agreed > 0);
+	loss_percent = 0;
+	WAIT_FOR(settled(THREE) != NOBODY && all_know(THREE));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+#define CASE(test) cmocka_unit_test_setup_teardown(test, control_set_up, control_tear_down)
+	    CASE(three_elect_one),
+	    CASE(five_elect_one),
+	    CASE(one_alone_elects_itself),
+	    CASE(nobody_without_a_majority),
+	    CASE(the_greater_priority_wins),
+	    CASE(another_follows_the_one_that_is_gone),
+	    CASE(a_proposal_without_a_majority_is_lost),
+	    CASE(of_two_that_meet_the_later_one_stays),
+	    CASE(silence_one_way_loses_the_proposal),
+	    CASE(one_that_steps_down_leaves_room),
+	    CASE(all_restart_with_what_was_agreed),
+	    CASE(what_was_learnt_is_told_after_a_start),
+	    CASE(voters_come_and_go_one_at_a_time),
+	    CASE(old_voters_elect_nobody),
+	    CASE(a_witness_coordinates_only_where_it_must),
+	    CASE(one_far_behind_gets_all_anew),
+	    CASE(the_largest_view),
+	    CASE(a_bad_network_is_got_over),
+	    CASE(a_damaged_one_elects_nobody_before_it_is_whole),
+	    CASE(one_alone_gets_over_damage),
+	    CASE(one_without_its_folder_gets_all_anew),
+	    CASE(a_folder_belongs_to_one),
+	    CASE(the_folder_stays_small),
+	    CASE(what_is_no_message_is_dropped),
+	    CASE(it_stops_in_every_state),
+	    CASE(whatever_happens_nothing_agreed_is_lost),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
