@@ -250,8 +250,8 @@ int cluster_forget(struct cluster *c, struct view name)
 {
 	struct cluster_view *v = cluster_view_take(c);
 	bool led = atomic_load_explicit(&c->led, memory_order_acquire);
-	bool known = v && (clus_view_member(&v->view, name) != CLUS_NONE ||
-			   clus_view_voter(&v->view, name) != CLUS_NONE);
+	bool known =
+	    v && (clus_view_member(&v->view, name) != CLUS_NONE || clus_view_voter(&v->view, name) != CLUS_NONE);
 
 	if (v)
 		cluster_view_unref(&v);

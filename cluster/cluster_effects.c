@@ -267,8 +267,7 @@ static void send_report(struct cluster *c, const struct clus_effect *e)
 static void forbid(struct cluster *c, const struct clus_effect *e)
 {
 	if (peers_forbid(c->peers, e->name, e->number) != 0)
-		log_event(LOG_WARN, "cluster_no_memory", LOG_V("name", e->name),
-			  LOG_S("reason", "who is not let in"));
+		log_event(LOG_WARN, "cluster_no_memory", LOG_V("name", e->name), LOG_S("reason", "who is not let in"));
 }
 
 /* --- this node --- */

@@ -75,9 +75,8 @@ static void on_up(void *owner, const struct peer_hello *hello)
 static void on_down(void *owner, struct view name, uint64_t incarnation, enum peers_why why)
 {
 	static const enum clus_down downs[] = {
-	    [PEERS_REFUSED] = CLUS_DOWN_REFUSED, [PEERS_CLOSED] = CLUS_DOWN_CLOSED,
-	    [PEERS_SILENT] = CLUS_DOWN_SILENT,   [PEERS_LEAVING] = CLUS_DOWN_LEAVING,
-	    [PEERS_REMOVED] = CLUS_DOWN_REMOVED,
+	    [PEERS_REFUSED] = CLUS_DOWN_REFUSED, [PEERS_CLOSED] = CLUS_DOWN_CLOSED,   [PEERS_SILENT] = CLUS_DOWN_SILENT,
+	    [PEERS_LEAVING] = CLUS_DOWN_LEAVING, [PEERS_REMOVED] = CLUS_DOWN_REMOVED,
 	};
 	struct clus_event e = {.kind = CLUS_LINK_DOWN, .name = name, .number = incarnation, .down = downs[why]};
 

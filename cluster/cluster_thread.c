@@ -24,7 +24,8 @@ static struct view keep(uint8_t **at, struct view text)
 	return kept;
 }
 
-/* Only what links and the control plane say from inside a call comes amid effects: it has no more than name and bytes. */
+/* Only what links and the control plane say from inside a call comes amid effects: it has no more than name and bytes.
+ */
 static void step_later(struct cluster *c, const struct clus_event *e)
 {
 	INVARIANT(!e->hello && !e->beat && !e->report);

@@ -89,9 +89,9 @@ static void tell_settings(struct clus_core *c, const struct clus_view *next)
 			uint64_t digest = m->hosted[k].digest;
 			if (digest == a->digest || is_told(c, m, a, digest))
 				continue;
-			struct clus_effect *e =
-			    core_do_one_of_many(c, CLUS_DO_LOG, m->name, a->name, clus_core_settings_of(c, a->name, digest),
-						clus_core_settings_of(c, a->name, a->digest));
+			struct clus_effect *e = core_do_one_of_many(c, CLUS_DO_LOG, m->name, a->name,
+								    clus_core_settings_of(c, a->name, digest),
+								    clus_core_settings_of(c, a->name, a->digest));
 			if (e)
 				e->log = CLUS_LOG_SETTINGS;
 		}

@@ -1,5 +1,5 @@
-/* What cluster/cluster*.c share: one node of the cluster, its thread, and what ties the core to links and control plane.
- * Private to them.
+/* What cluster/cluster*.c share: one node of the cluster, its thread, and what ties the core to links and control
+ * plane. Private to them.
  *
  *   main            struct cluster, its mails, the thread
  *   weir-cluster    loop, core, peers, control, own, events: nobody else touches them
@@ -69,10 +69,10 @@ struct cluster {
 	struct view name;
 	uint64_t incarnation, failure_ms, election_ms;
 	unsigned priority;
-	char *folder;                                       /* owned */
-	uint64_t wanted_epoch;                              /* whose members are dialled */
-	bool want_again, published;                         /* published: `view` is what the core has installed */
-	char voters[CLUS_VOTERS_MAX][PEER_NAME_MAX + 1];    /* whom the control plane is told of */
+	char *folder;                                    /* owned */
+	uint64_t wanted_epoch;                           /* whose members are dialled */
+	bool want_again, published;                      /* published: `view` is what the core has installed */
+	char voters[CLUS_VOTERS_MAX][PEER_NAME_MAX + 1]; /* whom the control plane is told of */
 	unsigned voter_count;
 };
 

@@ -10,6 +10,7 @@
 #include "tests/unit/tls_fixture.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -103,7 +104,7 @@ static inline struct tls_context *context_of(const struct node *n)
 	return load_at("eu", "eu", n->name, clock_wall());
 }
 
-static inline void node_start(struct node *n, unsigned peers)
+static inline void node_begin(struct node *n, unsigned peers)
 {
 	struct cluster_settings s = settings_for(n, peers);
 
@@ -125,7 +126,7 @@ static inline void node_reload(struct node *n)
 	tls_context_unref(&s.tls);
 }
 
-static inline void node_stop(struct node *n)
+static inline void node_end(struct node *n)
 {
 	if (!n->cluster)
 		return;
@@ -136,7 +137,7 @@ static inline void node_stop(struct node *n)
 static inline void all_start(void)
 {
 	for (unsigned i = 0; i < NODES; i++)
-		node_start(&nodes[i], NODES);
+		node_begin(&nodes[i], NODES);
 }
 
 /* --- what they see --- */
