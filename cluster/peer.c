@@ -220,11 +220,11 @@ static void on_look(struct net_timer *t)
 		if (instant_before(now, c->deadline)) {
 			more = true;
 		} else if (c->state == CONN_LINGERS) {
-			conn_close(c, NULL);
+			conn_shut(c, NULL);
 		} else {
 			peer_log_refused(p, REFUSED_LATE, "not greeted in time", "", c->address,
 					 view_str(c->tls ? tls_channel_peer(c->tls) : ""));
-			conn_close(c, "not greeted in time");
+			conn_shut(c, "not greeted in time");
 		}
 	}
 	listener_resume(p);
@@ -341,7 +341,7 @@ void peers_stop(struct peers *p)
 		if (c->state == CONN_OPEN || c->state == CONN_GREETS)
 			conn_goodbye(c, PEER_BYE_LEAVING, NULL);
 		else if (c->state != CONN_LINGERS)
-			conn_close(c, NULL);
+			conn_shut(c, NULL);
 	}
 	peers_perhaps_gone(p);
 }

@@ -122,7 +122,7 @@ static void detach(struct conn *c, const char *why)
 		peer_say_down(p, peer, PEERS_CLOSED);
 }
 
-void conn_close(struct conn *c, const char *why)
+void conn_shut(struct conn *c, const char *why)
 {
 	if (c->state == CONN_GONE)
 		return;
@@ -156,14 +156,14 @@ void conn_goodbye(struct conn *c, enum peer_goodbye_reason reason, const char *w
 	struct peer_goodbye said = {.reason = (uint16_t)reason, .text = view_str(why ? why : "")};
 
 	if (c->state != CONN_GREETS && c->state != CONN_OPEN) {
-		conn_close(c, why);
+		conn_shut(c, why);
 		return;
 	}
 	if (said.text.len > PEER_TEXT_MAX)
 		said.text.len = PEER_TEXT_MAX;
 	peer_goodbye_encode(&said, &body);
 	if (buf_error(&body))
-		conn_close(c, why);
+		conn_shut(c, why);
 	else
 		conn_put(c, PEER_GOODBYE, buf_view(&body));
 	buf_fini(&body);
@@ -198,7 +198,7 @@ static void fail_tls(struct conn *c)
 				 f->heard ? "told by the other side" : f->detail, c->address,
 				 view_str(tls_channel_peer(c->tls)));
 	if (f->reason == TLS_NOT_TLS)
-		conn_close(c, why);
+		conn_shut(c, why);
 	else
 		conn_linger(c, why);
 }
@@ -243,7 +243,7 @@ static void on_read(struct net_stream *s, struct view data)
 	if (tls == TLS_FAILED)
 		fail_tls(c);
 	else if (tls == TLS_ENDED)
-		conn_close(c, "closed by the other side");
+		conn_shut(c, "closed by the other side");
 }
 
 /* --- the socket --- */
@@ -253,7 +253,7 @@ static void on_connected(struct net_stream *s, int err)
 	struct conn *c = CONTAINER_OF(s, struct conn, stream);
 
 	if (err) {
-		conn_close(c, error_text(err));
+		conn_shut(c, error_text(err));
 		return;
 	}
 	c->state = CONN_SHAKES;
@@ -263,7 +263,7 @@ static void on_connected(struct net_stream *s, int err)
 
 static void on_ended(struct net_stream *s, int err)
 {
-	conn_close(CONTAINER_OF(s, struct conn, stream), error_text(err));
+	conn_shut(CONTAINER_OF(s, struct conn, stream), error_text(err));
 }
 
 static void on_full(struct net_stream *s)

@@ -97,7 +97,7 @@ static void give_back(struct conn *c, size_t bytes)
 		return;
 	peer_credit_encode(credit, &body);
 	if (buf_error(&body))
-		conn_close(c, error_text(buf_error(&body)));
+		conn_shut(c, error_text(buf_error(&body)));
 	else
 		conn_put(c, PEER_CREDIT, buf_view(&body));
 	buf_fini(&body);

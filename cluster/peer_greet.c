@@ -28,7 +28,7 @@ void conn_say_hello(struct conn *c)
 	c->said = h.incarnation;
 	peer_hello_encode(&h, &body);
 	if (buf_error(&body))
-		conn_close(c, error_text(buf_error(&body)));
+		conn_shut(c, error_text(buf_error(&body)));
 	else
 		conn_put(c, PEER_HELLO, buf_view(&body));
 	buf_fini(&body);

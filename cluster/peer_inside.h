@@ -18,7 +18,7 @@ int conn_accept(struct peers *p, int fd, const char *address);
 struct conn *conn_dial(struct target *t, enum peer_link kind);
 /* Ends it at once; when what was said has left; with a GOODBYE. `why` stays with the link; NULL: it is no failure. An
  * owner whose control link it was is told that the node is down. */
-void conn_close(struct conn *c, const char *why);
+void conn_shut(struct conn *c, const char *why);
 void conn_linger(struct conn *c, const char *why);
 void conn_goodbye(struct conn *c, enum peer_goodbye_reason reason, const char *why);
 

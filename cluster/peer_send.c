@@ -18,7 +18,7 @@ void conn_put(struct conn *c, enum peer_type type, struct view body)
 	buf_put(b, body);
 	size_t before = buf_len(out);
 	if (buf_error(b) || tls_channel_write(c->tls, buf_view(b), out) != 0) {
-		conn_close(c, buf_error(b) ? error_text(buf_error(b)) : "TLS has ended");
+		conn_shut(c, buf_error(b) ? error_text(buf_error(b)) : "TLS has ended");
 		return;
 	}
 	c->sequence++;
@@ -196,7 +196,7 @@ void conn_beat(struct conn *c)
 	list_heard(p, peer, &b);
 	peer_beat_encode(&b, &body);
 	if (buf_error(&body))
-		conn_close(c, error_text(buf_error(&body)));
+		conn_shut(c, error_text(buf_error(&body)));
 	else
 		conn_put(c, PEER_BEAT, buf_view(&body));
 	buf_fini(&body);
