@@ -33,7 +33,7 @@ say    = $(if $(V),,@echo '  $1 $@')
 .PHONY: help
 help:
 	@echo 'make            build build/release/weir and weirctl'
-	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C (APP=php: a shop)'
+	@echo 'make demo       nginx, weir and a counter on 127.0.0.1:$${PORT:-8080}, until Ctrl-C (APP=php: a shop; NODES=3: a cluster)'
 	@echo 'make check      install what is missing, build with sanitizers, run all tests'
 	@echo 'make lint       format, include rules, sizes, purity, clang-tidy, cppcheck, man pages'
 	@echo 'make unit       unit tests (BUILD=asan or tsan for sanitizers)'

@@ -8,6 +8,14 @@ _weirctl_names() { # COMMAND COLUMN [OPTION OF WEIRCTL ...]
 	command weirctl -t 2s "$@" "$command" 2>/dev/null | awk -F '   *' -v c="$column" 'NR > 1 && $1 != "" { print $c }'
 }
 
+# The members of the view, and voters that are none any more.
+_weirctl_members() { # [OPTION OF WEIRCTL ...]
+	command weirctl -t 2s "$@" view 2>/dev/null | awk '
+		$1 == "voters" { sub(/^voters */, ""); n = split($0, v, ", *"); for (i = 1; i <= n; i++) print v[i] }
+		/^[a-z]/ { table = $1 }
+		/^  / && table == "members" && $1 != "NAME" { print $1 }' | sort -u
+}
+
 # Of the lines of standard input those that begin with $1, as words of the shell. Colons break words for readline,
 # which then wants only what comes behind the last one.
 _weirctl_offer() {
@@ -84,6 +92,21 @@ _weirctl_arguments() {
 		;;
 	"pki init" | "pki issue" | "pki revoke") _weirctl_pki_options ;;
 	"pki "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" init issue revoke ;;
+	"cluster forget")
+		if ((${#given[@]} == 1)); then
+			_weirctl_offer "$typed" < <(_weirctl_members "${options[@]}")
+		fi
+		;;
+	"cluster "*)
+		if ((${#given[@]} == 0)) && [[ $typed != -* ]]; then
+			_weirctl_words "$typed" forget
+		fi
+		;;
+	"buckets "*)
+		if ((${#given[@]} == 0)) && [[ $typed != -* ]]; then
+			_weirctl_offer "$typed" < <(_weirctl_names buckets 1 "${options[@]}" | sort -u)
+		fi
+		;;
 	"app "*) _weirctl_words "$typed" start stop ;;
 	"backend "*) _weirctl_words "$typed" drain ready ;;
 	"session show") [[ $typed == -* ]] && _weirctl_words "$typed" --json --state ;;
@@ -97,7 +120,7 @@ _weirctl_arguments() {
 	fi
 }
 
-_weirctl_commands="status apps app backends backend sessions session reload drain log-level metrics pki help"
+_weirctl_commands="status apps app backends backend sessions session cluster view buckets links reload drain log-level metrics pki help"
 
 _weirctl() {
 	local -a words=() options=() given=()

@@ -1,8 +1,10 @@
 """What examples/ and `make demo` show: it runs as it stands."""
 import http.client
+import json
 import os
 import re
 import signal
+import subprocess
 
 from harness import address, apps, case, cgi, chromium, process, wait, weir
 from harness.case import Case
@@ -13,8 +15,8 @@ START_S = 90  # the demo builds what is not built yet
 
 
 class TestDemo(Case):
-    def demo(self, port, app="counter"):
-        env = {"PORT": str(port), "APP": app, "TMPDIR": self.scope.dir, "MAKEFLAGS": ""}
+    def demo(self, port, app="counter", nodes=1):
+        env = {"PORT": str(port), "APP": app, "NODES": str(nodes), "TMPDIR": self.scope.dir, "MAKEFLAGS": ""}
         argv = [os.path.join(case.TREE, "tools", "demo")]
         demo = process.Process("demo", argv, self.scope.fresh("demo.log"), env=env)
         self.scope.show(demo)
@@ -33,15 +35,16 @@ class TestDemo(Case):
         finally:
             connection.close()
 
-    def start(self, port, app):
+    def start(self, port, app, nodes=1):
         """(demo, its folder) when it says that it runs."""
-        demo = self.demo(port, app)
+        demo = self.demo(port, app, nodes)
 
         def ready():
             self.assertIsNone(demo.poll(), demo.log())
             return "Ctrl-C" in demo.log()
         wait.until(ready, lambda: "the demo says that it runs: " + demo.log(), START_S, 0.05)
-        folder = re.search(r"runs with (\S+)/weir\.conf", demo.log()).group(1)
+        folder = re.search(r"runs with (\S+)/weir\.conf|-c (\S+)/a\.conf", demo.log())
+        folder = folder.group(1) or folder.group(2)
         self.assertTrue(os.path.isdir(folder), folder)
         return demo, folder
 
@@ -80,8 +83,42 @@ class TestDemo(Case):
         self.assertEqual((browser.text("#who"), browser.text("#empty"), browser.complaints), ("", "Nothing yet.", []))
         self.assert_leaves_nothing(demo, folder, port, 3)
 
-    def refused(self, port, app="counter"):
-        demo = self.demo(port, app)
+    def test_a_cluster(self):
+        """Three nodes, of which one is killed as the demonstration says, and comes back."""
+        port = address.free_port()
+        demo, folder = self.start(port, "counter", 3)
+        jar = cgi.Jar()
+        self.assertEqual([self.visit(port, jar) for _ in range(3)], [1, 2, 3])
+        for name in "abc":
+            wait.until(lambda: [m["name"] for m in self.cluster_of(port, name)["members"]] == list("abc"),
+                       lambda: "three members: %r" % self.cluster_of(port, name))
+        wait.until(lambda: "goes by view" in demo.log(), "a view is shown")
+        said = re.search(r"node b: (kill -9 \d+), and again: (\S+ -c \S+/b\.conf) &", demo.log())
+
+        def shows(members):
+            last = demo.log().rpartition("goes by view")[2]
+            return re.findall(r"(?m)^demo +(\S+) ", last) == list(members)
+        wait.until(lambda: shows("abc"), demo.log)
+        subprocess.run(said.group(1).split(), check=True)
+        wait.until(lambda: shows("ac"), demo.log)
+        subprocess.Popen(said.group(2).split(), cwd=case.TREE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                         start_new_session=True)
+        wait.until(lambda: shows("abc"), demo.log)
+        self.assert_leaves_nothing(demo, folder, port, 3)
+
+    def cluster_of(self, port, name):
+        return json.loads(self.get(port, "/node-%s?json" % name))["cluster"]
+
+    def get(self, port, path):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=wait.BOUND)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def refused(self, port, app="counter", nodes=1):
+        demo = self.demo(port, app, nodes)
         self.assertNotEqual(demo.wait(START_S), 0)
         self.assertEqual([name for name in os.listdir(self.scope.dir) if name.startswith("weir-demo")], [])
         return demo.log()
@@ -94,6 +131,12 @@ class TestDemo(Case):
 
     def test_no_such_application(self):
         self.assertIn("neither counter nor php", self.refused(address.free_port(), "ruby"))
+
+    def test_no_number_of_nodes(self):
+        for nodes in ("0", "8", "many"):
+            with self.subTest(nodes=nodes):
+                self.assertIn("not a number of nodes", self.refused(address.free_port(), nodes=nodes))
+        self.assertIn("APP=counter", self.refused(address.free_port(), "php", 3))
 
     def test_no_port(self):
         for port in ("99999", "0", "http", "-1", "80 80"):
