@@ -183,24 +183,27 @@ class TestDatabase(cluster.Case):
         c["a"].kill()
         c.wait_agree("bc")
         folder = c["a"].scope.path(self.FOLDER)
-        self.assertTrue(os.listdir(folder))
+        self.assertTrue(self.files(folder))
         how(folder)
         c["a"].start()
         c.wait_agree("abc")
+
+    @staticmethod
+    def files(folder):
+        return [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names]
 
     def test_gone(self):
         self.damage(shutil.rmtree)
 
     def test_empty_files(self):
         def truncate(folder):
-            for name in os.listdir(folder):
-                os.truncate(os.path.join(folder, name), 0)
+            for path in self.files(folder):
+                os.truncate(path, 0)
         self.damage(truncate)
 
     def test_nonsense(self):
         def scribble(folder):
-            for name in os.listdir(folder):
-                path = os.path.join(folder, name)
+            for path in self.files(folder):
                 with open(path, "r+b") as f:
                     f.write(os.urandom(os.path.getsize(path)))
         self.damage(scribble)
