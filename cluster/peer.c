@@ -10,7 +10,7 @@
 
 const char *peers_why_text(enum peers_why why)
 {
-	static const char *const texts[] = {"refused", "closed", "silent", "leaving"};
+	static const char *const texts[] = {"refused", "closed", "silent", "leaving", "removed"};
 
 	return texts[why];
 }
@@ -115,12 +115,22 @@ int peers_forbid(struct peers *p, struct view name, uint64_t incarnation)
 	peer_forbid(peer, incarnation);
 	if (peer->incarnation != incarnation)
 		return 0;
-	peer->up = false; /* its owner knows */
+	peers_drop(p, name, incarnation, PEER_BYE_REMOVED);
+	return 0;
+}
+
+void peers_drop(struct peers *p, struct view name, uint64_t incarnation, enum peer_goodbye_reason reason)
+{
+	struct peer *peer = peers_find(p, name);
+
+	if (!peer || peer->incarnation != incarnation)
+		return;
 	for (size_t kind = 0; kind < PEER_LINKS; kind++) {
 		if (peer->links[kind].open)
-			conn_goodbye(peer->links[kind].open, PEER_BYE_REMOVED, "its incarnation was removed");
+			conn_goodbye(peer->links[kind].open, reason, peer_goodbye_text(reason));
 	}
-	return 0;
+	if (peer->up)
+		peer_say_down(p, peer, PEERS_CLOSED);
 }
 
 bool peers_is_up(const struct peers *p, struct view name)
@@ -143,20 +153,6 @@ void peer_say_down(struct peers *p, struct peer *peer, enum peers_why why)
 }
 
 /* --- time --- */
-
-static void list_heard(struct peers *p)
-{
-	buf_clear(&p->heard);
-	p->heard_count = 0;
-	for (size_t i = 0; i < p->peer_count && p->heard_count < PEER_HEARD_MAX; i++) {
-		if (p->peers[i]->links[PEER_LINK_CONTROL].open) {
-			peer_heard_put(&p->heard, p->peers[i]->name);
-			p->heard_count++;
-		}
-	}
-	if (buf_error(&p->heard))
-		p->heard_count = 0;
-}
 
 static void close_silent(struct peer *peer)
 {
@@ -194,7 +190,6 @@ static void on_beat(struct net_timer *t)
 	bool slept = has_slept(p, now);
 
 	p->last_beat = now;
-	list_heard(p);
 	for (size_t i = 0; i < p->peer_count; i++) {
 		struct peer *peer = p->peers[i];
 		if (peer->links[PEER_LINK_CONTROL].open)
@@ -237,6 +232,48 @@ void peers_look_soon(struct peers *p)
 	net_timer_start_before(p->loop, &p->look, PEER_LOOK_MS);
 }
 
+/* --- our own HELLO --- */
+
+static bool has_greeted(const struct conn *c)
+{
+	return c->kind == PEER_LINK_CONTROL && (c->state == CONN_OPEN || c->state == CONN_GREETS);
+}
+
+static void on_redial(struct net_timer *t)
+{
+	struct peers *p = CONTAINER_OF(t, struct peers, redial);
+
+	LIST_EACH (node, &p->conns) {
+		struct conn *c = CONTAINER_OF(node, struct conn, link);
+		if (!c->renew || !has_greeted(c))
+			continue;
+		net_timer_start(p->loop, &p->redial, 1);
+		conn_linger(c, NULL);
+		return;
+	}
+}
+
+void peers_redial(struct peers *p)
+{
+	LIST_EACH (node, &p->conns) {
+		struct conn *c = CONTAINER_OF(node, struct conn, link);
+		c->renew = c->renew || has_greeted(c);
+	}
+	net_timer_start(p->loop, &p->redial, 0);
+}
+
+void peers_reincarnate(struct peers *p, uint64_t incarnation)
+{
+	INVARIANT(incarnation != 0);
+	p->incarnation = incarnation;
+	LIST_EACH (node, &p->conns) {
+		struct conn *c = CONTAINER_OF(node, struct conn, link);
+		if (c->state == CONN_OPEN || c->state == CONN_GREETS)
+			conn_linger(c, NULL);
+	}
+	dial_all(p);
+}
+
 /* --- life --- */
 
 int peers_start(struct peers **out, struct net_loop *loop, const struct peers_settings *s, struct tls_context *context,
@@ -270,6 +307,7 @@ int peers_start(struct peers **out, struct net_loop *loop, const struct peers_se
 	list_init(&p->conns);
 	net_timer_init(&p->beat, on_beat);
 	net_timer_init(&p->look, on_look);
+	net_timer_init(&p->redial, on_redial);
 	p->last_beat = net_now(loop);
 	net_timer_start(loop, &p->beat, p->beat_ms);
 	*out = p;
@@ -290,6 +328,7 @@ void peers_stop(struct peers *p)
 		return;
 	p->stopping = true;
 	net_timer_stop(p->loop, &p->beat);
+	net_timer_stop(p->loop, &p->redial);
 	targets_free(p);
 	listener_stop(p);
 	LIST_EACH (node, &p->conns) {
@@ -348,6 +387,7 @@ void peers_each(const struct peers *p, void (*each)(void *arg, const struct peer
 		const struct peer *peer = p->peers[i];
 		struct peers_status s = {.name = peer->name,
 					 .incarnation = peer->incarnation,
+					 .epoch = peer->epoch,
 					 .round_us = peer->round_us,
 					 .heard = peer->heard};
 		for (size_t kind = 0; kind < PEER_LINKS; kind++)

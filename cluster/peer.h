@@ -26,26 +26,37 @@ enum peers_why {
 	PEERS_CLOSED,  /* the control link has ended; it is dialled again */
 	PEERS_SILENT,  /* nothing was heard for the failure-timeout */
 	PEERS_LEAVING, /* it has said that its process ends */
+	PEERS_REMOVED, /* it refuses this incarnation of ours, which was taken out of the view */
 };
 
 const char *peers_why_text(enum peers_why why);
 
-/* Views are good until the event returns. In each of them all functions of this header may be called. */
+/* Views are good until the event returns. In all of them but the questions hello, epoch, heard and dials, all functions
+ * of this header may be called. */
 struct peers_ops {
 	/* What HELLO says of this node; versions, link, name and incarnation are set already. Borrowed until the
 	 * event returns. */
 	void (*hello)(void *owner, struct peer_hello *out);
 	uint64_t (*epoch)(void *owner); /* installed: for BEAT */
+	/* The names that the next BEAT to `to` says we hear: peer_heard_put(). */
+	void (*heard)(void *owner, struct view to, struct buf *out);
+	/* Who is at the address of a target without a name, by its certificate; it may be this node itself. */
+	void (*named)(void *owner, struct view address, struct view name);
+	/* Dialling begins: the incarnation that is dead if the host refuses; 0: none is known to be there. */
+	uint64_t (*dials)(void *owner, struct view name, struct view address);
 	/* The control link is open. Also when a new incarnation has come, or another connection has taken the place of
 	 * the one that was: what was under way may be lost then. */
 	void (*up)(void *owner, const struct peer_hello *hello);
 	/* CLOSED, and REFUSED or SILENT after it when it turns out so; up may come in between. REFUSED comes with each
-	 * attempt that is refused. Of a node that was never up the incarnation is 0. */
+	 * attempt that is refused, with what `dials` has said; REMOVED with each that is told so. Of a node that was
+	 * never up the incarnation is 0. */
 	void (*down)(void *owner, struct view name, uint64_t incarnation, enum peers_why why);
 	/* VIEW, CONTROL, REPORT. False: it is dealt with later, and peers_dealt() will say so; the sender waits for
 	 * that when there is much of it. */
 	bool (*frame)(void *owner, struct view name, uint64_t incarnation, enum peer_type type, struct view body);
-	void (*beat)(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat);
+	/* `confirmed`: when our beat that it echoes had left us; .ms 0: it echoes none of this connection. */
+	void (*beat)(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat,
+		     struct instant confirmed);
 	/* A frame was refused with ERR_BUSY, and there is room again. */
 	void (*drained)(void *owner, struct view name, enum peer_link link);
 	/* After peers_stop(): nothing is left of it. */
@@ -89,6 +100,12 @@ void peers_dealt(struct peers *p, struct view name, uint64_t incarnation, enum p
 		 size_t frames);
 /* That incarnation is let in no more; its links end with GOODBYE `removed`. ERR_NO_MEMORY. */
 MUST_USE int peers_forbid(struct peers *p, struct view name, uint64_t incarnation);
+/* The links to that incarnation end with this GOODBYE; `down` says so with CLOSED. */
+void peers_drop(struct peers *p, struct view name, uint64_t incarnation, enum peer_goodbye_reason reason);
+/* HELLO says something else from now on: control links are made anew, one after the other. */
+void peers_redial(struct peers *p);
+/* This node is another one from now on: all links are made anew, at once. */
+void peers_reincarnate(struct peers *p, uint64_t incarnation);
 bool peers_is_up(const struct peers *p, struct view name);
 
 struct peers_link_status {
@@ -106,6 +123,7 @@ struct peers_link_status {
 struct peers_status {
 	struct view name;
 	uint64_t incarnation; /* 0: never up */
+	uint64_t epoch;       /* that it has said last */
 	uint64_t round_us;    /* 0: not known */
 	struct instant heard;
 	struct peers_link_status links[PEER_LINKS];

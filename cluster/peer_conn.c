@@ -205,10 +205,21 @@ static void fail_tls(struct conn *c)
 
 static void shaken(struct conn *c)
 {
+	struct peers *p = c->peers;
+	struct target *t = c->target;
+	struct view name = view_str(tls_channel_peer(c->tls));
+
 	c->state = CONN_GREETS;
 	if (!c->dialled)
 		return;
-	if (conn_is_needless(c))
+	if (t) {
+		(void)snprintf(t->learned, sizeof t->learned, "%s", tls_channel_peer(c->tls));
+		if (t->name[0] == '\0' && !p->stopping)
+			p->ops->named(p->owner, view_str(c->address), name);
+	}
+	if (c->state != CONN_GREETS)
+		return; /* what was told has ended it */
+	if (view_eq(name, p->name) || conn_is_needless(c))
 		conn_linger(c, NULL);
 	else
 		conn_say_hello(c);

@@ -53,6 +53,8 @@ static void dial_now(struct dial *d)
 	d->conn = conn_dial(t, kind);
 	if (!d->conn)
 		wait_again(d);
+	else if (name_of(t).len > 0)
+		d->conn->dead = t->peers->ops->dials(t->peers->owner, name_of(t), view_str(t->address));
 }
 
 static void on_timer(struct net_timer *timer)
@@ -88,13 +90,16 @@ void dial_done(struct conn *c)
 }
 
 /* Told of each node that is named; whoever else was there last may be anywhere now. */
-static void say_refused(struct target *t)
+static void say_refused(struct target *t, uint64_t incarnation)
 {
 	struct peer *peer = peers_find(t->peers, name_of(t));
 
 	if (!peer || peer->links[PEER_LINK_CONTROL].open || peer->links[PEER_LINK_BULK].open)
 		return;
-	peer_say_down(t->peers, peer, PEERS_REFUSED);
+	if (peer->up)
+		peer_say_down(t->peers, peer, PEERS_CLOSED);
+	if (!t->peers->stopping)
+		t->peers->ops->down(t->peers->owner, peer->name, incarnation, PEERS_REFUSED);
 }
 
 void dial_failed(struct conn *c, bool refused)
@@ -108,7 +113,7 @@ void dial_failed(struct conn *c, bool refused)
 	d->conn = NULL;
 	wait_again(d);
 	if (refused)
-		say_refused(t);
+		say_refused(t, c->dead);
 }
 
 /* --- the set of targets --- */
@@ -207,6 +212,17 @@ static void mark_wanted(struct peers *p)
 	}
 }
 
+void dial_all(struct peers *p)
+{
+	for (size_t i = 0; i < p->target_count; i++) {
+		struct target *t = p->targets[i];
+		if (!t->dials[PEER_LINK_CONTROL].conn && !is_linked(t, PEER_LINK_CONTROL))
+			net_timer_start_before(p->loop, &t->dials[PEER_LINK_CONTROL].timer, 0);
+		else if (!t->dials[PEER_LINK_BULK].conn && !is_linked(t, PEER_LINK_BULK))
+			net_timer_start_before(p->loop, &t->dials[PEER_LINK_BULK].timer, 0);
+	}
+}
+
 int peers_want(struct peers *p, const struct peers_target *targets, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -226,11 +242,6 @@ int peers_want(struct peers *p, const struct peers_target *targets, size_t count
 	p->targets = next;
 	p->target_count = count;
 	mark_wanted(p);
-	for (size_t i = 0; i < count; i++) {
-		if (!next[i]->dials[PEER_LINK_CONTROL].conn && !is_linked(next[i], PEER_LINK_CONTROL))
-			net_timer_start_before(p->loop, &next[i]->dials[PEER_LINK_CONTROL].timer, 0);
-		else if (!next[i]->dials[PEER_LINK_BULK].conn && !is_linked(next[i], PEER_LINK_BULK))
-			net_timer_start_before(p->loop, &next[i]->dials[PEER_LINK_BULK].timer, 0);
-	}
+	dial_all(p);
 	return 0;
 }

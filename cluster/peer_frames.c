@@ -15,6 +15,19 @@ static void refuse(struct conn *c, enum peer_goodbye_reason reason, const char *
 
 /* --- the link's own --- */
 
+/* An incarnation that we have given up already is no news. */
+static void say_removed(struct conn *c)
+{
+	struct peers *p = c->peers;
+
+	if (c->said != p->incarnation)
+		return;
+	if (c->peer && c->peer->up)
+		peer_say_down(p, c->peer, PEERS_REMOVED);
+	else if (!p->stopping)
+		p->ops->down(p->owner, view_str(tls_channel_peer(c->tls)), 0, PEERS_REMOVED);
+}
+
 static void hear_goodbye(struct conn *c, struct view body)
 {
 	struct peer_goodbye g;
@@ -29,6 +42,8 @@ static void hear_goodbye(struct conn *c, struct view body)
 		peer_say_down(c->peers, c->peer, PEERS_LEAVING);
 	else if (g.reason == PEER_BYE_DUPLICATE)
 		c->gives_way = true;
+	else if (g.reason == PEER_BYE_REMOVED)
+		say_removed(c);
 	else if (g.reason != PEER_BYE_LEAVING)
 		peer_log_refused(c->peers, REFUSED_HEARD, why, "", c->address, view_str(tls_channel_peer(c->tls)));
 	conn_linger(c, why);
@@ -43,6 +58,14 @@ static void take_time(struct peer *peer, const struct peer_beat *b, uint64_t now
 	peer->beat_at_us = now_us;
 }
 
+/* Only what this connection has sent confirms anything: the clock of a host outlives its processes. */
+static struct instant confirmed_by(const struct conn *c, const struct peer_beat *b)
+{
+	bool ours = b->echo_us > 0 && b->echo_us >= c->first_beat_us && b->echo_us <= c->last_beat_us;
+
+	return (struct instant){ours ? b->echo_us / 1000 : 0};
+}
+
 static void hear_beat(struct conn *c, struct view body)
 {
 	struct peers *p = c->peers;
@@ -53,8 +76,9 @@ static void hear_beat(struct conn *c, struct view body)
 		return;
 	}
 	take_time(c->peer, &b, clock_us());
+	c->peer->epoch = b.epoch;
 	if (!p->stopping)
-		p->ops->beat(p->owner, c->peer->name, c->peer->incarnation, &b);
+		p->ops->beat(p->owner, c->peer->name, c->peer->incarnation, &b, confirmed_by(c, &b));
 }
 
 static void hear_credit(struct conn *c, struct view body)

@@ -25,6 +25,7 @@ void conn_say_hello(struct conn *c)
 	struct buf body = {0};
 
 	fill_hello(c->peers, c->kind, &h);
+	c->said = h.incarnation;
 	peer_hello_encode(&h, &body);
 	if (buf_error(&body))
 		conn_close(c, error_text(buf_error(&body)));
@@ -130,6 +131,8 @@ static void become_open(struct conn *c, struct peer *peer)
 	r->s.dialled = c->dialled;
 	r->s.resumed = tls_channel_resumed(c->tls);
 	peer->heard = c->since;
+	if (c->kind == PEER_LINK_CONTROL)
+		peer->beat_sent_us = 0; /* of a process before, perhaps of a host before */
 	dial_done(c);
 }
 
@@ -142,6 +145,7 @@ static void tell(struct conn *c, struct peer *peer, const struct peer_hello *h)
 	log_event(LOG_INFO, "peer_up", LOG_V("name", peer->name), LOG_S("address", c->address),
 		  LOG_S("dialled", c->dialled ? "yes" : "no"));
 	peer->up = true;
+	peer->epoch = h->epoch;
 	peer->silence_told = false;
 	if (!p->stopping)
 		p->ops->up(p->owner, h);

@@ -42,6 +42,7 @@ void conn_beat(struct conn *c);
 void dial_again(struct peers *p, struct view name, enum peer_link kind, bool lasted);
 void dial_failed(struct conn *c, bool refused);
 void dial_done(struct conn *c);
+void dial_all(struct peers *p); /* without waiting longer */
 void targets_free(struct peers *p);
 
 /* peer_accept.c */

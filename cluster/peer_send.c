@@ -166,6 +166,19 @@ int peers_send(struct peers *p, struct view name, enum peer_type type, struct vi
 
 /* --- heartbeats --- */
 
+/* Without memory it says that it hears nobody. */
+static void list_heard(struct peers *p, const struct peer *peer, struct peer_beat *b)
+{
+	struct view rest, name;
+
+	buf_clear(&p->heard);
+	p->ops->heard(p->owner, peer->name, &p->heard);
+	b->heard = buf_error(&p->heard) ? VIEW("") : buf_view(&p->heard);
+	for (rest = b->heard; peer_heard_next(&rest, &name);)
+		b->heard_count++;
+	INVARIANT(b->heard_count <= PEER_HEARD_MAX);
+}
+
 /* None while the kernel takes nothing: what waits there is a sign of life as good. */
 void conn_beat(struct conn *c)
 {
@@ -176,16 +189,17 @@ void conn_beat(struct conn *c)
 	struct peer_beat b = {.sent_us = now_us,
 			      .echo_us = peer->beat_sent_us,
 			      .held_us = peer->beat_sent_us ? now_us - peer->beat_at_us : 0,
-			      .epoch = p->ops->epoch(p->owner),
-			      .heard_count = p->heard_count,
-			      .heard = p->heard_count ? buf_view(&p->heard) : VIEW("")};
+			      .epoch = p->ops->epoch(p->owner)};
 
 	if (net_stream_full(&c->stream))
 		return;
+	list_heard(p, peer, &b);
 	peer_beat_encode(&b, &body);
 	if (buf_error(&body))
 		conn_close(c, error_text(buf_error(&body)));
 	else
 		conn_put(c, PEER_BEAT, buf_view(&body));
 	buf_fini(&body);
+	c->first_beat_us = c->first_beat_us ? c->first_beat_us : now_us;
+	c->last_beat_us = now_us;
 }

@@ -40,12 +40,16 @@ struct conn {
 	enum peer_link kind;
 	bool dialled, counted; /* counted: among peers->greeting */
 	bool gives_way;        /* to another connection of the pair: the node is not down */
+	bool renew;            /* what its HELLO has said holds no more */
+	uint64_t said;         /* our incarnation in its HELLO */
+	uint64_t dead;         /* who is, if the host refuses */
 	char address[64];      /* of the other side, for the log */
 	struct tls_channel *tls;
 	struct peer_decoder decoder;
 	struct buf plain; /* decrypted, not a whole frame yet */
 	struct peer_window in, out;
-	uint64_t sequence; /* of the last frame sent */
+	uint64_t sequence;                    /* of the last frame sent */
+	uint64_t first_beat_us, last_beat_us; /* sent; 0: none */
 	struct instant since, deadline;
 	struct list queue; /* of struct queued */
 	size_t queued_bytes, control_bytes, report_bytes;
@@ -63,6 +67,7 @@ struct peer {
 	char name_text[NAME_BYTES_MAX + 1];
 	struct view name;
 	uint64_t incarnation; /* 0: never up */
+	uint64_t epoch;       /* that it has said */
 	bool up;              /* said to the owner, and not yet that it is down */
 	bool silence_told;
 	bool wanted;
@@ -117,10 +122,9 @@ struct peers {
 	uv_poll_t listener;
 	int listen_fd;
 	bool listening, listener_paused, stopping;
-	struct net_timer beat, look;
+	struct net_timer beat, look, redial;
 	struct instant last_beat;
-	struct buf scratch, heard;
-	uint16_t heard_count;
+	struct buf scratch, heard; /* used within a call */
 	struct refusals refusals[PEER_KINDS_OF_REFUSAL];
 	struct mail gone; /* posted when nothing is left */
 };

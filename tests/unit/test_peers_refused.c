@@ -102,7 +102,11 @@ static void itself(void **state)
 	(void)state;
 	node_start(&alpha, "alpha", 11);
 	want(&alpha, &alpha, "");
-	RUN_UNTIL(logged("it has the name of this node") >= 1);
+	RUN_UNTIL(alpha.named >= 1);
+	assert_string_equal(alpha.named_name, "alpha");
+	want(&alpha, &alpha, "beta");
+	unsigned before = logged("reason=\"wrong name\"");
+	RUN_UNTIL(logged("reason=\"wrong name\"") > before);
 	assert_int_equal(alpha.ups, 0);
 }
 
