@@ -236,7 +236,7 @@ static void on_read(struct net_stream *s, struct view data)
 	if (c->state == CONN_SHAKES && (tls == TLS_OPEN || tls == TLS_ENDED))
 		shaken(c);
 	if (c->peer) {
-		c->peer->heard = net_now(c->peers->loop);
+		c->peer->heard = c->heard = net_now(c->peers->loop);
 		c->peer->links[c->kind].s.bytes_in += data.len;
 	}
 	conn_hear(c);

@@ -75,6 +75,8 @@ static void hear_beat(struct conn *c, struct view body)
 		refuse(c, PEER_BYE_MALFORMED, "BEAT is none");
 		return;
 	}
+	if (c->kind == PEER_LINK_BULK)
+		return; /* it has come: that is all it says */
 	take_time(c->peer, &b, clock_us());
 	c->peer->epoch = b.epoch;
 	if (!p->stopping)

@@ -203,6 +203,46 @@ static void silent(void **state)
 	raw_close(&r);
 }
 
+/* One link is silent and the other is not: that one is ended, and the node is there. */
+static void one_link_is_silent(void **state)
+{
+	struct raw raws[PEER_LINKS];
+	struct buf body = {0};
+	struct peer_beat b = {.sent_us = 1};
+
+	(void)state;
+	peer_beat_encode(&b, &body);
+	for (size_t cut = 0; cut < PEER_LINKS; cut++) {
+		struct raw *lives = &raws[!cut], *dies = &raws[cut];
+		struct peer_hello h = raw_hello("beta", 22);
+		struct instant since;
+		node_start(&alpha, "alpha", 11);
+		for (size_t kind = 0; kind < PEER_LINKS; kind++) {
+			h.link = (enum peer_link)kind;
+			raw_connect(&raws[kind], &alpha, "eu", "eu", "beta");
+			raw_greet(&raws[kind], &h);
+			RAW_UNTIL(&raws[kind], is_open(&alpha, "beta", h.link));
+		}
+		for (since = clock_now(); !dies->ended && instant_since_ms(clock_now(), since) < PATIENCE_MS;) {
+			raw_send(lives, PEER_BEAT, buf_view(&body));
+			(void)raw_turn(lives);
+			(void)raw_turn(dies);
+			loop_turn();
+		}
+		assert_int_equal(dies->goodbye.reason, PEER_BYE_SILENT);
+		assert_true(dies->beat.sent_us > 0);
+		assert_int_equal(lives->goodbye.reason, 0);
+		assert_true(is_open(&alpha, "beta", (enum peer_link) !cut));
+		assert_int_equal(alpha.downs[PEERS_CLOSED], cut == PEER_LINK_CONTROL);
+		assert_int_equal(alpha.downs[PEERS_SILENT], 0);
+		assert_int_equal(alpha.beats > 0, cut == PEER_LINK_BULK);
+		raw_close(lives);
+		raw_close(dies);
+		node_stop(&alpha);
+	}
+	buf_fini(&body);
+}
+
 /* Nothing is heard, and nobody refuses: told once, though there was never a link. */
 static void unreachable(void **state)
 {
@@ -341,6 +381,7 @@ int main(void)
 	    TEST(an_old_incarnation),
 	    TEST(forbidden),
 	    TEST(silent),
+	    TEST(one_link_is_silent),
 	    TEST(unreachable),
 	    TEST(echoes),
 	    TEST(says_hello_anew),
