@@ -109,16 +109,11 @@ static bool on_frame(void *owner, struct view name, uint64_t incarnation, enum p
 	return true;
 }
 
-/* When the beat that is echoed has left us, rounded down: a right to act is not to last longer than it should. */
-static struct instant confirmed_by(const struct peer_beat *beat)
-{
-	return (struct instant){beat->echo_us <= clock_us() ? beat->echo_us / 1000 : 0};
-}
-
-static void on_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat)
+static void on_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat,
+		    struct instant confirmed)
 {
 	struct clus_event e = {
-	    .kind = CLUS_BEAT, .name = name, .number = incarnation, .beat = beat, .confirmed = confirmed_by(beat)};
+	    .kind = CLUS_BEAT, .name = name, .number = incarnation, .beat = beat, .confirmed = confirmed};
 
 	node_step(owner, &e);
 }

@@ -130,7 +130,7 @@ static void become_open(struct conn *c, struct peer *peer)
 	r->s.since = c->since;
 	r->s.dialled = c->dialled;
 	r->s.resumed = tls_channel_resumed(c->tls);
-	peer->heard = c->since;
+	peer->heard = c->heard = c->since;
 	if (c->kind == PEER_LINK_CONTROL)
 		peer->beat_sent_us = 0; /* of a process before, perhaps of a host before */
 	dial_done(c);

@@ -102,7 +102,11 @@ static void itself(void **state)
 	(void)state;
 	node_start(&alpha, "alpha", 11);
 	want(&alpha, &alpha, "");
-	RUN_UNTIL(alpha.named >= 2); /* and it tries again, later */
+	RUN_UNTIL(alpha.named >= 1);
+	assert_string_equal(alpha.named_name, "alpha");
+	want(&alpha, &alpha, "beta");
+	unsigned before = logged("reason=\"wrong name\"");
+	RUN_UNTIL(logged("reason=\"wrong name\"") > before);
 	assert_int_equal(alpha.ups, 0);
 }
 
@@ -156,6 +160,40 @@ static void another_cluster(void **state)
 	raw_greet(&r, &h);
 	RAW_UNTIL(&r, alpha.ups == 1);
 	raw_close(&r);
+}
+
+/* alpha has dialled beta; of two at once its own connection stays, for its name is the smaller one. */
+static void a_rival(void **state)
+{
+	struct raw r;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	link_up();
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &h);
+	expect_goodbye(&r, PEER_BYE_DUPLICATE);
+	assert_int_equal(alpha.ups, 1);
+	assert_true(both_open(&alpha, "beta"));
+}
+
+/* Whoever dials again has lost the connection that is still there at the other side. */
+static void dialled_again(void **state)
+{
+	struct raw first, second;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	raw_connect(&first, &alpha, "eu", "eu", "beta");
+	raw_greet(&first, &h);
+	RAW_UNTIL(&first, alpha.ups == 1);
+	raw_connect(&second, &alpha, "eu", "eu", "beta");
+	raw_greet(&second, &h);
+	RAW_UNTIL(&second, alpha.ups == 2);
+	expect_goodbye(&first, PEER_BYE_DUPLICATE);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 0);
+	raw_close(&second);
 }
 
 static void malformed_frames(void **state)
@@ -358,6 +396,8 @@ int main(void)
 	    TEST(itself),
 	    TEST(hellos),
 	    TEST(another_cluster),
+	    TEST(a_rival),
+	    TEST(dialled_again),
 	    TEST(malformed_frames),
 	    TEST(too_long),
 	    TEST(overrun),
