@@ -1,6 +1,7 @@
 /* The byte queue. Depends on malloc only. */
 #include "base/buf.h"
 
+#include "base/bigendian.h"
 #include "base/error.h"
 #include "base/invariant.h"
 
@@ -113,6 +114,23 @@ void buf_put_u64(struct buf *b, uint64_t n)
 		n /= 10;
 	} while (n);
 	buf_put(b, view_of(digits + at, sizeof digits - at));
+}
+
+void buf_put_number(struct buf *b, uint64_t n, unsigned bytes)
+{
+	uint8_t *to = buf_reserve(b, bytes);
+
+	if (!to)
+		return;
+	(void)bigendian_put(to, n, bytes);
+	b->tail += bytes;
+}
+
+void buf_put_text(struct buf *b, struct view text, unsigned count_bytes)
+{
+	INVARIANT(text.len >> (8 * count_bytes - 1) >> 1 == 0);
+	buf_put_number(b, text.len, count_bytes);
+	buf_put(b, text);
 }
 
 void buf_consume(struct buf *b, size_t n)

@@ -48,6 +48,10 @@ void buf_put(struct buf *b, struct view v);
 void buf_put_u8(struct buf *b, uint8_t byte);
 void buf_put_str(struct buf *b, const char *s);
 void buf_put_u64(struct buf *b, uint64_t n); /* decimal digits */
+/* The lowest `bytes` bytes of n, big endian, as reader_number() reads them. */
+void buf_put_number(struct buf *b, uint64_t n, unsigned bytes);
+/* Its length as such a number, which must hold it, and the text: reader_text(). */
+void buf_put_text(struct buf *b, struct view text, unsigned count_bytes);
 
 /* Drops n bytes from the front; n is at most buf_len(). */
 void buf_consume(struct buf *b, size_t n);

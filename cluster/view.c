@@ -2,39 +2,15 @@
 #include "cluster/view.h"
 
 #include "base/invariant.h"
-
-/* --- texts --- */
-
-static bool is_name(struct view v)
-{
-	if (v.len == 0 || v.len > CLUS_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < v.len; i++) {
-		uint8_t c = v.at[i], letter = c | 0x20;
-		if ((letter < 'a' || letter > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.')
-			return false;
-	}
-	return true;
-}
-
-/* They go into logs, pages and headers: printable ASCII without blanks. */
-static bool is_text(struct view v, size_t max)
-{
-	if (v.len > max)
-		return false;
-	for (size_t i = 0; i < v.len; i++) {
-		if (v.at[i] <= ' ' || v.at[i] >= 0x7f)
-			return false;
-	}
-	return true;
-}
+#include "base/name.h"
 
 /* --- what is sound --- */
 
 static bool is_sound_member(const struct clus_view *v, const struct clus_member *m)
 {
-	if (!is_name(m->name) || m->incarnation == 0 || m->address.len == 0 || !is_text(m->address, CLUS_ADDRESS_MAX) ||
-	    (m->zone.len > 0 && !is_name(m->zone)) || !is_text(m->url, CLUS_URL_MAX))
+	if (!name_is_good(m->name) || m->incarnation == 0 || m->address.len == 0 ||
+	    !name_is_visible(m->address, CLUS_ADDRESS_MAX) || (m->zone.len > 0 && !name_is_good(m->zone)) ||
+	    !name_is_visible(m->url, CLUS_URL_MAX))
 		return false;
 	if (m->witness && m->hosted_count > 0)
 		return false;
@@ -62,7 +38,7 @@ static bool are_sound_voters(const struct clus_view *v)
 	if (v->voter_count > CLUS_VOTERS_MAX)
 		return false;
 	for (uint8_t i = 0; i < v->voter_count; i++) {
-		if (!is_name(v->voters[i]) || (i > 0 && view_compare(v->voters[i - 1], v->voters[i]) >= 0))
+		if (!name_is_good(v->voters[i]) || (i > 0 && view_compare(v->voters[i - 1], v->voters[i]) >= 0))
 			return false;
 	}
 	/* So there is a member and a voter. */
@@ -93,7 +69,7 @@ static bool are_sound_apps(const struct clus_view *v)
 		return false;
 	for (uint16_t i = 0; i < v->app_count; i++) {
 		const struct clus_app *a = &v->apps[i];
-		if (!is_name(a->name) || (i > 0 && view_compare(v->apps[i - 1].name, a->name) >= 0) ||
+		if (!name_is_good(a->name) || (i > 0 && view_compare(v->apps[i - 1].name, a->name) >= 0) ||
 		    a->buckets == 0 || a->buckets > BUCKETS_MAX || !is_sound_map(v, i))
 			return false;
 	}

@@ -4,6 +4,7 @@
 #define WEIR_CLUSTER_VIEW_H
 
 #include "base/buf.h"
+#include "base/name.h"
 #include "cluster/buckets.h"
 
 enum {
@@ -13,10 +14,10 @@ enum {
 	CLUS_MEMBERS_MAX = BUCKETS_MANAGERS_MAX,
 	CLUS_VOTERS_MAX = 7,
 	CLUS_APPS_MAX = 256,
-	CLUS_NAME_MAX = 64,     /* bytes of a name or a zone: letters, digits, '-', '_', '.', as in the configuration */
-	CLUS_ADDRESS_MAX = 260, /* bytes: a name of the DNS and a port */
-	CLUS_URL_MAX = 512,     /* bytes */
-	CLUS_NONE = BUCKETS_NONE, /* in the place of a member, a voter or an app: none */
+	CLUS_NAME_MAX = NAME_BYTES_MAX, /* of a name or a zone */
+	CLUS_ADDRESS_MAX = 260,         /* bytes: a name of the DNS and a port */
+	CLUS_URL_MAX = 512,             /* bytes */
+	CLUS_NONE = BUCKETS_NONE,       /* in the place of a member, a voter or an app: none */
 };
 
 /* The next epoch can always be said, also where numbers have a sign. */

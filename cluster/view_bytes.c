@@ -5,9 +5,9 @@
  * the control database has one for each page. */
 #include "cluster/view.h"
 
-#include "base/bigendian.h"
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/reader.h"
 
 enum {
 	MAGIC_BYTES = 4,
@@ -125,33 +125,7 @@ void clus_view_encode(const struct clus_view *v, struct buf *out)
 	buf_commit(out, length);
 }
 
-/* --- reading: each taking is bounded by what is left; the first that is not there breaks all that follow --- */
-
-struct reader {
-	struct view rest;
-	bool broken;
-};
-
-static struct view take_bytes(struct reader *r, size_t len)
-{
-	if (r->broken || r->rest.len < len) {
-		r->broken = true;
-		return view_of(NULL, 0);
-	}
-	return view_take(&r->rest, len);
-}
-
-static uint64_t take_number(struct reader *r, unsigned bytes)
-{
-	struct view v = take_bytes(r, bytes);
-
-	return r->broken ? 0 : bigendian_get(v.at, bytes);
-}
-
-static struct view take_text(struct reader *r, unsigned count_bytes)
-{
-	return take_bytes(r, take_number(r, count_bytes));
-}
+/* --- reading --- */
 
 /* What of the view's memory is taken already. Each part has the number of elements that the head has announced. */
 struct parts {
@@ -165,15 +139,15 @@ struct parts {
 /* False: what follows cannot be what the head announces. */
 static bool take_head(struct reader *r, struct clus_view *v, struct totals *totals)
 {
-	(void)take_bytes(r, MAGIC_BYTES + 2 + 4);
-	struct view cluster = take_bytes(r, CLUS_ID_BYTES);
-	v->epoch = take_number(r, 8);
-	v->coordinator = (uint16_t)take_number(r, 2);
-	v->voter_count = (uint8_t)take_number(r, 1);
-	v->app_count = (uint16_t)take_number(r, 2);
-	v->member_count = (uint16_t)take_number(r, 2);
-	totals->hosted = take_number(r, 4);
-	totals->buckets = take_number(r, 4);
+	(void)reader_bytes(r, MAGIC_BYTES + 2 + 4);
+	struct view cluster = reader_bytes(r, CLUS_ID_BYTES);
+	v->epoch = reader_number(r, 8);
+	v->coordinator = (uint16_t)reader_number(r, 2);
+	v->voter_count = (uint8_t)reader_number(r, 1);
+	v->app_count = (uint16_t)reader_number(r, 2);
+	v->member_count = (uint16_t)reader_number(r, 2);
+	totals->hosted = reader_number(r, 4);
+	totals->buckets = reader_number(r, 4);
 	if (r->broken || v->voter_count > CLUS_VOTERS_MAX)
 		return false;
 	memcpy(v->cluster, cluster.at, CLUS_ID_BYTES);
@@ -221,29 +195,29 @@ static size_t claim(struct reader *r, size_t *left, size_t count)
 
 static void take_app(struct reader *r, struct parts *parts, struct clus_app *a)
 {
-	a->name = take_text(r, 1);
-	a->digest = take_number(r, 8);
-	a->buckets = (uint32_t)claim(r, &parts->left.buckets, take_number(r, 4));
+	a->name = reader_text(r, 1);
+	a->digest = reader_number(r, 8);
+	a->buckets = (uint32_t)claim(r, &parts->left.buckets, reader_number(r, 4));
 	a->map = parts->buckets;
 	parts->buckets += a->buckets;
 }
 
 static void take_member(struct reader *r, struct parts *parts, struct clus_member *m)
 {
-	*m = (struct clus_member){.name = take_text(r, 1)};
-	m->incarnation = take_number(r, 8);
-	uint64_t flags = take_number(r, 1);
+	*m = (struct clus_member){.name = reader_text(r, 1)};
+	m->incarnation = reader_number(r, 8);
+	uint64_t flags = reader_number(r, 1);
 	m->witness = (flags & FLAG_WITNESS) != 0;
 	m->leaving = (flags & FLAG_LEAVING) != 0;
-	r->broken = r->broken || (flags & ~(uint64_t)FLAGS_KNOWN) != 0;
-	m->address = take_text(r, 2);
-	m->zone = take_text(r, 1);
-	m->url = take_text(r, 2);
-	m->hosted_count = (uint16_t)claim(r, &parts->left.hosted, take_number(r, 2));
+	reader_demand(r, (flags & ~(uint64_t)FLAGS_KNOWN) == 0);
+	m->address = reader_text(r, 2);
+	m->zone = reader_text(r, 1);
+	m->url = reader_text(r, 2);
+	m->hosted_count = (uint16_t)claim(r, &parts->left.hosted, reader_number(r, 2));
 	m->hosted = parts->hosted;
 	for (uint16_t i = 0; i < m->hosted_count; i++) {
-		parts->hosted->app = (uint16_t)take_number(r, 2);
-		parts->hosted->digest = take_number(r, 8);
+		parts->hosted->app = (uint16_t)reader_number(r, 2);
+		parts->hosted->digest = reader_number(r, 8);
 		parts->hosted++;
 	}
 }
@@ -251,7 +225,7 @@ static void take_member(struct reader *r, struct parts *parts, struct clus_membe
 /* All maps stand one behind the other, as their parts do. */
 static void take_maps(struct reader *r, struct bucket *buckets, size_t count)
 {
-	struct view bytes = take_bytes(r, count * BUCKET_BYTES);
+	struct view bytes = reader_bytes(r, count * BUCKET_BYTES);
 
 	for (size_t b = 0; !r->broken && b < count; b++) {
 		uint64_t n = bigendian_get(bytes.at + b * BUCKET_BYTES, BUCKET_BYTES);
@@ -268,23 +242,23 @@ static bool take_body(struct reader *r, struct parts *parts, const struct totals
 	v->members = parts->members;
 	v->apps = parts->apps;
 	for (uint8_t i = 0; i < v->voter_count; i++)
-		v->voters[i] = take_text(r, 1);
+		v->voters[i] = reader_text(r, 1);
 	for (uint16_t i = 0; i < v->app_count; i++)
 		take_app(r, parts, &parts->apps[i]);
 	for (uint16_t i = 0; i < v->member_count; i++)
 		take_member(r, parts, &parts->members[i]);
 	take_maps(r, buckets, totals->buckets);
-	return !r->broken && r->rest.len == 0 && parts->left.hosted == 0 && parts->left.buckets == 0;
+	return reader_done(r) && parts->left.hosted == 0 && parts->left.buckets == 0;
 }
 
 /* What is the same in every format. */
 static int check_format(struct view bytes)
 {
-	struct reader r = {.rest = bytes};
-	struct view said = take_bytes(&r, MAGIC_BYTES);
-	uint64_t format = take_number(&r, 2), length = take_number(&r, 4);
+	struct reader r = reader_of(bytes);
+	struct view said = reader_bytes(&r, MAGIC_BYTES);
+	uint64_t format = reader_number(&r, 2), length = reader_number(&r, 4);
 
-	(void)take_bytes(&r, CLUS_ID_BYTES + 8);
+	(void)reader_bytes(&r, CLUS_ID_BYTES + 8);
 	if (r.broken || !view_eq(said, view_of(magic, MAGIC_BYTES)) || format == 0 || length != bytes.len ||
 	    length > CLUS_VIEW_BYTES_MAX)
 		return ERR_MALFORMED;
@@ -293,7 +267,7 @@ static int check_format(struct view bytes)
 
 int clus_view_decode(struct view bytes, struct clus_view *out)
 {
-	struct reader head = {.rest = bytes}, body;
+	struct reader head = reader_of(bytes), body;
 	struct clus_view v = {0};
 	struct totals totals;
 	struct parts parts = {0};
@@ -306,7 +280,7 @@ int clus_view_decode(struct view bytes, struct clus_view *out)
 	const uint8_t *copy = make_room(&v, &totals, bytes, &parts);
 	if (!copy)
 		return ERR_NO_MEMORY;
-	body = (struct reader){.rest = view_of(copy + HEAD_BYTES, bytes.len - HEAD_BYTES)};
+	body = reader_of(view_of(copy + HEAD_BYTES, bytes.len - HEAD_BYTES));
 	if (!take_body(&body, &parts, &totals, &v) || !clus_view_is_sound(&v)) {
 		clus_view_fini(&v);
 		return ERR_MALFORMED;

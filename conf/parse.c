@@ -2,11 +2,12 @@
 #include "conf/parse.h"
 
 #include "base/error.h"
+#include "base/name.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 
-enum { NAME_MAX_BYTES = 64, HOST_MAX_BYTES = 253 };
+enum { TOKEN_MAX_BYTES = 64, HOST_MAX_BYTES = 253 };
 
 struct unit {
 	const char *name;
@@ -96,12 +97,12 @@ static bool only(const char *text, const char *allowed, size_t max_bytes)
 
 bool conf_is_token(const char *text)
 {
-	return only(text, LETTERS DIGITS "!#$%&'*+-.^_`|~", NAME_MAX_BYTES);
+	return only(text, LETTERS DIGITS "!#$%&'*+-.^_`|~", TOKEN_MAX_BYTES);
 }
 
 bool conf_is_name(const char *text)
 {
-	return only(text, LETTERS DIGITS "-_.", NAME_MAX_BYTES);
+	return name_is_good(view_str(text));
 }
 
 bool conf_is_host(const char *text)

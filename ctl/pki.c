@@ -42,7 +42,7 @@ static bool read_days(const struct admin_request *r, unsigned preset, struct tls
 
 static bool is_name(const char *what, const char *name)
 {
-	bool good = tls_name_is_good(view_str(name));
+	bool good = name_is_good(view_str(name));
 
 	if (!good)
 		ctl_say("the name of a %s is 1 to %d letters, digits, \"-\", \"_\" and \".\"", what, TLS_NAME_MAX);

@@ -28,6 +28,27 @@ bool net_address_tcp(struct net_address *a, const char *host, uint16_t port)
 	return true;
 }
 
+bool net_address_text(struct net_address *a, struct view text)
+{
+	char host[INET6_ADDRSTRLEN];
+	uint64_t port;
+	size_t colon = text.len;
+
+	while (colon > 0 && text.at[colon - 1] != ':')
+		colon--;
+	if (colon < 2 || !view_to_u64(view_of(text.at + colon, text.len - colon), UINT16_MAX, &port) || port == 0)
+		return false;
+	struct view name = view_of(text.at, colon - 1);
+	bool bracketed = name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']';
+	if (bracketed)
+		name = view_of(name.at + 1, name.len - 2);
+	if (name.len >= sizeof host || bracketed != (memchr(name.at, ':', name.len) != NULL))
+		return false;
+	memcpy(host, name.at, name.len);
+	host[name.len] = '\0';
+	return net_address_tcp(a, host, (uint16_t)port);
+}
+
 bool net_address_unix(struct net_address *a, const char *path)
 {
 	size_t len = strlen(path);

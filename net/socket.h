@@ -9,6 +9,8 @@
 
 /* `host` is a numeric IPv4 or IPv6 address. False when it is not, or when the path is too long for a socket. */
 bool net_address_tcp(struct net_address *a, const char *host, uint16_t port);
+/* "ADDR:PORT" or "[ADDR]:PORT", both numeric; port 0 is none. */
+bool net_address_text(struct net_address *a, struct view text);
 bool net_address_unix(struct net_address *a, const char *path);
 bool net_address_equal(const struct net_address *a, const struct net_address *b);
 

@@ -155,8 +155,10 @@ int net_stream_connect(struct net_stream *s, struct net_loop *l, const struct ne
 	if (err)
 		return err;
 	int rc = to->is_unix ? connect_unix(fd, to->path) : connect_tcp(fd, &to->tcp);
-	if (rc != 0 && errno != EINPROGRESS)
+	if (rc != 0 && errno != EINPROGRESS) {
+		s->host_refused = errno == ECONNREFUSED;
 		s->connect_error = error_of(errno);
+	}
 	s->connecting = true;
 	poll_update(s); /* a socket that is not connected is reported at once, as hung up */
 	return 0;
@@ -311,8 +313,10 @@ static void connect_done(struct net_stream *s)
 	int sys = 0;
 	socklen_t len = sizeof sys;
 
-	if (!s->connect_error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &sys, &len) == 0)
+	if (!s->connect_error && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &sys, &len) == 0) {
+		s->host_refused = sys == ECONNREFUSED;
 		s->connect_error = error_of(sys);
+	}
 	s->connecting = false;
 	poll_update(s);
 	s->ops->connected(s, s->connect_error);

@@ -39,9 +39,10 @@ struct net_stream {
 	uint64_t taken_bytes;             /* that the kernel has taken since net_stream_mark() */
 	int connect_error;                /* of connect(2) itself; told in a later turn like any other */
 	bool connecting, reading, writing, ended, closing;
-	bool half_closed; /* the other side sends no more; only with said_all */
-	bool read_out;    /* and said_all was told */
-	bool deaf;        /* the other side takes no more output; what it sent is still to be read */
+	bool host_refused; /* connecting: the host is there and nobody listens (ECONNREFUSED) */
+	bool half_closed;  /* the other side sends no more; only with said_all */
+	bool read_out;     /* and said_all was told */
+	bool deaf;         /* the other side takes no more output; what it sent is still to be read */
 };
 
 struct net_address {

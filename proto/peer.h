@@ -1,5 +1,5 @@
-/* The frames between nodes (doc/peer-protocol.md): heads, and the bodies of all types. Pure: bytes in, frames out; values
- * in, bytes out. Nothing here allocates but the buf that is handed in. What is decoded points into the input. */
+/* The frames between nodes (doc/peer-protocol.md): heads, and the bodies of all types. Pure: bytes in, frames out;
+ * values in, bytes out. Nothing here allocates but the buf that is handed in. What is decoded points into the input. */
 #ifndef WEIR_PROTO_PEER_H
 #define WEIR_PROTO_PEER_H
 
@@ -8,11 +8,13 @@
 #include "proto/decode.h"
 
 enum {
+	PEER_LINKS = 2,
 	PEER_VERSION_LEAST = 1, /* that this weir speaks */
 	PEER_VERSION_GREATEST = 1,
 	PEER_HEAD_BYTES = 16,
 	PEER_BODY_MAX = (1 << 20) + (64 << 10), /* bytes; each type has a bound of its own, this is the greatest */
-	PEER_CLUSTER_BYTES = 16,                /* of a cluster's id */
+	PEER_VIEW_MAX = 1 << 20,
+	PEER_CLUSTER_BYTES = 16, /* of a cluster's id */
 	PEER_NAME_MAX = 64,
 	PEER_ADDRESS_MAX = 260,
 	PEER_URL_MAX = 512,
@@ -33,7 +35,6 @@ enum peer_type {
 };
 
 enum peer_link { PEER_LINK_CONTROL = 0, PEER_LINK_BULK = 1 };
-enum { PEER_LINKS = 2 };
 
 struct peer_frame {
 	enum peer_type type;
@@ -52,15 +53,19 @@ struct peer_decoder {
 
 void peer_decoder_init(struct peer_decoder *d);
 
-/* The next whole frame of *in, which is advanced past it. NEED_MORE: not all of it is there, *in is untouched, and it is
- * bounded: a head that promises more than its type may have is MALFORMED at once. MALFORMED: an unknown type or flag, a
- * sequence number out of turn, a body too long, a type that this link does not carry, a frame before HELLO, a second
- * HELLO. After MALFORMED every call answers MALFORMED. */
+/* The next whole frame of *in, which is advanced past it. NEED_MORE: not all of it is there, *in is untouched, and it
+ * is bounded: a head that promises more than its type may have is MALFORMED at once. MALFORMED: an unknown type or
+ * flag, a sequence number out of turn, a body too long, a type that this link does not carry, a frame before HELLO, a
+ * second HELLO. After MALFORMED every call answers MALFORMED. */
 MUST_USE enum decode peer_next(struct peer_decoder *d, struct view *in, struct peer_frame *out);
 
 /* Bytes that the whole frame at the start of `in` takes, head included, so that its owner can make room; 0: the head is
  * not there yet. */
 size_t peer_frame_bytes(struct view in);
+
+/* The bound of a type, and whether the link carries it. */
+uint32_t peer_body_max(enum peer_type type);
+bool peer_type_is_on(enum peer_type type, enum peer_link link);
 
 /* The head of a frame whose body follows at once. */
 void peer_put_head(struct buf *b, enum peer_type type, uint16_t stream, uint64_t sequence, size_t body_bytes);
@@ -88,7 +93,10 @@ struct peer_hello {
 };
 
 void peer_hello_encode(const struct peer_hello *h, struct buf *out);
+/* ERR_VERSION too: it is of a node with which there is no common version. What stands behind the versions may then be
+ * anything; these are always at the same place, for the message. */
 MUST_USE int peer_hello_decode(struct view body, struct peer_hello *out);
+MUST_USE int peer_hello_versions(struct view body, uint16_t *least, uint16_t *greatest);
 /* The version that both speak, or 0. */
 uint16_t peer_version_common(const struct peer_hello *a, const struct peer_hello *b);
 
@@ -101,8 +109,8 @@ uint16_t peer_version_common(const struct peer_hello *a, const struct peer_hello
 	ROW(PEER_BYE_NAME, 6, "name")             /* not the name of its certificate, or our own */                    \
 	ROW(PEER_BYE_REMOVED, 7, "removed")       /* an incarnation that was taken out of the view */                  \
 	ROW(PEER_BYE_SILENT, 8, "silent")                                                                              \
-	ROW(PEER_BYE_OVERRUN, 9, "overrun")     /* sent more than its credit */                                        \
-	ROW(PEER_BYE_FULL, 10, "full")          /* no room, no memory */
+	ROW(PEER_BYE_OVERRUN, 9, "overrun") /* sent more than its credit */                                            \
+	ROW(PEER_BYE_FULL, 10, "full")      /* no room, no memory */
 
 enum peer_goodbye_reason {
 #define PEER_GOODBYE_ROW(name, number, text) name = (number),
@@ -110,8 +118,7 @@ enum peer_goodbye_reason {
 #undef PEER_GOODBYE_ROW
 };
 
-/* "unknown" for a number that this version does not know. */
-const char *peer_goodbye_text(unsigned reason);
+const char *peer_goodbye_text(unsigned reason); /* "unknown": a number that this version does not know */
 
 struct peer_goodbye {
 	uint16_t reason; /* any number */
@@ -132,8 +139,7 @@ struct peer_beat {
 
 /* Cuts the next name off `rest`, which begins as beat.heard. False: there is none. */
 bool peer_heard_next(struct view *rest, struct view *name);
-/* Appends a name to a buf that becomes beat.heard. */
-void peer_heard_put(struct buf *out, struct view name);
+void peer_heard_put(struct buf *out, struct view name); /* to a buf that becomes beat.heard */
 void peer_beat_encode(const struct peer_beat *b, struct buf *out);
 MUST_USE int peer_beat_decode(struct view body, struct peer_beat *out);
 

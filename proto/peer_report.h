@@ -9,15 +9,16 @@ enum peer_report_kind {
 	PEER_REPORT_SILENT = 2,  /* nothing of `name` for the whole failure-timeout */
 	PEER_REPORT_LEAVE = 3,   /* the sender wants to leave in good order */
 	PEER_REPORT_FORGET = 4,  /* an operator takes `name` out, and its vote */
-	PEER_REPORT_ASKED = 5,   /* the sender knows what is in these buckets of the app `name`: they are not lost any more */
-	PEER_REPORT_LOST = 6,    /* their directory never came */
+	PEER_REPORT_ASKED =
+	    5, /* the sender knows what is in these buckets of the app `name`: they are not lost any more */
+	PEER_REPORT_LOST = 6, /* their directory never came */
 };
 
 struct peer_report {
 	enum peer_report_kind kind;
-	struct view name;     /* of a node or an app; empty: LEAVE */
-	uint64_t incarnation; /* REFUSED, SILENT: the one that is meant; else 0 */
-	uint64_t epoch;       /* ASKED, LOST: since which the sender manages these buckets without a break; else 0 */
+	struct view name;      /* of a node or an app; empty: LEAVE */
+	uint64_t incarnation;  /* REFUSED, SILENT: the one that is meant; else 0 */
+	uint64_t epoch;        /* ASKED, LOST: since which the sender manages these buckets without a break; else 0 */
 	uint32_t first, count; /* ASKED, LOST: buckets; else 0 */
 };
 

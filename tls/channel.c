@@ -113,7 +113,7 @@ int tls_channel_new(struct tls_channel **out, struct tls_context *context, enum 
 	c->role = role;
 	c->now = now;
 	if (peer) {
-		INVARIANT(tls_name_is_good(view_str(peer)));
+		INVARIANT(name_is_good(view_str(peer)));
 		memcpy(c->expected, peer, strlen(peer) + 1);
 	}
 	ERR_clear_error();

@@ -188,7 +188,7 @@ int tls_context_load(struct tls_context **out, const struct tls_settings *s, str
 	struct tls_loaded loaded = {.own = NULL};
 	struct tls_context *c = calloc(1, sizeof *c);
 
-	INVARIANT(tls_name_is_good(view_str(s->cluster)) && tls_name_is_good(view_str(s->node)));
+	INVARIANT(name_is_good(view_str(s->cluster)) && name_is_good(view_str(s->node)));
 	*said = (struct tls_said){.why = ""};
 	if (!c)
 		return ERR_NO_MEMORY;

@@ -1,16 +1,7 @@
-/* What may be a name, and which one a certificate has. */
+/* Which name a certificate has. */
 #include "tls/names.h"
 
-bool tls_name_is_good(struct view name)
-{
-	for (size_t i = 0; i < name.len; i++) {
-		uint8_t c = name.at[i];
-		bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-		if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.')
-			return false;
-	}
-	return name.len > 0 && name.len <= TLS_NAME_MAX;
-}
+#include "base/name.h"
 
 static void put(char out[TLS_NAME_MAX + 1], struct view name)
 {
@@ -27,7 +18,7 @@ static bool split(struct view both, struct tls_identity *out)
 		return false;
 	struct view cluster = view_take(&both, (size_t)(slash - both.at));
 	(void)view_take(&both, 1);
-	if (!tls_name_is_good(cluster) || !tls_name_is_good(both))
+	if (!name_is_good(cluster) || !name_is_good(both))
 		return false;
 	put(out->cluster, cluster);
 	put(out->node, both);

@@ -81,7 +81,7 @@ int tls_pki_init(const char *dir, const char *cluster, struct tls_pki_terms term
 	struct pki p = begin(dir, why);
 
 	INVARIANT(terms.days > 0 && terms.days <= TLS_PKI_DAYS_MAX);
-	if (!tls_name_is_good(view_str(cluster)))
+	if (!name_is_good(view_str(cluster)))
 		return wrong_name(&p, "cluster");
 	memcpy(p.cluster, cluster, strlen(cluster) + 1);
 	int err = pki_folder_open(&p, true);
@@ -109,7 +109,7 @@ static int open_authority(struct pki *p)
 /* What could not be told from the authority's own files. */
 static int check_node(struct pki *p, const char *node)
 {
-	if (!tls_name_is_good(view_str(node)))
+	if (!name_is_good(view_str(node)))
 		return wrong_name(p, "node");
 	if (node[0] != '.' && node[0] != '-' && strcmp(node, "ca") != 0 && strcmp(node, "crl") != 0)
 		return 0;
@@ -214,7 +214,7 @@ int tls_pki_revoke(const char *dir, const char *node, struct wall_time now, unsi
 {
 	struct pki p = begin(dir, why);
 	unsigned marked = 0;
-	int err = tls_name_is_good(view_str(node)) ? open_authority(&p) : wrong_name(&p, "node");
+	int err = name_is_good(view_str(node)) ? open_authority(&p) : wrong_name(&p, "node");
 
 	if (!err)
 		err = mark(&p, node, now, &marked);

@@ -174,7 +174,7 @@ static bool read_cluster(struct pki *p)
 	char text[TLS_NAME_MAX + 2];
 	int len = X509_NAME_get_text_by_NID(X509_get_subject_name(p->authority), NID_commonName, text, sizeof text);
 
-	if (len < 0 || !tls_name_is_good(view_of(text, (size_t)len)))
+	if (len < 0 || !name_is_good(view_of(text, (size_t)len)))
 		return false;
 	memcpy(p->cluster, text, (size_t)len + 1);
 	return true;
@@ -253,7 +253,7 @@ static bool read_row(struct view line, struct pki_row *out)
 	return take_word(&line, out->serial, sizeof out->serial) && take_word(&line, out->node, sizeof out->node) &&
 	       take_word(&line, out->expires, sizeof out->expires) &&
 	       take_word(&line, out->revoked, sizeof out->revoked) && line.len == 0 &&
-	       out->serial[strspn(out->serial, "0123456789ABCDEF")] == '\0' && tls_name_is_good(view_str(out->node)) &&
+	       out->serial[strspn(out->serial, "0123456789ABCDEF")] == '\0' && name_is_good(view_str(out->node)) &&
 	       is_time(out->expires) && (strcmp(out->revoked, "-") == 0 || is_time(out->revoked));
 }
 

@@ -12,18 +12,16 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/name.h"
 
 enum {
-	TLS_NAME_MAX = 64, /* bytes of a cluster's or a node's name, as in weir.conf(5) */
+	TLS_NAME_MAX = NAME_BYTES_MAX, /* of a cluster's or a node's name */
 	TLS_LINE_BYTES = 1024,
 	TLS_DETAIL_BYTES = 256,
 	TLS_REKEY_RECORDS =
 	    1 << 16,              /* of one key: far below what AES-GCM bears (RFC 8446 section 5.5), and still rare */
 	TLS_PLAIN_MAX = 16 << 10, /* of one record: so much a channel holds back at most in each direction */
 };
-
-/* Whether it can be the name of a node or a cluster: 1 to TLS_NAME_MAX letters, digits, "-", "_", ".". */
-bool tls_name_is_good(struct view name);
 
 /* --- contexts --- */
 

@@ -220,23 +220,6 @@ static void a_certificate_that_is_for_something_else(void **state)
 	assert_load(&s, day(1), s.certificate, "the certificate has no name weir://CLUSTER/NODE");
 }
 
-static void names(void **state)
-{
-	static char longest[TLS_NAME_MAX + 2];
-
-	(void)state;
-	memset(longest, 'x', TLS_NAME_MAX);
-	assert_true(tls_name_is_good(view_str(longest)));
-	longest[TLS_NAME_MAX] = 'x';
-	assert_false(tls_name_is_good(view_str(longest)));
-	assert_true(tls_name_is_good(VIEW("Node-1_a.b")));
-	assert_false(tls_name_is_good(VIEW("")));
-	assert_false(tls_name_is_good(VIEW("a/b")));
-	assert_false(tls_name_is_good(VIEW("a\0b")));
-	assert_false(tls_name_is_good(VIEW("a b")));
-	assert_false(tls_name_is_good(VIEW("\xc3\xa4")));
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, cluster_set_up, cluster_tear_down)
@@ -255,7 +238,6 @@ int main(void)
 	    TEST(revoked_itself),
 	    TEST(a_list_out_of_its_time),
 	    TEST(a_certificate_that_is_for_something_else),
-	    TEST(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

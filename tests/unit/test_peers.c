@@ -1,0 +1,354 @@
+/* Links between nodes: how they come about, carry frames, and end. */
+#include "tests/unit/peers_fixture.h"
+
+static void two_links(void **state)
+{
+	(void)state;
+	link_up();
+	assert_int_equal(alpha.ups, 1);
+	assert_int_equal(beta.ups, 1);
+	assert_int_equal(alpha.up_incarnation, 22);
+	assert_int_equal(beta.up_incarnation, 11);
+	assert_true(peers_is_up(alpha.peers, VIEW("beta")));
+	assert_false(peers_is_up(alpha.peers, VIEW("gamma")));
+	assert_true(status(&alpha, "beta").links[PEER_LINK_CONTROL].dialled);
+	assert_false(status(&beta, "alpha").links[PEER_LINK_CONTROL].dialled);
+	assert_true(status(&alpha, "beta").links[PEER_LINK_BULK].resumed);
+}
+
+static void nobody_knows_the_name(void **state)
+{
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	node_start(&beta, "beta", 22);
+	want(&alpha, &beta, "");
+	RUN_UNTIL(both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	assert_true(alpha.named >= 1);
+	assert_string_equal(alpha.named_address, beta.address);
+	assert_string_equal(alpha.named_name, "beta");
+	assert_int_equal(beta.named, 0);
+}
+
+static void heartbeats(void **state)
+{
+	(void)state;
+	link_up();
+	RUN_UNTIL(alpha.beats > 3 && beta.beats > 3 && status(&alpha, "beta").round_us > 0);
+	assert_int_equal(alpha.epoch_heard, 7);
+	assert_string_equal(alpha.heard, "alpha ");
+	assert_string_equal(alpha.heard_to, "beta");
+	assert_true(status(&alpha, "beta").round_us < 1000000);
+	assert_int_equal(status(&alpha, "beta").epoch, 7);
+	RUN_UNTIL(alpha.confirmed.ms > 0);
+	assert_true(instant_since_ms(clock_now(), alpha.confirmed) < PATIENCE_MS);
+	assert_false(instant_before(clock_now(), alpha.confirmed));
+	beta.epoch = 8;
+	RUN_UNTIL(alpha.epoch_heard == 8);
+	assert_int_equal(alpha.downs[PEERS_SILENT] + beta.downs[PEERS_SILENT], 0);
+}
+
+static void frames_go_both_ways(void **state)
+{
+	(void)state;
+	link_up();
+	assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_CONTROL, VIEW("to beta")), 0);
+	assert_int_equal(peers_send(beta.peers, VIEW("alpha"), PEER_REPORT, VIEW("to alpha")), 0);
+	RUN_UNTIL(alpha.frames == 1 && beta.frames == 1);
+	assert_string_equal(beta.last_body, "to beta");
+	assert_string_equal(alpha.last_body, "to alpha");
+	assert_int_equal(peers_send(alpha.peers, VIEW("gamma"), PEER_CONTROL, VIEW("x")), ERR_CLOSED);
+	assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_VIEW, view_of(alpha.name, PEER_VIEW_MAX + 1)),
+			 ERR_TOO_LARGE);
+}
+
+/* However often they meet, one of each kind stays at both, and nobody is said to be down for good. */
+static void both_dial(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 8; round++) {
+		node_start(&alpha, "alpha", 11);
+		node_start(&beta, "beta", 22);
+		want(&alpha, &beta, "beta");
+		want(&beta, &alpha, "alpha");
+		RUN_UNTIL(both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+		unsigned a = alpha.beats, b = beta.beats;
+		RUN_UNTIL(alpha.beats > a + 3 && beta.beats > b + 3);
+		assert_true(both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+		assert_int_not_equal(status(&alpha, "beta").links[0].dialled, status(&beta, "alpha").links[0].dialled);
+		assert_int_not_equal(status(&alpha, "beta").links[1].dialled, status(&beta, "alpha").links[1].dialled);
+		node_stop(&alpha);
+		node_stop(&beta);
+		assert_int_equal(alpha.downs[PEERS_SILENT] + beta.downs[PEERS_SILENT], 0);
+	}
+}
+
+static void the_host_refuses(void **state)
+{
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	node_start(&beta, "beta", 22);
+	node_stop(&beta);
+	want(&alpha, &beta, "beta");
+	RUN_UNTIL(alpha.downs[PEERS_REFUSED] >= 2);
+	assert_int_equal(alpha.down_incarnation, 0);
+	assert_int_equal(alpha.ups, 0);
+	/* And when it comes after all, it is found. */
+	node_start(&beta, "beta", 23);
+	RUN_UNTIL(alpha.ups == 1 && both_open(&alpha, "beta"));
+	assert_int_equal(alpha.up_incarnation, 23);
+}
+
+static void leaving_is_said(void **state)
+{
+	(void)state;
+	link_up();
+	peers_stop(beta.peers);
+	RUN_UNTIL(alpha.downs[PEERS_LEAVING] == 1 && !beta.peers);
+	RUN_UNTIL(alpha.downs[PEERS_REFUSED] >= 1);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 0);
+	assert_int_equal(alpha.down_incarnation, 22);
+	assert_int_equal(beta.stops, 1);
+}
+
+/* A process that is killed: its host closes all, and says nothing. */
+static void killed(void **state)
+{
+	int fds[64], count = 0;
+
+	(void)state;
+	link_up();
+	for (int fd = 3; fd < 64; fd++) {
+		struct sockaddr_in at = {0};
+		socklen_t len = sizeof at;
+		if (getsockname(fd, (struct sockaddr *)&at, &len) == 0 && ntohs(at.sin_port) == beta.port)
+			fds[count++] = fd;
+	}
+	assert_int_equal(count, 3);
+	for (int i = 0; i < count; i++)
+		(void)shutdown(fds[i], SHUT_RDWR);
+	RUN_UNTIL(alpha.downs[PEERS_CLOSED] == 1 && alpha.downs[PEERS_REFUSED] >= 1);
+	assert_int_equal(alpha.down_incarnation, 22);
+	assert_false(peers_is_up(alpha.peers, VIEW("beta")));
+}
+
+static void a_new_incarnation(void **state)
+{
+	(void)state;
+	link_up();
+	node_stop(&beta);
+	node_start(&beta, "beta", 33);
+	RUN_UNTIL(alpha.ups == 2 && both_open(&alpha, "beta"));
+	assert_int_equal(alpha.up_incarnation, 33);
+	assert_int_equal(status(&alpha, "beta").links[PEER_LINK_CONTROL].reconnects, 1);
+}
+
+/* The old one comes back from a long sleep, when another has its name. */
+static void an_old_incarnation(void **state)
+{
+	struct raw r;
+	struct peer_hello old = raw_hello("beta", 22), new = raw_hello("beta", 33);
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &old);
+	RAW_UNTIL(&r, alpha.ups == 1);
+	struct raw second;
+	raw_connect(&second, &alpha, "eu", "eu", "beta");
+	raw_greet(&second, &new);
+	RAW_UNTIL(&second, alpha.ups == 2);
+	RAW_UNTIL(&r, r.goodbye.reason == PEER_BYE_REMOVED);
+	raw_close(&r);
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &old);
+	RAW_UNTIL(&r, r.goodbye.reason == PEER_BYE_REMOVED);
+	assert_int_equal(alpha.ups, 2);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	raw_close(&r);
+	raw_close(&second);
+}
+
+static void forbidden(void **state)
+{
+	(void)state;
+	link_up();
+	assert_int_equal(peers_forbid(alpha.peers, VIEW("beta"), 22), 0);
+	assert_false(peers_is_up(alpha.peers, VIEW("beta")));
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	RUN_UNTIL(beta.downs[PEERS_REMOVED] >= 1);
+	RUN_UNTIL(logged("its incarnation was removed") >= 1 && beta.downs[PEERS_SILENT] == 1);
+	assert_int_equal(alpha.ups, 1);
+	node_stop(&beta);
+	node_start(&beta, "beta", 23);
+	RUN_UNTIL(alpha.ups == 2);
+	assert_int_equal(alpha.up_incarnation, 23);
+}
+
+/* It takes no part any more, and its sockets are there still. */
+static void silent(void **state)
+{
+	struct raw r;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &h);
+	RAW_UNTIL(&r, alpha.ups == 1);
+	struct instant since = clock_now();
+	RUN_UNTIL(alpha.downs[PEERS_SILENT] == 1);
+	assert_true(instant_since_ms(clock_now(), since) >= FAILURE_MS - 50);
+	RAW_UNTIL(&r, r.goodbye.reason == PEER_BYE_SILENT);
+	assert_int_equal(alpha.downs[PEERS_SILENT], 1);
+	raw_close(&r);
+}
+
+/* Nothing is heard, and nobody refuses: told once, though there was never a link. */
+static void unreachable(void **state)
+{
+	uint16_t port = 0;
+	int fd = listen_somewhere(&port); /* it accepts nobody */
+	struct node nobody = {.port = port};
+
+	(void)state;
+	snprintf(nobody.address, sizeof nobody.address, "127.0.0.1:%u", port);
+	node_start(&alpha, "alpha", 11);
+	want(&alpha, &nobody, "beta");
+	RUN_UNTIL(alpha.downs[PEERS_SILENT] == 1);
+	assert_int_equal(alpha.downs[PEERS_REFUSED], 0);
+	close(fd);
+}
+
+/* What a beat echoes counts when this connection has sent it; a later or an earlier time confirms nothing. */
+static void echoes(void **state)
+{
+	static const struct {
+		int64_t off_us;
+		bool confirms;
+	} cases[] = {{0, true}, {3600 * 1000000LL, false}, {-3600 * 1000000LL, false}};
+	struct raw r;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &h);
+	RAW_UNTIL(&r, r.beat.sent_us > 0);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf body = {0};
+		unsigned beats = alpha.beats;
+		struct peer_beat b = {.sent_us = 1, .echo_us = r.beat.sent_us + (uint64_t)cases[i].off_us};
+		peer_beat_encode(&b, &body);
+		raw_send(&r, PEER_BEAT, buf_view(&body));
+		buf_fini(&body);
+		RAW_UNTIL(&r, alpha.beats == beats + 1);
+		assert_int_equal(alpha.confirmed.ms, cases[i].confirms ? b.echo_us / 1000 : 0);
+	}
+	raw_close(&r);
+}
+
+/* The app of its HELLO has changed: links come again, and say so. */
+static void says_hello_anew(void **state)
+{
+	(void)state;
+	link_up();
+	alpha.epoch = 9;
+	peers_redial(alpha.peers);
+	RUN_UNTIL(beta.ups == 2 && both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	assert_int_equal(beta.up_epoch, 9);
+	assert_int_equal(beta.up_incarnation, 11);
+	peers_reincarnate(alpha.peers, 12);
+	RUN_UNTIL(beta.ups == 3 && both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	assert_int_equal(beta.up_incarnation, 12);
+}
+
+static void dropped(void **state)
+{
+	(void)state;
+	link_up();
+	peers_drop(alpha.peers, VIEW("beta"), 23, PEER_BYE_CLUSTER); /* it is another one */
+	assert_true(peers_is_up(alpha.peers, VIEW("beta")));
+	peers_drop(alpha.peers, VIEW("beta"), 22, PEER_BYE_CLUSTER);
+	assert_false(peers_is_up(alpha.peers, VIEW("beta")));
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	RUN_UNTIL(beta.downs[PEERS_CLOSED] == 1 && logged("told by the other side: other cluster") > 0);
+	RUN_UNTIL(alpha.ups == 2);
+}
+
+static void reload(void **state)
+{
+	struct tls_context *c = load_today("eu", "eu", "alpha");
+
+	(void)state;
+	link_up();
+	peers_reload(alpha.peers, c);
+	tls_context_unref(&c);
+	unsigned beats = alpha.beats;
+	RUN_UNTIL(alpha.beats > beats + 2);
+	assert_int_equal(alpha.ups, 1);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 0);
+	node_start(&gamma_node, "gamma", 44);
+	want(&gamma_node, &alpha, "alpha");
+	RUN_UNTIL(both_open(&gamma_node, "alpha"));
+}
+
+static void wishes(void **state)
+{
+	struct peers_target bad[] = {{VIEW("127.0.0.1:0"), VIEW("beta")},    {VIEW("example.org:80"), VIEW("beta")},
+				     {VIEW("127.0.0.1"), VIEW("beta")},      {VIEW("::1:80"), VIEW("beta")},
+				     {VIEW("[127.0.0.1]:80"), VIEW("beta")}, {VIEW("127.0.0.1:80"), VIEW("a b")},
+				     {VIEW("127.0.0.1:65536"), VIEW("")},    {VIEW(":80"), VIEW("")}};
+	struct peers_target good = {VIEW("[::1]:9"), VIEW("beta")};
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(peers_want(alpha.peers, &bad[i], 1), ERR_MALFORMED);
+	assert_int_equal(peers_want(alpha.peers, &good, 1), 0);
+	assert_int_equal(peers_want(alpha.peers, NULL, 0), 0);
+}
+
+/* Three that know one of each other's addresses; each hears both others. */
+static void three(void **state)
+{
+	(void)state;
+	node_start(&gamma_node, "gamma", 44);
+	link_up();
+	struct peers_target to[] = {{view_str(alpha.address), VIEW("")}, {view_str(beta.address), VIEW("beta")}};
+	assert_int_equal(peers_want(gamma_node.peers, to, 2), 0);
+	RUN_UNTIL(both_open(&gamma_node, "alpha") && both_open(&gamma_node, "beta"));
+	RUN_UNTIL(strcmp(gamma_node.heard, "alpha gamma ") == 0 || strcmp(gamma_node.heard, "beta gamma ") == 0);
+	/* No wish any more: what is there stays, and is not dialled again. */
+	assert_int_equal(peers_want(gamma_node.peers, NULL, 0), 0);
+	node_stop(&beta);
+	RUN_UNTIL(gamma_node.downs[PEERS_LEAVING] == 1);
+	assert_true(both_open(&gamma_node, "alpha"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, peers_set_up, peers_tear_down)
+	const struct CMUnitTest tests[] = {
+	    TEST(two_links),
+	    TEST(nobody_knows_the_name),
+	    TEST(heartbeats),
+	    TEST(frames_go_both_ways),
+	    TEST(both_dial),
+	    TEST(the_host_refuses),
+	    TEST(leaving_is_said),
+	    TEST(killed),
+	    TEST(a_new_incarnation),
+	    TEST(an_old_incarnation),
+	    TEST(forbidden),
+	    TEST(silent),
+	    TEST(unreachable),
+	    TEST(echoes),
+	    TEST(says_hello_anew),
+	    TEST(dropped),
+	    TEST(reload),
+	    TEST(wishes),
+	    TEST(three),
+	};
+
+	return cmocka_run_group_tests(tests, peers_folder, peers_folder_gone);
+}
