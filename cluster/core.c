@@ -148,6 +148,7 @@ struct clus_core *clus_core_new(const struct clus_core_settings *s, struct insta
 	c->failure_ms = s->failure_ms;
 	c->buckets = s->buckets;
 	c->peer_count = s->peer_count;
+	memcpy(c->cluster, s->cluster, CLUS_ID_BYTES);
 	c->now = c->swept_at = c->told_at = now;
 	c->fenced = true;
 	c->unvoted = true;
@@ -195,8 +196,7 @@ static void coordinates(struct clus_core *c, const struct clus_event *e)
 		core_step_down(c, "it cannot read what is agreed on");
 		return;
 	}
-	if (c->agreed.epoch > 0 && c->view.epoch > 0 &&
-	    memcmp(c->agreed.cluster, c->view.cluster, CLUS_ID_BYTES) != 0) {
+	if (c->agreed.epoch > 0 && !core_is_ours(c, c->agreed.cluster)) {
 		core_log(c, CLUS_LOG_OTHER_CLUSTER, c->self.name, "database", 0);
 		core_step_down(c, "its database is of another cluster");
 		return;
@@ -442,6 +442,11 @@ const struct clus_view *clus_core_known(const struct clus_core *c)
 uint64_t clus_core_epoch(const struct clus_core *c)
 {
 	return c->installed ? c->view.epoch : 0;
+}
+
+const uint8_t *clus_core_cluster(const struct clus_core *c)
+{
+	return c->cluster;
 }
 
 bool clus_core_coordinates(const struct clus_core *c)

@@ -65,10 +65,11 @@ static void stays(struct clus_core *c, struct clus_draft *d, uint16_t place, str
 	struct clus_member m = d->base->members[place];
 	struct clus_source from = {.old = place};
 	bool self = core_is_self(c, m.name), speaks = n && n->up && n->facts.incarnation == m.incarnation;
-	const struct clus_facts *f = self ? &c->self : speaks ? &n->facts : NULL;
 
-	if (f && has_changed(d->base, &m, f) && admit(c, d, n))
-		from.facts = f;
+	if (self && has_changed(d->base, &m, &c->self) && admit(c, d, NULL))
+		from.facts = &c->self;
+	if (speaks && has_changed(d->base, &m, &n->facts) && admit(c, d, n))
+		from.facts = &n->facts;
 	m.leaving = m.leaving || (self ? c->leaving : speaks && (n->wants_leave || n->facts.leaving));
 	add_member(c, d, m, from);
 }

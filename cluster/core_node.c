@@ -168,8 +168,7 @@ static bool is_other_cluster(const struct clus_core *c, const uint8_t cluster[CL
 {
 	static const uint8_t none[CLUS_ID_BYTES] = {0};
 
-	return c->view.epoch > 0 && memcmp(cluster, none, CLUS_ID_BYTES) != 0 &&
-	       memcmp(cluster, c->view.cluster, CLUS_ID_BYTES) != 0;
+	return memcmp(cluster, none, CLUS_ID_BYTES) != 0 && !core_is_ours(c, cluster);
 }
 
 /* Another incarnation of that name is alive, and has the right to it. */
@@ -399,7 +398,7 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 	n->epoch = e->beat->epoch;
 	if (instant_before(n->confirmed, e->confirmed) && !instant_before(c->now, e->confirmed))
 		n->confirmed = e->confirmed;
-	if (c->coordinating && n->epoch > c->seen_epoch) {
+	if (c->coordinating && core_is_ahead(c, n)) {
 		core_step_down(c, "others have a newer view");
 	} else if (c->coordinating) {
 		take_row(c, n, e->beat->heard);
