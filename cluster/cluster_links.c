@@ -14,7 +14,6 @@
 static void on_hello(void *owner, struct peer_hello *out)
 {
 	const struct cluster *c = owner;
-	const struct clus_view *known = clus_core_known(c->core);
 	const struct peer_hello *own = &c->own->hello;
 
 	out->address = own->address;
@@ -26,8 +25,7 @@ static void on_hello(void *owner, struct peer_hello *out)
 	out->app_count = own->app_count;
 	memcpy(out->apps, own->apps, own->app_count * sizeof own->apps[0]);
 	out->epoch = clus_core_epoch(c->core);
-	if (known)
-		memcpy(out->cluster, known->cluster, sizeof out->cluster);
+	memcpy(out->cluster, clus_core_cluster(c->core), sizeof out->cluster);
 }
 
 static uint64_t on_epoch(void *owner)

@@ -392,6 +392,7 @@ static void what_is_no_message_is_dropped(void **state)
 static void it_stops_in_every_state(void **state)
 {
 	(void)state;
+	proposers_stop = true;
 	for (unsigned ms = 0; ms < 120; ms += 6) {
 		nodes_start(THREE);
 		pass_ms(ms);
@@ -409,6 +410,7 @@ static void whatever_happens_nothing_agreed_is_lost(void **state)
 {
 	(void)state;
 	loss_percent = 3;
+	proposers_stop = true;
 	nodes_start(FIVE);
 	for (int step = 0; step < 150; step++) {
 		int a = rand_r(&seed) % 5, b = rand_r(&seed) % 5;
