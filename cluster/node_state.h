@@ -69,7 +69,7 @@ struct cluster {
 	struct view name;
 	uint64_t incarnation, failure_ms, election_ms;
 	unsigned priority;
-	uint8_t kept_id[CLUS_ID_BYTES]; /* what FOLDER/cluster says */
+	uint8_t kept_id[CLUS_ID_BYTES];                  /* what FOLDER/cluster says */
 	char *folder;                                    /* owned */
 	uint64_t wanted_epoch;                           /* whose members are dialled */
 	bool want_again, published;                      /* published: `view` is what the core has installed */

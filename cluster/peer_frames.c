@@ -77,10 +77,14 @@ static void hear_beat(struct conn *c, struct view body)
 	}
 	if (c->kind == PEER_LINK_BULK)
 		return; /* it has come: that is all it says */
+	bool first = c->peer->beat_sent_us == 0;
 	take_time(c->peer, &b, clock_us());
 	c->peer->epoch = b.epoch;
 	if (!p->stopping)
 		p->ops->beat(p->owner, c->peer->name, c->peer->incarnation, &b, confirmed_by(c, &b));
+	/* Who relies on its echo is not to wait for the next ones after each change of the connection. */
+	if (first && c->state == CONN_OPEN && !p->stopping)
+		conn_beat(c);
 }
 
 static void hear_credit(struct conn *c, struct view body)

@@ -149,6 +149,8 @@ static void tell(struct conn *c, struct peer *peer, const struct peer_hello *h)
 	peer->silence_told = false;
 	if (!p->stopping)
 		p->ops->up(p->owner, h);
+	if (c->state == CONN_OPEN)
+		conn_beat(c);
 }
 
 static void greet(struct conn *c, const struct peer_hello *h)
