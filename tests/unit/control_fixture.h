@@ -370,7 +370,8 @@ static inline void propose_with(int i, unsigned voters, size_t filling)
 static inline void commit_with(int i, unsigned voters, size_t filling)
 {
 	propose_with(i, voters, filling);
-	WAIT_FOR(nodes[i].committed == nodes[i].proposed);
+	WAIT_FOR(nodes[i].committed == nodes[i].proposed || nodes[i].lost == nodes[i].proposed);
+	assert_int_equal(nodes[i].committed, nodes[i].proposed);
 }
 
 /* All of the set know the last view that was agreed. */
