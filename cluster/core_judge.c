@@ -204,8 +204,10 @@ void core_judge(struct clus_core *c)
 /* Somebody whom we take for a member says so. It may be long ago that we were. */
 void core_was_removed(struct clus_core *c, struct view by)
 {
-	if (c->coordinating || c->renewing || c->view.epoch == 0 || clus_view_member(&c->view, by) == CLUS_NONE)
+	if (c->renewing || c->view.epoch == 0 || clus_view_member(&c->view, by) == CLUS_NONE)
 		return;
+	if (c->coordinating)
+		core_step_down(c, "others have taken it out");
 	if (c->leaving)
 		c->removed = true;
 	else

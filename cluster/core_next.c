@@ -40,6 +40,17 @@ static bool admit(const struct clus_core *c, struct clus_draft *d, struct clus_n
 	return true;
 }
 
+/* Whoever has installed anything must first have a view that is without it: an incarnation that was taken out, and has
+ * not heard of it, becomes another one by this, also where nobody remembers it. */
+static bool knows_it_is_out(const struct clus_draft *d, struct clus_node *n)
+{
+	if (n->out != n->facts.incarnation) {
+		n->out = n->facts.incarnation;
+		n->out_epoch = d->base ? d->base->epoch : 0;
+	}
+	return n->epoch == 0 || n->epoch >= n->out_epoch;
+}
+
 static bool is_joiner(const struct clus_core *c, const struct clus_node *n)
 {
 	return n->up && !n->facts.leaving && !n->wants_leave && n->facts.incarnation != n->dead && core_hears(c, n) &&
@@ -213,7 +224,7 @@ static void draft_name(struct clus_core *c, struct clus_draft *d, uint16_t place
 	}
 	bool again = place != CLUS_NONE && n && n->facts.incarnation == d->base->members[place].incarnation;
 	c->retry = c->retry || (n && n->up && instant_before(c->now, n->shy_until));
-	if (n && !again && is_joiner(c, n) && admit(c, d, n))
+	if (n && !again && is_joiner(c, n) && knows_it_is_out(d, n) && admit(c, d, n))
 		joins(c, d, &n->facts, n->name);
 }
 

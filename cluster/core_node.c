@@ -387,6 +387,14 @@ static bool is_our_coordinator(const struct clus_core *c, const struct clus_node
 	return c->installed && view_eq(m->name, n->name) && m->incarnation == n->facts.incarnation;
 }
 
+/* It may wait to be let in, until it says that it knows the view without it. */
+static bool is_out(const struct clus_core *c, const struct clus_node *n)
+{
+	uint16_t m = clus_view_member(&c->view, n->name);
+
+	return m == CLUS_NONE || c->view.members[m].incarnation != n->facts.incarnation;
+}
+
 void core_beat(struct clus_core *c, const struct clus_event *e)
 {
 	struct clus_node *n = core_node_find(c, e->name);
@@ -395,6 +403,7 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 		return;
 	n->heard = true;
 	n->heard_at = c->now;
+	c->dirty = c->dirty || (n->epoch != e->beat->epoch && is_out(c, n));
 	n->epoch = e->beat->epoch;
 	if (instant_before(n->confirmed, e->confirmed) && !instant_before(c->now, e->confirmed))
 		n->confirmed = e->confirmed;

@@ -32,6 +32,7 @@ struct clus_node {
 	uint64_t sent_epoch;       /* of the view that it was sent over this link */
 	uint64_t dead;             /* this incarnation is dead for certain, or was removed */
 	const char *why;           /* it is dead, or was condemned; a literal */
+	uint64_t out, out_epoch;   /* this incarnation is in no view since that epoch or before */
 	uint64_t handed;           /* this incarnation is leaving, and has handed over */
 	bool wants_leave;          /* has said so over this link */
 	bool condemned;            /* the proposal under way is without it */
