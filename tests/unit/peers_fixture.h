@@ -280,8 +280,8 @@ struct raw {
 	bool ended;
 };
 
-static inline void raw_connect(struct raw *r, const struct node *to, const char *dir, const char *cluster,
-			       const char *name)
+/* Without a context it is plain TCP. */
+static inline void raw_connect_with(struct raw *r, const struct node *to, struct tls_context *c)
 {
 	struct sockaddr_in at = {
 	    .sin_family = AF_INET, .sin_port = htons(to->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -290,12 +290,19 @@ static inline void raw_connect(struct raw *r, const struct node *to, const char 
 	assert_int_equal(connect(r->fd, (struct sockaddr *)&at, sizeof at), 0);
 	assert_int_equal(fcntl(r->fd, F_SETFL, O_NONBLOCK), 0);
 	peer_decoder_init(&r->decoder);
-	if (!name)
+	if (!c)
 		return;
-	struct tls_context *c = load_today(dir, cluster, name);
 	assert_int_equal(tls_channel_new(&r->tls, c, TLS_DIALS, NULL, clock_wall()), 0);
-	tls_context_unref(&c);
 	tls_channel_start(r->tls, &r->out);
+}
+
+static inline void raw_connect(struct raw *r, const struct node *to, const char *dir, const char *cluster,
+			       const char *name)
+{
+	struct tls_context *c = name ? load_today(dir, cluster, name) : NULL;
+
+	raw_connect_with(r, to, c);
+	tls_context_unref(&c);
 }
 
 static inline void raw_frames(struct raw *r)
@@ -393,7 +400,8 @@ static inline int peers_folder(void **state)
 	issue_at("eu", "alpha", yesterday);
 	issue_at("eu", "beta", yesterday);
 	issue_at("eu", "gamma", yesterday);
-	issue_at("eu", "late", (struct wall_time){clock_wall().s - 364 * DAY});
+	issue_at("eu", "late", (struct wall_time){clock_wall().s - 366 * DAY});
+	issue_at("eu", "lost", yesterday);
 	issue_at("us", "beta", yesterday);
 	issue_at("other", "beta", yesterday);
 	return log_open(LOG_DEBUG, in_folder("log"));

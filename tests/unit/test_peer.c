@@ -54,7 +54,6 @@ static const struct vector vectors[] = {
     {"two HELLOs", BYTES(HELLO(0, 1), HELLO(0, 2)), "1:9 MALFORMED second HELLO"},
     {"BEAT on bulk", BYTES(HELLO(1, 1), HEAD(0, 3, 2)), "1:9 3:0 "},
     {"VIEW on bulk", BYTES(HELLO(1, 1), HEAD(0, 5, 2)), "1:9 MALFORMED frame type of the other link"},
-    {"VIEW on bulk", BYTES(HELLO(1, 1), HEAD(0, 5, 2)), "1:9 MALFORMED frame type of the other link"},
     {"CONTROL on bulk", BYTES(HELLO(1, 1), HEAD(0, 6, 2)), "1:9 MALFORMED frame type of the other link"},
     {"REPORT on bulk", BYTES(HELLO(1, 1), HEAD(0, 7, 2)), "1:9 MALFORMED frame type of the other link"},
     {"the length of a request", BYTES('G', 'E', 'T', ' ', '/', ' ', 'H', 'T', 'T', 'P', '/', '1', '.', '1', 13, 10),
