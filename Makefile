@@ -93,7 +93,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list cluster peers peers_refused
+	operate_list control cluster peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -166,7 +166,8 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 # --- tests that let the N-th allocation fail (tests/unit/fail_alloc.h) ---
 
-FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view test_peer test_peer_body
+FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view test_peer \
+	test_peer_body test_control_bytes test_control_alone
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 $(OUT)/unit/test_tls_memory: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
 

@@ -148,6 +148,9 @@ static int prepare(struct cluster *c, const struct cluster_settings *s, char why
 		snprintf(why, NODE_WHY, "more than %d peers besides this node", CLUS_PEERS_MAX);
 		return ERR_BROKEN;
 	}
+	err = node_id_read(c->folder, c->kept_id, why);
+	if (err)
+		return err;
 	if (random_fill(&c->incarnation, sizeof c->incarnation) != 0)
 		return ERR_SYSTEM;
 	c->incarnation = c->incarnation ? c->incarnation : 1;
@@ -156,6 +159,7 @@ static int prepare(struct cluster *c, const struct cluster_settings *s, char why
 					.failure_ms = s->failure_ms,
 					.buckets = s->buckets,
 					.peer_count = (unsigned)c->own->peer_count};
+	memcpy(cs.cluster, c->kept_id, sizeof cs.cluster);
 	c->core = clus_core_new(&cs, clock_now());
 	return c->core ? net_loop_init(&c->loop) : ERR_NO_MEMORY;
 }

@@ -115,7 +115,8 @@ struct cluster_picture {
 };
 
 /* What the cluster's thread sees now. `done` comes on the main thread with `picture` filled, which is the caller's to
- * end with cluster_picture_fini(); err ERR_NO_MEMORY, or ERR_STOPPED after cluster_stop(): it is not filled. At the latest `stopped` comes after it. */
+ * end with cluster_picture_fini(); err ERR_NO_MEMORY, or ERR_STOPPED after cluster_stop(): it is not filled. At the
+ * latest `stopped` comes after it. */
 struct cluster_look {
 	struct mail mail; /* used meanwhile */
 	struct cluster_picture picture;

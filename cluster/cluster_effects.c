@@ -6,7 +6,7 @@
 #include "base/random.h"
 #include "proto/peer_report.h"
 
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,9 +212,24 @@ static void perhaps_handed_over(struct cluster *c, const struct clus_view *v)
 		node_step(c, &e);
 }
 
+/* Once in a cluster's life, before this node may act in it. */
+static void keep_id(struct cluster *c, const uint8_t id[CLUS_ID_BYTES])
+{
+	char why[NODE_WHY];
+
+	if (memcmp(c->kept_id, id, CLUS_ID_BYTES) == 0)
+		return;
+	memcpy(c->kept_id, id, CLUS_ID_BYTES);
+	if (node_id_write(c->folder, id) == 0)
+		return;
+	snprintf(why, sizeof why, "%.100s/cluster: %s", c->folder, strerror(errno));
+	node_break(c, why);
+}
+
 static void install(struct cluster *c, const struct clus_effect *e)
 {
 	node_log_installed(e->view, e->bytes);
+	keep_id(c, e->view->cluster);
 	c->published = false;
 	node_publish(c);
 	perhaps_handed_over(c, e->view);

@@ -14,7 +14,6 @@
 static void on_hello(void *owner, struct peer_hello *out)
 {
 	const struct cluster *c = owner;
-	const struct clus_view *known = clus_core_known(c->core);
 	const struct peer_hello *own = &c->own->hello;
 
 	out->address = own->address;
@@ -26,8 +25,7 @@ static void on_hello(void *owner, struct peer_hello *out)
 	out->app_count = own->app_count;
 	memcpy(out->apps, own->apps, own->app_count * sizeof own->apps[0]);
 	out->epoch = clus_core_epoch(c->core);
-	if (known)
-		memcpy(out->cluster, known->cluster, sizeof out->cluster);
+	memcpy(out->cluster, clus_core_cluster(c->core), sizeof out->cluster);
 }
 
 static uint64_t on_epoch(void *owner)
@@ -109,16 +107,11 @@ static bool on_frame(void *owner, struct view name, uint64_t incarnation, enum p
 	return true;
 }
 
-/* When the beat that is echoed has left us, rounded down: a right to act is not to last longer than it should. */
-static struct instant confirmed_by(const struct peer_beat *beat)
-{
-	return (struct instant){beat->echo_us <= clock_us() ? beat->echo_us / 1000 : 0};
-}
-
-static void on_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat)
+static void on_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat,
+		    struct instant confirmed)
 {
 	struct clus_event e = {
-	    .kind = CLUS_BEAT, .name = name, .number = incarnation, .beat = beat, .confirmed = confirmed_by(beat)};
+	    .kind = CLUS_BEAT, .name = name, .number = incarnation, .beat = beat, .confirmed = confirmed};
 
 	node_step(owner, &e);
 }

@@ -169,16 +169,24 @@ static int fill_differences(const struct cluster *c, struct cluster_picture *p, 
 
 /* --- all --- */
 
+/* The right to act ends by itself, before the core has its next look. */
+static enum clus_state state_of(const struct cluster *c, bool may_act)
+{
+	enum clus_state state = clus_core_state(c->core);
+
+	return c->ended || (state == CLUS_MEMBER && !may_act) ? CLUS_FENCED : state;
+}
+
 static int fill(struct cluster *c, struct cluster_picture *p)
 {
 	const struct clus_view *v = clus_core_view(c->core);
 	int err = fill_nodes(c, p);
 
-	snprintf(p->state, sizeof p->state, "%s", c->ended ? "fenced" : node_state_text(clus_core_state(c->core)));
 	p->incarnation = c->incarnation;
 	p->epoch = clus_core_epoch(c->core);
 	p->coordinates = !c->ended && clus_core_coordinates(c->core);
 	p->may_act = cluster_may_act(c, clock_now());
+	snprintf(p->state, sizeof p->state, "%s", node_state_text(state_of(c, p->may_act)));
 	if (err || !v)
 		return err;
 	p->majority = hears_majority(c, p, v);

@@ -237,6 +237,19 @@ static struct note *note_new(struct control *c, struct view bytes, void (*delive
 	return n;
 }
 
+static void tell_malformed(struct control *c, unsigned peer)
+{
+	struct bdb_peer *p = &c->peers[peer];
+	struct bdb_name name;
+
+	if (!p->there || p->malformed)
+		return;
+	p->malformed = true;
+	bdb_name_copy(c, peer, &name);
+	log_event(LOG_WARN, "control_message", LOG_V("folder", view_str(c->folder)),
+		  LOG_V("node", bdb_name_view(&name)), LOG_S("reason", "malformed"));
+}
+
 static void take_message(struct mail *mail)
 {
 	struct note *n = CONTAINER_OF(mail, struct note, mail);
@@ -249,8 +262,7 @@ static void take_message(struct mail *mail)
 	if (control_frame_decode(view_of(n->bytes, n->len), &f) == 0)
 		bdb_frame(c, n->peer, &f);
 	else
-		log_event(LOG_WARN, "control_message", LOG_V("folder", view_str(c->folder)),
-			  LOG_S("reason", "malformed"));
+		tell_malformed(c, n->peer);
 	free(n);
 }
 

@@ -67,6 +67,7 @@ struct bdb_peer {
 	struct control_rank rank;
 	uint64_t promised; /* this term, to us */
 	bool refused;      /* the term that we ask for */
+	bool malformed;    /* it has sent what is no frame: that was logged, once for each link */
 	uint64_t stored;   /* the record of our term that it has */
 };
 

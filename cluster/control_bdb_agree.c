@@ -46,6 +46,9 @@ static void follow_record(struct control *c)
 		c->promise.agreed = c->rank;
 		(void)bdb_promise_save(c, false);
 		bdb_learn(c);
+		int ret = bdb_store_checkpoint(c); /* its old log goes */
+		if (ret != 0 && ret != DB_REP_LOCKOUT)
+			bdb_break(c, ret, "remove old log");
 	}
 }
 

@@ -182,7 +182,10 @@ static int open_environment(struct control *c, bool recover)
 		c->env = NULL;
 		return ret;
 	}
+	pthread_mutex_lock(&c->lock);
 	c->panic = 0;
+	c->events &= ~(unsigned)BDB_EVENT_PANIC; /* of the one before, which is gone */
+	pthread_mutex_unlock(&c->lock);
 	c->env->app_private = c;
 	c->env->set_errcall(c->env, on_error);
 	c->env->set_msgcall(c->env, on_message);
@@ -379,7 +382,9 @@ void bdb_store_flush(struct control *c)
 
 int bdb_store_checkpoint(struct control *c)
 {
-	return c->env->txn_checkpoint(c->env, CHECKPOINT_KBYTES, 0, 0);
+	int ret = bdb_is_ruling(c) ? c->env->txn_checkpoint(c->env, CHECKPOINT_KBYTES, 0, 0) : 0;
+
+	return ret ? ret : c->env->log_archive(c->env, NULL, DB_ARCH_REMOVE);
 }
 
 /* --- the record --- */

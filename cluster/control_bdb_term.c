@@ -370,7 +370,7 @@ void bdb_reached(struct control *c, unsigned peer, bool there)
 	if (peer == 0 || c->role == BDB_BROKEN || p->there == there)
 		return;
 	p->there = there;
-	p->heard = false;
+	p->heard = p->malformed = false;
 	if (!there) {
 		if (c->role == BDB_FOLLOWS && c->ruler == peer)
 			become_leaderless(c, 0);

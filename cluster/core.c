@@ -148,6 +148,7 @@ struct clus_core *clus_core_new(const struct clus_core_settings *s, struct insta
 	c->failure_ms = s->failure_ms;
 	c->buckets = s->buckets;
 	c->peer_count = s->peer_count;
+	memcpy(c->cluster, s->cluster, CLUS_ID_BYTES);
 	c->now = c->swept_at = c->told_at = now;
 	c->fenced = true;
 	c->unvoted = true;
@@ -187,6 +188,13 @@ static void not_coordinator(struct clus_core *c)
 	clus_view_fini(&c->agreed);
 }
 
+static bool is_in(const struct clus_core *c, const struct clus_view *v)
+{
+	uint16_t m = clus_view_member(v, c->self.name);
+
+	return m != CLUS_NONE && v->members[m].incarnation == c->self.incarnation;
+}
+
 static void coordinates(struct clus_core *c, const struct clus_event *e)
 {
 	not_coordinator(c);
@@ -195,8 +203,7 @@ static void coordinates(struct clus_core *c, const struct clus_event *e)
 		core_step_down(c, "it cannot read what is agreed on");
 		return;
 	}
-	if (c->agreed.epoch > 0 && c->view.epoch > 0 &&
-	    memcmp(c->agreed.cluster, c->view.cluster, CLUS_ID_BYTES) != 0) {
+	if (c->agreed.epoch > 0 && !core_is_ours(c, c->agreed.cluster)) {
 		core_log(c, CLUS_LOG_OTHER_CLUSTER, c->self.name, "database", 0);
 		core_step_down(c, "its database is of another cluster");
 		return;
@@ -205,12 +212,16 @@ static void coordinates(struct clus_core *c, const struct clus_event *e)
 		c->seen_epoch = c->agreed.epoch;
 	if (c->agreed.epoch < c->view.epoch || (c->agreed.epoch == c->view.epoch && c->installed))
 		clus_view_fini(&c->agreed);
+	if (c->agreed.epoch > 0 && core_place(c) != CLUS_NONE && !is_in(c, &c->agreed))
+		core_reincarnate(c); /* it was taken out, and the others refuse it; its first view waits */
 	memcpy(c->random, e->random, CLUS_ID_BYTES);
 	c->coordinating = c->first = c->dirty = true;
 	c->became_at = c->now;
 	core_log(c, CLUS_LOG_COORDINATES, c->self.name, NULL, c->seen_epoch);
 	/* It has let somebody else be elected, and nobody was. */
 	c->outlasted = c->yielded;
+	for (size_t i = 0; i < core_node_count(c); i++)
+		core_node_at(c, i)->out = 0;
 }
 
 static void committed(struct clus_core *c, struct view bytes)
@@ -442,6 +453,11 @@ const struct clus_view *clus_core_known(const struct clus_core *c)
 uint64_t clus_core_epoch(const struct clus_core *c)
 {
 	return c->installed ? c->view.epoch : 0;
+}
+
+const uint8_t *clus_core_cluster(const struct clus_core *c)
+{
+	return c->cluster;
 }
 
 bool clus_core_coordinates(const struct clus_core *c)

@@ -14,10 +14,11 @@ struct clus_core;
 enum { CLUS_PEERS_MAX = CLUS_VOTERS_MAX - 1 }; /* addresses in `peers`: they vote for the first coordinator */
 
 struct clus_core_settings {
-	const struct peer_hello *self; /* what our HELLOs say; epoch and cluster do not matter */
-	uint64_t failure_ms;           /* failure-timeout; at least 8 */
-	uint32_t buckets;              /* of the map of an app that is new in the view */
-	unsigned peer_count;           /* addresses in `peers`, at most CLUS_PEERS_MAX */
+	const struct peer_hello *self;  /* what our HELLOs say; epoch and cluster do not matter */
+	uint64_t failure_ms;            /* failure-timeout; at least 8 */
+	uint32_t buckets;               /* of the map of an app that is new in the view */
+	uint8_t cluster[CLUS_ID_BYTES]; /* clus_core_cluster() of its last life; zeros: none */
+	unsigned peer_count;            /* addresses in `peers`, at most CLUS_PEERS_MAX */
 };
 
 enum clus_event_kind {
@@ -92,8 +93,7 @@ enum clus_effect_kind {
 	CLUS_DO_PROPOSE,     /* bytes, voters: to the control plane */
 	CLUS_DO_STEP_DOWN,   /* the same; and it does not stand for election until another one has coordinated, or
 			      * failure-timeout has passed */
-	CLUS_DO_SET_VOTERS,  /* the same; the control plane is started with the first. "?1": a peer's name not known yet
-			      */
+	CLUS_DO_SET_VOTERS,  /* the same; starts the control plane. "?1": a peer's name not known yet */
 	CLUS_DO_INSTALL,     /* view, bytes: it counts from now on */
 	CLUS_DO_SEND_VIEW,   /* bytes; name: to whom; empty: to all that are linked */
 	CLUS_DO_SEND_REPORT, /* name, report */
@@ -138,6 +138,8 @@ void clus_core_heard(const struct clus_core *c, struct view to, struct buf *out)
 /* The view that counts; NULL: none yet. And the epoch that our HELLOs and BEATs say. */
 const struct clus_view *clus_core_view(const struct clus_core *c);
 uint64_t clus_core_epoch(const struct clus_core *c);
+/* The cluster that it has been in: for HELLOs, and to be kept over a start. Zeros: none yet. */
+const uint8_t *clus_core_cluster(const struct clus_core *c);
 /* Whom to dial besides `peers`: the members of this view, which may be that of before the start. NULL: none. */
 const struct clus_view *clus_core_known(const struct clus_core *c);
 bool clus_core_coordinates(const struct clus_core *c);

@@ -140,10 +140,21 @@ void core_voters(struct clus_core *c)
 
 /* --- taking a view --- */
 
-/* Who sends it may be anybody who is linked: what counts anywhere was agreed on. */
-static bool is_ours(const struct clus_core *c, const struct clus_view *v)
+/* A view that was only recalled says nothing of the cluster: it may be a first one that was never agreed on. */
+bool core_is_ours(const struct clus_core *c, const uint8_t cluster[CLUS_ID_BYTES])
 {
-	return c->view.epoch == 0 || memcmp(v->cluster, c->view.cluster, CLUS_ID_BYTES) == 0;
+	static const uint8_t none[CLUS_ID_BYTES] = {0};
+
+	return memcmp(c->cluster, none, CLUS_ID_BYTES) == 0 || memcmp(c->cluster, cluster, CLUS_ID_BYTES) == 0;
+}
+
+/* What was recalled may not have been agreed on. What is agreed on has at least its epoch, unless both are first views
+ * of their own. */
+static bool is_late(const struct clus_core *c, const struct clus_view *v)
+{
+	if (c->installed)
+		return v->epoch <= c->view.epoch;
+	return v->epoch < c->view.epoch && memcmp(v->cluster, c->view.cluster, CLUS_ID_BYTES) == 0;
 }
 
 /* Everything that can fail, before anything has changed. */
@@ -174,6 +185,7 @@ static void put_in_force(struct clus_core *c, struct clus_view *v, struct buf *b
 		tell_members(c, v);
 	tell_settings(c, v);
 	replace(c, v, bytes, slots);
+	memcpy(c->cluster, c->view.cluster, CLUS_ID_BYTES);
 	c->installed = true;
 	c->tell_now = c->unsettled;
 	for (size_t i = 0; i < core_node_count(c); i++)
@@ -201,11 +213,10 @@ bool core_install(struct clus_core *c, struct view bytes, struct view from)
 
 	if (decode(c, bytes, from, &v))
 		return false;
-	bool ours = is_ours(c, &v);
+	bool ours = core_is_ours(c, v.cluster);
 	if (!ours)
 		core_log(c, CLUS_LOG_OTHER_CLUSTER, from, "view", v.epoch);
-	/* What was recalled may not have been agreed on; what is agreed on has at least its epoch. */
-	if (!ours || v.epoch < c->view.epoch || (c->installed && v.epoch == c->view.epoch)) {
+	if (!ours || is_late(c, &v)) {
 		clus_view_fini(&v);
 		return false;
 	}

@@ -33,10 +33,21 @@ bool core_hears(const struct clus_core *c, const struct clus_node *n)
 
 /* --- the coordinator's majority --- */
 
-/* Votes for us: who has installed a view of ours can install none of the coordinator before us any more. */
+bool core_is_ahead(const struct clus_core *c, const struct clus_node *n)
+{
+	bool begun = c->installed && !c->first && c->view.epoch >= c->first_epoch;
+
+	if (!begun)
+		return n->epoch > c->seen_epoch;
+	return n->epoch > c->view.epoch && !(c->proposing && n->epoch == c->proposal_epoch);
+}
+
+/* Votes for us: who has installed a view of ours can install none of the coordinator before us any more. One with the
+ * epoch of our proposal may have it before we hear that it is agreed on, or another coordinator's of that epoch: that
+ * counts when we have heard it. */
 static bool supports(const struct clus_core *c, const struct clus_node *n)
 {
-	return n && n->up && n->epoch >= c->first_epoch && n->confirmed.ms > 0;
+	return n && n->up && n->epoch >= c->first_epoch && n->epoch <= c->view.epoch && n->confirmed.ms > 0;
 }
 
 /* Since when `need` of the instants, which are sorted here, are reached. */
@@ -193,8 +204,10 @@ void core_judge(struct clus_core *c)
 /* Somebody whom we take for a member says so. It may be long ago that we were. */
 void core_was_removed(struct clus_core *c, struct view by)
 {
-	if (c->coordinating || c->renewing || c->view.epoch == 0 || clus_view_member(&c->view, by) == CLUS_NONE)
+	if (c->renewing || c->view.epoch == 0 || clus_view_member(&c->view, by) == CLUS_NONE)
 		return;
+	if (c->coordinating)
+		core_step_down(c, "others have taken it out");
 	if (c->leaving)
 		c->removed = true;
 	else
@@ -203,6 +216,8 @@ void core_was_removed(struct clus_core *c, struct view by)
 
 void core_reincarnate(struct clus_core *c)
 {
+	if (c->renewing)
+		return; /* asked for already: of two answers, one would be lost */
 	c->renewing = true;
 	c->lease_at = (struct instant){0};
 	(void)core_do(c, CLUS_DO_REINCARNATE, view_of(NULL, 0));

@@ -148,6 +148,25 @@ static void choose_settings(struct clus_core *c, struct clus_draft *d, const uin
 	}
 }
 
+/* We begin with a view that we have not installed; perhaps nobody has. A bucket that has changed hands with it, or with
+ * one before that we have missed, may have been handed over to nobody, and who had it before may be gone. */
+static void doubt_map(const struct clus_core *c, const struct clus_view *base, uint16_t app, struct bucket *map)
+{
+	bool follows = c->installed && base->epoch == c->view.epoch + 1;
+	uint16_t before = follows ? clus_view_app(&c->view, base->apps[app].name) : CLUS_NONE;
+	const struct clus_app *was = before == CLUS_NONE ? NULL : &c->view.apps[before];
+	uint16_t place[CLUS_MEMBERS_MAX];
+
+	if (was && was->buckets != base->apps[app].buckets)
+		was = NULL;
+	core_places_before(&c->view, base, place);
+	for (uint32_t b = 0; b < base->apps[app].buckets; b++) {
+		uint16_t m = map[b].manager;
+		if (!was || m == BUCKETS_NONE || place[m] == CLUS_NONE || was->map[b].manager != place[m])
+			map[b].lost = true;
+	}
+}
+
 /* The map before, with what its managers have said since. False: it begins anew. */
 static bool map_before(const struct clus_core *c, const struct clus_draft *d, uint16_t old, uint32_t buckets,
 		       struct bucket *map)
@@ -155,8 +174,10 @@ static bool map_before(const struct clus_core *c, const struct clus_draft *d, ui
 	if (old == CLUS_NONE || d->base->apps[old].buckets != buckets)
 		return false;
 	memcpy(map, d->base->apps[old].map, buckets * sizeof *map);
-	if (d->base != &c->view || !c->installed)
+	if (d->base != &c->view || !c->installed) {
+		doubt_map(c, d->base, old, map);
 		return true;
+	}
 	const struct clus_slot *slots = core_slots(c, old);
 	for (uint32_t b = 0; b < buckets; b++) {
 		if (slots[b].mark == MARK_KNOWN)

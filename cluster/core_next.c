@@ -40,6 +40,17 @@ static bool admit(const struct clus_core *c, struct clus_draft *d, struct clus_n
 	return true;
 }
 
+/* Whoever has installed anything must first have a view that is without it: an incarnation that was taken out, and has
+ * not heard of it, becomes another one by this, also where nobody remembers it. */
+static bool knows_it_is_out(const struct clus_draft *d, struct clus_node *n)
+{
+	if (n->out != n->facts.incarnation) {
+		n->out = n->facts.incarnation;
+		n->out_epoch = d->base ? d->base->epoch : 0;
+	}
+	return n->epoch == 0 || n->epoch >= n->out_epoch;
+}
+
 static bool is_joiner(const struct clus_core *c, const struct clus_node *n)
 {
 	return n->up && !n->facts.leaving && !n->wants_leave && n->facts.incarnation != n->dead && core_hears(c, n) &&
@@ -65,10 +76,11 @@ static void stays(struct clus_core *c, struct clus_draft *d, uint16_t place, str
 	struct clus_member m = d->base->members[place];
 	struct clus_source from = {.old = place};
 	bool self = core_is_self(c, m.name), speaks = n && n->up && n->facts.incarnation == m.incarnation;
-	const struct clus_facts *f = self ? &c->self : speaks ? &n->facts : NULL;
 
-	if (f && has_changed(d->base, &m, f) && admit(c, d, n))
-		from.facts = f;
+	if (self && has_changed(d->base, &m, &c->self) && admit(c, d, NULL))
+		from.facts = &c->self;
+	if (speaks && has_changed(d->base, &m, &n->facts) && admit(c, d, n))
+		from.facts = &n->facts;
 	m.leaving = m.leaving || (self ? c->leaving : speaks && (n->wants_leave || n->facts.leaving));
 	add_member(c, d, m, from);
 }
@@ -212,7 +224,7 @@ static void draft_name(struct clus_core *c, struct clus_draft *d, uint16_t place
 	}
 	bool again = place != CLUS_NONE && n && n->facts.incarnation == d->base->members[place].incarnation;
 	c->retry = c->retry || (n && n->up && instant_before(c->now, n->shy_until));
-	if (n && !again && is_joiner(c, n) && admit(c, d, n))
+	if (n && !again && is_joiner(c, n) && knows_it_is_out(d, n) && admit(c, d, n))
 		joins(c, d, &n->facts, n->name);
 }
 

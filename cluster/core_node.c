@@ -168,8 +168,7 @@ static bool is_other_cluster(const struct clus_core *c, const uint8_t cluster[CL
 {
 	static const uint8_t none[CLUS_ID_BYTES] = {0};
 
-	return c->view.epoch > 0 && memcmp(cluster, none, CLUS_ID_BYTES) != 0 &&
-	       memcmp(cluster, c->view.cluster, CLUS_ID_BYTES) != 0;
+	return memcmp(cluster, none, CLUS_ID_BYTES) != 0 && !core_is_ours(c, cluster);
 }
 
 /* Another incarnation of that name is alive, and has the right to it. */
@@ -388,6 +387,14 @@ static bool is_our_coordinator(const struct clus_core *c, const struct clus_node
 	return c->installed && view_eq(m->name, n->name) && m->incarnation == n->facts.incarnation;
 }
 
+/* It may wait to be let in, until it says that it knows the view without it. */
+static bool is_out(const struct clus_core *c, const struct clus_node *n)
+{
+	uint16_t m = clus_view_member(&c->view, n->name);
+
+	return m == CLUS_NONE || c->view.members[m].incarnation != n->facts.incarnation;
+}
+
 void core_beat(struct clus_core *c, const struct clus_event *e)
 {
 	struct clus_node *n = core_node_find(c, e->name);
@@ -396,10 +403,11 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 		return;
 	n->heard = true;
 	n->heard_at = c->now;
+	c->dirty = c->dirty || (n->epoch != e->beat->epoch && is_out(c, n));
 	n->epoch = e->beat->epoch;
 	if (instant_before(n->confirmed, e->confirmed) && !instant_before(c->now, e->confirmed))
 		n->confirmed = e->confirmed;
-	if (c->coordinating && n->epoch > c->seen_epoch) {
+	if (c->coordinating && core_is_ahead(c, n)) {
 		core_step_down(c, "others have a newer view");
 	} else if (c->coordinating) {
 		take_row(c, n, e->beat->heard);

@@ -41,6 +41,8 @@ bool core_hears(const struct clus_core *c, const struct clus_node *n);
 const char *core_verdict(const struct clus_core *c, const struct clus_member *m, const struct clus_node *n);
 void core_judge(struct clus_core *c);
 void core_quorum(struct clus_core *c);
+/* It has installed a view that is not ours, while we coordinate: somebody else does. */
+bool core_is_ahead(const struct clus_core *c, const struct clus_node *n);
 bool core_vouches(const struct clus_core *c, struct view name);
 void core_was_removed(struct clus_core *c, struct view by);
 void core_reincarnate(struct clus_core *c);
@@ -77,10 +79,13 @@ bool core_draft_apps(struct clus_core *c, struct clus_draft *d);
 /* Of bytes that are agreed on. False: they are not, or too old; with `why` logged if it is worth it. */
 bool core_install(struct clus_core *c, struct view bytes, struct view from);
 void core_recall(struct clus_core *c, struct view bytes);
+bool core_is_ours(const struct clus_core *c, const uint8_t cluster[CLUS_ID_BYTES]);
 void core_voters(struct clus_core *c);
 
 /* --- core_slot.c: what managers say of their buckets --- */
 
+/* Where members of `next` stood before, the same incarnation, or CLUS_NONE. */
+void core_places_before(const struct clus_view *before, const struct clus_view *next, uint16_t *old);
 struct clus_slot *core_slots(const struct clus_core *c, uint16_t app);
 int core_slots_renew(struct clus_core *c, const struct clus_view *next, bool follows, struct buf *out);
 void core_slots_mine(struct clus_core *c, const struct clus_event *e);

@@ -16,8 +16,7 @@ struct clus_slot *core_slots(const struct clus_core *c, uint16_t app)
 	return s;
 }
 
-/* Where members of `next` stood before; the same incarnation. */
-static void places_before(const struct clus_view *before, const struct clus_view *next, uint16_t *old)
+void core_places_before(const struct clus_view *before, const struct clus_view *next, uint16_t *old)
 {
 	for (uint16_t i = 0; i < next->member_count; i++) {
 		old[i] = clus_view_member(before, next->members[i].name);
@@ -55,7 +54,7 @@ int core_slots_renew(struct clus_core *c, const struct clus_view *next, bool fol
 	size_t buckets = 0;
 
 	if (follows)
-		places_before(&c->view, next, old);
+		core_places_before(&c->view, next, old);
 	for (uint16_t a = 0; a < next->app_count; a++)
 		buckets += next->apps[a].buckets;
 	struct clus_slot *s = (void *)buf_reserve(out, buckets * sizeof *s + 1);

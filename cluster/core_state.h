@@ -32,6 +32,7 @@ struct clus_node {
 	uint64_t sent_epoch;       /* of the view that it was sent over this link */
 	uint64_t dead;             /* this incarnation is dead for certain, or was removed */
 	const char *why;           /* it is dead, or was condemned; a literal */
+	uint64_t out, out_epoch;   /* this incarnation is in no view since that epoch or before */
 	uint64_t handed;           /* this incarnation is leaving, and has handed over */
 	bool wants_leave;          /* has said so over this link */
 	bool condemned;            /* the proposal under way is without it */
@@ -79,14 +80,15 @@ struct clus_core {
 	/* views */
 	struct clus_view view; /* epoch 0: none */
 	struct buf view_bytes;
-	bool installed;         /* else `view` was recalled: our database has had it before this start */
-	bool controlled;        /* the control plane has said who coordinates */
-	uint64_t seen_epoch;    /* the largest, of views that were lost as well */
-	struct buf slots;       /* struct clus_slot, of all buckets, as the apps follow each other in `view` */
-	bool unvoted;           /* the control plane must be told of voters */
-	bool unsettled;         /* some slot is `mine` and not yet in the view */
-	bool tell_now;          /* and its reports are due */
-	struct instant told_at; /* when reports have left last */
+	uint8_t cluster[CLUS_ID_BYTES]; /* that this node has been in, also before this start; zeros: none */
+	bool installed;                 /* else `view` was recalled: our database has had it before this start */
+	bool controlled;                /* the control plane has said who coordinates */
+	uint64_t seen_epoch;            /* the largest, of views that were lost as well */
+	struct buf slots;               /* struct clus_slot, of all buckets, as the apps follow each other in `view` */
+	bool unvoted;                   /* the control plane must be told of voters */
+	bool unsettled;                 /* some slot is `mine` and not yet in the view */
+	bool tell_now;                  /* and its reports are due */
+	struct instant told_at;         /* when reports have left last */
 
 	/* as coordinator */
 	bool coordinating, proposing, dirty, retry, first; /* first: its first view is not yet proposed */

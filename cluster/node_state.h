@@ -69,6 +69,7 @@ struct cluster {
 	struct view name;
 	uint64_t incarnation, failure_ms, election_ms;
 	unsigned priority;
+	uint8_t kept_id[CLUS_ID_BYTES];                  /* what FOLDER/cluster says */
 	char *folder;                                    /* owned */
 	uint64_t wanted_epoch;                           /* whose members are dialled */
 	bool want_again, published;                      /* published: `view` is what the core has installed */
@@ -80,6 +81,10 @@ struct cluster {
 MUST_USE int node_own_new(struct node_own **out, const struct cluster_settings *s, char why[NODE_WHY]);
 void node_own_free(struct node_own **own);
 bool node_own_says_same(const struct node_own *a, const struct node_own *b); /* in HELLO */
+
+/* cluster_id.c: the cluster it has been in; zeros: none yet. ERR_BROKEN with `why`; ERR_SYSTEM with errno. */
+MUST_USE int node_id_read(const char *dir, uint8_t id[CLUS_ID_BYTES], char why[NODE_WHY]);
+MUST_USE int node_id_write(const char *dir, const uint8_t id[CLUS_ID_BYTES]);
 
 /* cluster_thread.c */
 void node_step(struct cluster *c, struct clus_event *e); /* later, when it comes amid effects */

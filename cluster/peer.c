@@ -159,11 +159,12 @@ void peer_say_down(struct peers *p, struct peer *peer, enum peers_why why)
 
 /* --- time --- */
 
-static void close_silent(struct peer *peer)
+/* One of two links may be cut alone: then it is dialled again, and the node is not silent. */
+static void close_silent(const struct peers *p, struct peer *peer, struct instant now)
 {
 	for (size_t kind = 0; kind < PEER_LINKS; kind++) {
 		struct conn *c = peer->links[kind].open;
-		if (c)
+		if (c && instant_since_ms(now, c->heard) >= p->failure_ms)
 			conn_goodbye(c, PEER_BYE_SILENT, "nothing heard for failure-timeout");
 	}
 }
@@ -176,9 +177,9 @@ static void look_at(struct peers *p, struct peer *peer, struct instant now)
 
 	if (!linked && peer->up && instant_since_ms(now, peer->missing_since) >= p->beat_ms)
 		peer_say_down(p, peer, PEERS_CLOSED);
+	close_silent(p, peer, now);
 	if (!silent || peer->silence_told || (!linked && !peer->wanted && peer->incarnation == 0))
 		return;
-	close_silent(peer);
 	peer_say_down(p, peer, PEERS_SILENT);
 }
 
@@ -197,8 +198,10 @@ static void on_beat(struct net_timer *t)
 	p->last_beat = now;
 	for (size_t i = 0; i < p->peer_count; i++) {
 		struct peer *peer = p->peers[i];
-		if (peer->links[PEER_LINK_CONTROL].open)
-			conn_beat(peer->links[PEER_LINK_CONTROL].open);
+		for (size_t kind = 0; kind < PEER_LINKS; kind++) {
+			if (peer->links[kind].open)
+				conn_beat(peer->links[kind].open);
+		}
 	}
 	for (size_t i = 0; !slept && !p->stopping && i < p->peer_count; i++)
 		look_at(p, p->peers[i], now);

@@ -31,7 +31,8 @@ enum peers_why {
 
 const char *peers_why_text(enum peers_why why);
 
-/* Views are good until the event returns. In each of them all functions of this header may be called. */
+/* Views are good until the event returns. In all of them but the questions hello, epoch, heard and dials, all functions
+ * of this header may be called. */
 struct peers_ops {
 	/* What HELLO says of this node; versions, link, name and incarnation are set already. Borrowed until the
 	 * event returns. */
@@ -47,12 +48,15 @@ struct peers_ops {
 	 * the one that was: what was under way may be lost then. */
 	void (*up)(void *owner, const struct peer_hello *hello);
 	/* CLOSED, and REFUSED or SILENT after it when it turns out so; up may come in between. REFUSED comes with each
-	 * attempt that is refused, with what `dials` has said. Of a node that was never up the incarnation is 0. */
+	 * attempt that is refused, with what `dials` has said; REMOVED with each that is told so. Of a node that was
+	 * never up the incarnation is 0. */
 	void (*down)(void *owner, struct view name, uint64_t incarnation, enum peers_why why);
 	/* VIEW, CONTROL, REPORT. False: it is dealt with later, and peers_dealt() will say so; the sender waits for
 	 * that when there is much of it. */
 	bool (*frame)(void *owner, struct view name, uint64_t incarnation, enum peer_type type, struct view body);
-	void (*beat)(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat);
+	/* `confirmed`: when our beat that it echoes had left us; .ms 0: it echoes none of this connection. */
+	void (*beat)(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat,
+		     struct instant confirmed);
 	/* A frame was refused with ERR_BUSY, and there is room again. */
 	void (*drained)(void *owner, struct view name, enum peer_link link);
 	/* After peers_stop(): nothing is left of it. */

@@ -215,8 +215,10 @@ static void shaken(struct conn *c)
 	if (t) {
 		(void)snprintf(t->learned, sizeof t->learned, "%s", tls_channel_peer(c->tls));
 		if (t->name[0] == '\0' && !p->stopping)
-			p->ops->named(p->owner, view_str(t->address), name);
+			p->ops->named(p->owner, view_str(c->address), name);
 	}
+	if (c->state != CONN_GREETS)
+		return; /* what was told has ended it */
 	if (view_eq(name, p->name) || conn_is_needless(c))
 		conn_linger(c, NULL);
 	else
@@ -234,7 +236,7 @@ static void on_read(struct net_stream *s, struct view data)
 	if (c->state == CONN_SHAKES && (tls == TLS_OPEN || tls == TLS_ENDED))
 		shaken(c);
 	if (c->peer) {
-		c->peer->heard = net_now(c->peers->loop);
+		c->peer->heard = c->heard = net_now(c->peers->loop);
 		c->peer->links[c->kind].s.bytes_in += data.len;
 	}
 	conn_hear(c);

@@ -44,7 +44,7 @@ static void hear_goodbye(struct conn *c, struct view body)
 		c->gives_way = true;
 	else if (g.reason == PEER_BYE_REMOVED)
 		say_removed(c);
-	if (g.reason != PEER_BYE_LEAVING && g.reason != PEER_BYE_DUPLICATE)
+	else if (g.reason != PEER_BYE_LEAVING)
 		peer_log_refused(c->peers, REFUSED_HEARD, why, "", c->address, view_str(tls_channel_peer(c->tls)));
 	conn_linger(c, why);
 }
@@ -58,6 +58,14 @@ static void take_time(struct peer *peer, const struct peer_beat *b, uint64_t now
 	peer->beat_at_us = now_us;
 }
 
+/* Only what this connection has sent confirms anything: the clock of a host outlives its processes. */
+static struct instant confirmed_by(const struct conn *c, const struct peer_beat *b)
+{
+	bool ours = b->echo_us > 0 && b->echo_us >= c->first_beat_us && b->echo_us <= c->last_beat_us;
+
+	return (struct instant){ours ? b->echo_us / 1000 : 0};
+}
+
 static void hear_beat(struct conn *c, struct view body)
 {
 	struct peers *p = c->peers;
@@ -67,10 +75,16 @@ static void hear_beat(struct conn *c, struct view body)
 		refuse(c, PEER_BYE_MALFORMED, "BEAT is none");
 		return;
 	}
+	if (c->kind == PEER_LINK_BULK)
+		return; /* it has come: that is all it says */
+	bool first = c->peer->beat_sent_us == 0;
 	take_time(c->peer, &b, clock_us());
 	c->peer->epoch = b.epoch;
 	if (!p->stopping)
-		p->ops->beat(p->owner, c->peer->name, c->peer->incarnation, &b);
+		p->ops->beat(p->owner, c->peer->name, c->peer->incarnation, &b, confirmed_by(c, &b));
+	/* Who relies on its echo is not to wait for the next ones after each change of the connection. */
+	if (first && c->state == CONN_OPEN && !p->stopping)
+		conn_beat(c);
 }
 
 static void hear_credit(struct conn *c, struct view body)

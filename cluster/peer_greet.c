@@ -130,7 +130,7 @@ static void become_open(struct conn *c, struct peer *peer)
 	r->s.since = c->since;
 	r->s.dialled = c->dialled;
 	r->s.resumed = tls_channel_resumed(c->tls);
-	peer->heard = c->since;
+	peer->heard = c->heard = c->since;
 	if (c->kind == PEER_LINK_CONTROL)
 		peer->beat_sent_us = 0; /* of a process before, perhaps of a host before */
 	dial_done(c);
@@ -149,6 +149,8 @@ static void tell(struct conn *c, struct peer *peer, const struct peer_hello *h)
 	peer->silence_told = false;
 	if (!p->stopping)
 		p->ops->up(p->owner, h);
+	if (c->state == CONN_OPEN)
+		conn_beat(c);
 }
 
 static void greet(struct conn *c, const struct peer_hello *h)

@@ -193,11 +193,16 @@ void conn_beat(struct conn *c)
 
 	if (net_stream_full(&c->stream))
 		return;
-	list_heard(p, peer, &b);
+	if (c->kind == PEER_LINK_CONTROL)
+		list_heard(p, peer, &b);
+	else
+		b = (struct peer_beat){.sent_us = now_us};
 	peer_beat_encode(&b, &body);
 	if (buf_error(&body))
 		conn_shut(c, error_text(buf_error(&body)));
 	else
 		conn_put(c, PEER_BEAT, buf_view(&body));
 	buf_fini(&body);
+	c->first_beat_us = c->first_beat_us ? c->first_beat_us : now_us;
+	c->last_beat_us = now_us;
 }

@@ -48,8 +48,9 @@ struct conn {
 	struct peer_decoder decoder;
 	struct buf plain; /* decrypted, not a whole frame yet */
 	struct peer_window in, out;
-	uint64_t sequence; /* of the last frame sent */
-	struct instant since, deadline;
+	uint64_t sequence;                    /* of the last frame sent */
+	uint64_t first_beat_us, last_beat_us; /* sent; 0: none */
+	struct instant since, deadline, heard;
 	struct list queue; /* of struct queued */
 	size_t queued_bytes, control_bytes, report_bytes;
 	bool refused_some; /* drained is owed */

@@ -333,8 +333,8 @@ static void on_broken(void *owner, const char *why)
 {
 	struct member *m = owner;
 
+	(void)why; /* it has been logged */
 	m->broken = true;
-	log_event(LOG_ERROR, "cluster_broken", LOG_S("reason", why));
 }
 
 static void on_stopped(void *owner)

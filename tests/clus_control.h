@@ -212,6 +212,7 @@ static inline void sim_installed(struct sim *s, unsigned i, const struct clus_ef
 		e->view->voter_count);
 	assert(e->view->epoch > n->last_epoch);
 	n->last_epoch = e->view->epoch;
+	memcpy(n->cluster, clus_core_cluster(n->core), sizeof n->cluster);
 	if (s->installed)
 		s->installed(s, i, e);
 	sim_ask(s, i, e->view);
@@ -391,6 +392,7 @@ static inline void sim_start(struct sim *s, unsigned i)
 					      .peer_count = (unsigned)__builtin_popcount(n->peers)};
 
 	assert(!n->core);
+	memcpy(settings.cluster, n->cluster, sizeof n->cluster);
 	n->hello.incarnation = ++s->incarnations;
 	n->hello.leaving = false;
 	n->core = clus_core_new(&settings, sim_clock(s, i));

@@ -80,6 +80,7 @@ struct sim_node {
 	uint64_t skew_ms, rate; /* its clock: skew + now * rate / 1000 */
 	uint64_t last_epoch;    /* installed in this life */
 	uint64_t lives;
+	uint8_t cluster[CLUS_ID_BYTES]; /* on its disk */
 	bool fenced;
 	enum clus_state state;
 	char lines[SIM_LINES][SIM_LINE];
@@ -274,12 +275,10 @@ static inline bool sim_knows(const struct sim *s, unsigned i, unsigned k)
 static inline void sim_greet(struct sim *s, unsigned i, unsigned k)
 {
 	struct peer_hello hello = s->nodes[k].hello;
-	const struct clus_view *v = clus_core_known(s->nodes[k].core);
 	struct clus_event up = {.kind = CLUS_LINK_UP, .hello = &hello};
 
 	hello.epoch = clus_core_epoch(s->nodes[k].core);
-	if (v)
-		memcpy(hello.cluster, v->cluster, sizeof hello.cluster);
+	memcpy(hello.cluster, clus_core_cluster(s->nodes[k].core), sizeof hello.cluster);
 	s->nodes[i].link[k].incarnation = hello.incarnation;
 	s->nodes[i].link[k].heard_ms = s->now_ms;
 	s->nodes[i].link[k].seen_ms = 0;

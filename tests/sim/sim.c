@@ -2,7 +2,6 @@
  *
  *   sim [first seed [how many [verbose]]] (1 200) */
 #include "tests/clus_random.h"
-#include "tests/heard.h"
 
 enum { RUN_MS = 120000 };
 

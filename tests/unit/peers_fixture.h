@@ -26,11 +26,14 @@ struct node {
 	char address[32];
 	uint8_t cluster[PEER_CLUSTER_BYTES];
 	unsigned ups, downs[5], named, frames, views, beats, drains, stops;
-	uint64_t up_incarnation, down_incarnation;
+	uint64_t up_incarnation, up_epoch, down_incarnation;
 	size_t put_off_bytes, put_off_frames, body_bytes;
 	bool puts_off;
 	char last_body[32], heard[200];
 	uint64_t epoch, epoch_heard;
+	struct instant confirmed;
+	char named_address[32], named_name[32];
+	char heard_to[32]; /* for whom it was asked last */
 };
 
 static struct node alpha, beta, gamma_node;
@@ -57,15 +60,19 @@ static inline void hear_one(void *arg, const struct peers_status *s)
 
 static inline void node_heard(void *owner, struct view to, struct buf *out)
 {
-	(void)to;
-	peers_each(((struct node *)owner)->peers, hear_one, out);
+	struct node *n = owner;
+
+	snprintf(n->heard_to, sizeof n->heard_to, "%.*s", (int)to.len, (const char *)to.at);
+	peers_each(n->peers, hear_one, out);
 }
 
 static inline void node_named(void *owner, struct view address, struct view name)
 {
-	(void)address;
-	(void)name;
-	((struct node *)owner)->named++;
+	struct node *n = owner;
+
+	n->named++;
+	snprintf(n->named_address, sizeof n->named_address, "%.*s", (int)address.len, (const char *)address.at);
+	snprintf(n->named_name, sizeof n->named_name, "%.*s", (int)name.len, (const char *)name.at);
 }
 
 static inline uint64_t node_dials(void *owner, struct view name, struct view address)
@@ -81,6 +88,7 @@ static inline void node_up(void *owner, const struct peer_hello *h)
 
 	n->ups++;
 	n->up_incarnation = h->incarnation;
+	n->up_epoch = h->epoch;
 }
 
 static inline void node_down(void *owner, struct view name, uint64_t incarnation, enum peers_why reason)
@@ -111,7 +119,8 @@ static inline bool node_frame(void *owner, struct view name, uint64_t incarnatio
 	return !n->puts_off;
 }
 
-static inline void node_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *b)
+static inline void node_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *b,
+			     struct instant confirmed)
 {
 	struct node *n = owner;
 	struct view rest = b->heard, next;
@@ -119,6 +128,7 @@ static inline void node_beat(void *owner, struct view name, uint64_t incarnation
 	(void)name;
 	(void)incarnation;
 	n->beats++;
+	n->confirmed = confirmed;
 	n->epoch_heard = b->epoch;
 	n->heard[0] = '\0';
 	while (peer_heard_next(&rest, &next))
@@ -264,13 +274,14 @@ struct raw {
 	struct peer_frame frame; /* the last that came */
 	uint8_t last[300];
 	struct peer_goodbye goodbye;
+	struct peer_beat beat; /* the last that came */
 	uint64_t sequence;
 	unsigned frames;
 	bool ended;
 };
 
-static inline void raw_connect(struct raw *r, const struct node *to, const char *dir, const char *cluster,
-			       const char *name)
+/* Without a context it is plain TCP. */
+static inline void raw_connect_with(struct raw *r, const struct node *to, struct tls_context *c)
 {
 	struct sockaddr_in at = {
 	    .sin_family = AF_INET, .sin_port = htons(to->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -279,12 +290,19 @@ static inline void raw_connect(struct raw *r, const struct node *to, const char 
 	assert_int_equal(connect(r->fd, (struct sockaddr *)&at, sizeof at), 0);
 	assert_int_equal(fcntl(r->fd, F_SETFL, O_NONBLOCK), 0);
 	peer_decoder_init(&r->decoder);
-	if (!name)
+	if (!c)
 		return;
-	struct tls_context *c = load_today(dir, cluster, name);
 	assert_int_equal(tls_channel_new(&r->tls, c, TLS_DIALS, NULL, clock_wall()), 0);
-	tls_context_unref(&c);
 	tls_channel_start(r->tls, &r->out);
+}
+
+static inline void raw_connect(struct raw *r, const struct node *to, const char *dir, const char *cluster,
+			       const char *name)
+{
+	struct tls_context *c = name ? load_today(dir, cluster, name) : NULL;
+
+	raw_connect_with(r, to, c);
+	tls_context_unref(&c);
 }
 
 static inline void raw_frames(struct raw *r)
@@ -293,6 +311,8 @@ static inline void raw_frames(struct raw *r)
 
 	while (peer_next(&r->decoder, &rest, &r->frame) == DECODE_OK) {
 		r->frames++;
+		if (r->frame.type == PEER_BEAT)
+			assert_int_equal(peer_beat_decode(r->frame.body, &r->beat), 0);
 		if (r->frame.type == PEER_GOODBYE) {
 			memcpy(r->last, r->frame.body.at, r->frame.body.len);
 			assert_int_equal(peer_goodbye_decode(view_of(r->last, r->frame.body.len), &r->goodbye), 0);
@@ -380,7 +400,8 @@ static inline int peers_folder(void **state)
 	issue_at("eu", "alpha", yesterday);
 	issue_at("eu", "beta", yesterday);
 	issue_at("eu", "gamma", yesterday);
-	issue_at("eu", "late", (struct wall_time){clock_wall().s - 364 * DAY});
+	issue_at("eu", "late", (struct wall_time){clock_wall().s - 366 * DAY});
+	issue_at("eu", "lost", yesterday);
 	issue_at("us", "beta", yesterday);
 	issue_at("other", "beta", yesterday);
 	return log_open(LOG_DEBUG, in_folder("log"));

@@ -1,6 +1,5 @@
 /* Clusters of a few nodes, told as they would be to an operator: who joins, dies, is cut off, stands still, leaves. */
 #include "tests/clus_check.h"
-#include "tests/heard.h"
 
 #include <setjmp.h>
 #include <cmocka.h>

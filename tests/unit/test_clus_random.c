@@ -1,7 +1,6 @@
 /* A cluster under an adversary with a seed: nodes are killed, stopped and started, links cut and healed, operators
  * leave and forget; what must hold is looked at after every step, and when the faults stop, all come together again. */
 #include "tests/clus_random.h"
-#include "tests/heard.h"
 
 #include <setjmp.h>
 #include <cmocka.h>

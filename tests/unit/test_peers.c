@@ -23,6 +23,10 @@ static void nobody_knows_the_name(void **state)
 	node_start(&beta, "beta", 22);
 	want(&alpha, &beta, "");
 	RUN_UNTIL(both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	assert_true(alpha.named >= 1);
+	assert_string_equal(alpha.named_address, beta.address);
+	assert_string_equal(alpha.named_name, "beta");
+	assert_int_equal(beta.named, 0);
 }
 
 static void heartbeats(void **state)
@@ -32,7 +36,12 @@ static void heartbeats(void **state)
 	RUN_UNTIL(alpha.beats > 3 && beta.beats > 3 && status(&alpha, "beta").round_us > 0);
 	assert_int_equal(alpha.epoch_heard, 7);
 	assert_string_equal(alpha.heard, "alpha ");
+	assert_string_equal(alpha.heard_to, "beta");
 	assert_true(status(&alpha, "beta").round_us < 1000000);
+	assert_int_equal(status(&alpha, "beta").epoch, 7);
+	RUN_UNTIL(alpha.confirmed.ms > 0);
+	assert_true(instant_since_ms(clock_now(), alpha.confirmed) < PATIENCE_MS);
+	assert_false(instant_before(clock_now(), alpha.confirmed));
 	beta.epoch = 8;
 	RUN_UNTIL(alpha.epoch_heard == 8);
 	assert_int_equal(alpha.downs[PEERS_SILENT] + beta.downs[PEERS_SILENT], 0);
@@ -165,8 +174,8 @@ static void forbidden(void **state)
 	link_up();
 	assert_int_equal(peers_forbid(alpha.peers, VIEW("beta"), 22), 0);
 	assert_false(peers_is_up(alpha.peers, VIEW("beta")));
-	RUN_UNTIL(beta.downs[PEERS_REMOVED] >= 1);
 	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	RUN_UNTIL(beta.downs[PEERS_REMOVED] >= 1);
 	RUN_UNTIL(logged("its incarnation was removed") >= 1 && beta.downs[PEERS_SILENT] == 1);
 	assert_int_equal(alpha.ups, 1);
 	node_stop(&beta);
@@ -194,6 +203,46 @@ static void silent(void **state)
 	raw_close(&r);
 }
 
+/* One link is silent and the other is not: that one is ended, and the node is there. */
+static void one_link_is_silent(void **state)
+{
+	struct raw raws[PEER_LINKS];
+	struct buf body = {0};
+	struct peer_beat b = {.sent_us = 1};
+
+	(void)state;
+	peer_beat_encode(&b, &body);
+	for (size_t cut = 0; cut < PEER_LINKS; cut++) {
+		struct raw *lives = &raws[!cut], *dies = &raws[cut];
+		struct peer_hello h = raw_hello("beta", 22);
+		struct instant since;
+		node_start(&alpha, "alpha", 11);
+		for (size_t kind = 0; kind < PEER_LINKS; kind++) {
+			h.link = (enum peer_link)kind;
+			raw_connect(&raws[kind], &alpha, "eu", "eu", "beta");
+			raw_greet(&raws[kind], &h);
+			RAW_UNTIL(&raws[kind], is_open(&alpha, "beta", h.link));
+		}
+		for (since = clock_now(); !dies->ended && instant_since_ms(clock_now(), since) < PATIENCE_MS;) {
+			raw_send(lives, PEER_BEAT, buf_view(&body));
+			(void)raw_turn(lives);
+			(void)raw_turn(dies);
+			loop_turn();
+		}
+		assert_int_equal(dies->goodbye.reason, PEER_BYE_SILENT);
+		assert_true(dies->beat.sent_us > 0);
+		assert_int_equal(lives->goodbye.reason, 0);
+		assert_true(is_open(&alpha, "beta", (enum peer_link) !cut));
+		assert_int_equal(alpha.downs[PEERS_CLOSED], cut == PEER_LINK_CONTROL);
+		assert_int_equal(alpha.downs[PEERS_SILENT], 0);
+		assert_int_equal(alpha.beats > 0, cut == PEER_LINK_BULK);
+		raw_close(lives);
+		raw_close(dies);
+		node_stop(&alpha);
+	}
+	buf_fini(&body);
+}
+
 /* Nothing is heard, and nobody refuses: told once, though there was never a link. */
 static void unreachable(void **state)
 {
@@ -208,6 +257,62 @@ static void unreachable(void **state)
 	RUN_UNTIL(alpha.downs[PEERS_SILENT] == 1);
 	assert_int_equal(alpha.downs[PEERS_REFUSED], 0);
 	close(fd);
+}
+
+/* What a beat echoes counts when this connection has sent it; a later or an earlier time confirms nothing. */
+static void echoes(void **state)
+{
+	static const struct {
+		int64_t off_us;
+		bool confirms;
+	} cases[] = {{0, true}, {3600 * 1000000LL, false}, {-3600 * 1000000LL, false}};
+	struct raw r;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &h);
+	RAW_UNTIL(&r, r.beat.sent_us > 0);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf body = {0};
+		unsigned beats = alpha.beats;
+		struct peer_beat b = {.sent_us = 1, .echo_us = r.beat.sent_us + (uint64_t)cases[i].off_us};
+		peer_beat_encode(&b, &body);
+		raw_send(&r, PEER_BEAT, buf_view(&body));
+		buf_fini(&body);
+		RAW_UNTIL(&r, alpha.beats == beats + 1);
+		assert_int_equal(alpha.confirmed.ms, cases[i].confirms ? b.echo_us / 1000 : 0);
+	}
+	raw_close(&r);
+}
+
+/* The app of its HELLO has changed: links come again, and say so. */
+static void says_hello_anew(void **state)
+{
+	(void)state;
+	link_up();
+	alpha.epoch = 9;
+	peers_redial(alpha.peers);
+	RUN_UNTIL(beta.ups == 2 && both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	assert_int_equal(beta.up_epoch, 9);
+	assert_int_equal(beta.up_incarnation, 11);
+	peers_reincarnate(alpha.peers, 12);
+	RUN_UNTIL(beta.ups == 3 && both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	assert_int_equal(beta.up_incarnation, 12);
+}
+
+static void dropped(void **state)
+{
+	(void)state;
+	link_up();
+	peers_drop(alpha.peers, VIEW("beta"), 23, PEER_BYE_CLUSTER); /* it is another one */
+	assert_true(peers_is_up(alpha.peers, VIEW("beta")));
+	peers_drop(alpha.peers, VIEW("beta"), 22, PEER_BYE_CLUSTER);
+	assert_false(peers_is_up(alpha.peers, VIEW("beta")));
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	RUN_UNTIL(beta.downs[PEERS_CLOSED] == 1 && logged("told by the other side: other cluster") > 0);
+	RUN_UNTIL(alpha.ups == 2);
 }
 
 static void reload(void **state)
@@ -276,7 +381,11 @@ int main(void)
 	    TEST(an_old_incarnation),
 	    TEST(forbidden),
 	    TEST(silent),
+	    TEST(one_link_is_silent),
 	    TEST(unreachable),
+	    TEST(echoes),
+	    TEST(says_hello_anew),
+	    TEST(dropped),
 	    TEST(reload),
 	    TEST(wishes),
 	    TEST(three),

@@ -32,14 +32,15 @@ static void plain_tcp(void **state)
 	expect_refused(&r, "event=peer_refused reason=\"not TLS\"");
 }
 
-static void without_a_certificate(void **state)
+/* Somebody who trusts everybody, with a certificate of eu's authority or none. */
+static void expect_refused_alone(const char *certificate, const char *line)
 {
 	struct raw r;
+	unsigned before = logged(line);
 
-	(void)state;
 	node_start(&alpha, "alpha", 11);
 	raw_connect(&r, &alpha, NULL, NULL, NULL);
-	end_open_raw(&dials, TLS_DIALS, NULL, TLS1_3_VERSION);
+	end_open_raw(&dials, TLS_DIALS, certificate, TLS1_3_VERSION);
 	raw_step(&dials, view_of(NULL, 0));
 	struct instant since = clock_now();
 	while (!r.ended && instant_since_ms(clock_now(), since) < PATIENCE_MS) {
@@ -55,9 +56,24 @@ static void without_a_certificate(void **state)
 		loop_turn();
 	}
 	assert_true(r.ended);
-	assert_int_equal(logged("event=peer_refused reason=\"no certificate\""), 1);
+	assert_int_equal(logged(line), before + 1);
+	assert_int_equal(alpha.ups, 0);
 	hang_up();
 	raw_close(&r);
+}
+
+static void without_a_certificate(void **state)
+{
+	(void)state;
+	expect_refused_alone(NULL, "event=peer_refused reason=\"no certificate\"");
+}
+
+/* One authority may have signed for several clusters. */
+static void a_cluster_beside(void **state)
+{
+	(void)state;
+	make_odd((struct odd){.names = "URI:weir://us/odd", .from = {clock_wall().s - DAY}});
+	expect_refused_alone("odd", "event=peer_refused reason=\"wrong cluster\"");
 }
 
 static void wrong_certificates(void **state)
@@ -84,6 +100,40 @@ static void wrong_certificates(void **state)
 	}
 }
 
+static void expect_stranger(struct tls_context *c, const char *line)
+{
+	struct raw r;
+
+	node_start(&alpha, "alpha", 11);
+	raw_connect_with(&r, &alpha, c);
+	tls_context_unref(&c);
+	expect_refused(&r, line);
+	assert_int_equal(alpha.ups, 0);
+	node_stop(&alpha);
+}
+
+/* It was good when its process began. */
+static void expired(void **state)
+{
+	(void)state;
+	expect_stranger(load_at("eu", "eu", "late", (struct wall_time){clock_wall().s - 10 * DAY}),
+			"event=peer_refused reason=expired");
+}
+
+static void revoked(void **state)
+{
+	struct tls_settings s = settings_of("eu", "eu", "lost");
+	struct tls_context *c = NULL;
+	unsigned count;
+
+	(void)state;
+	s.crl = NULL; /* it has not heard of it */
+	assert_int_equal(tls_context_load(&c, &s, clock_wall(), &said), 0);
+	assert_int_equal(
+	    tls_pki_revoke(in_folder("eu"), "lost", (struct wall_time){clock_wall().s - 3600}, &count, why), 0);
+	expect_stranger(c, "event=peer_refused reason=revoked");
+}
+
 /* gamma listens where beta is looked for. */
 static void another_node(void **state)
 {
@@ -102,7 +152,11 @@ static void itself(void **state)
 	(void)state;
 	node_start(&alpha, "alpha", 11);
 	want(&alpha, &alpha, "");
-	RUN_UNTIL(alpha.named >= 2); /* and it tries again, later */
+	RUN_UNTIL(alpha.named >= 1);
+	assert_string_equal(alpha.named_name, "alpha");
+	want(&alpha, &alpha, "beta");
+	unsigned before = logged("reason=\"wrong name\"");
+	RUN_UNTIL(logged("reason=\"wrong name\"") > before);
 	assert_int_equal(alpha.ups, 0);
 }
 
@@ -156,6 +210,40 @@ static void another_cluster(void **state)
 	raw_greet(&r, &h);
 	RAW_UNTIL(&r, alpha.ups == 1);
 	raw_close(&r);
+}
+
+/* alpha has dialled beta; of two at once its own connection stays, for its name is the smaller one. */
+static void a_rival(void **state)
+{
+	struct raw r;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	link_up();
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &h);
+	expect_goodbye(&r, PEER_BYE_DUPLICATE);
+	assert_int_equal(alpha.ups, 1);
+	assert_true(both_open(&alpha, "beta"));
+}
+
+/* Whoever dials again has lost the connection that is still there at the other side. */
+static void dialled_again(void **state)
+{
+	struct raw first, second;
+	struct peer_hello h = raw_hello("beta", 22);
+
+	(void)state;
+	node_start(&alpha, "alpha", 11);
+	raw_connect(&first, &alpha, "eu", "eu", "beta");
+	raw_greet(&first, &h);
+	RAW_UNTIL(&first, alpha.ups == 1);
+	raw_connect(&second, &alpha, "eu", "eu", "beta");
+	raw_greet(&second, &h);
+	RAW_UNTIL(&second, alpha.ups == 2);
+	expect_goodbye(&first, PEER_BYE_DUPLICATE);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 0);
+	raw_close(&second);
 }
 
 static void malformed_frames(void **state)
@@ -288,65 +376,6 @@ static void a_slow_receiver(void **state)
 	assert_int_equal(alpha.downs[PEERS_CLOSED] + beta.downs[PEERS_CLOSED], 0);
 }
 
-/* --- many that never finish --- */
-
-static unsigned ended_of(struct raw *raws, unsigned count)
-{
-	unsigned ended = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		ended += !raw_turn(&raws[i]);
-	return ended;
-}
-
-static void half_open(void **state)
-{
-	enum { MANY = 200 };
-	static struct raw raws[MANY];
-
-	(void)state;
-	link_up();
-	for (int i = 0; i < MANY; i++)
-		raw_connect(&raws[i], &beta, NULL, NULL, NULL);
-	RUN_UNTIL(ended_of(raws, MANY) >= MANY - PEERS_GREETING_MAX);
-	assert_int_equal(ended_of(raws, MANY), MANY - PEERS_GREETING_MAX);
-	assert_int_equal(logged("too many that have not greeted"), 1);
-	unsigned a = alpha.beats, b = beta.beats;
-	RUN_UNTIL(alpha.beats > a + 4 && beta.beats > b + 4);
-	assert_int_equal(alpha.ups + beta.ups, 2);
-	assert_int_equal(alpha.downs[PEERS_CLOSED] + beta.downs[PEERS_CLOSED], 0);
-	/* And after their time they make room for others. */
-	RUN_UNTIL(ended_of(raws, MANY) == MANY);
-	assert_true(logged("not greeted in time") >= 1);
-	node_start(&gamma_node, "gamma", 44);
-	want(&gamma_node, &beta, "beta");
-	RUN_UNTIL(gamma_node.ups == 1);
-	for (int i = 0; i < MANY; i++)
-		raw_close(&raws[i]);
-}
-
-/* It stops at any moment, also with connections in every state. */
-static void stops_amid_all(void **state)
-{
-	struct raw plain, shaken;
-
-	(void)state;
-	node_start(&gamma_node, "gamma", 44);
-	link_up();
-	raw_connect(&plain, &beta, NULL, NULL, NULL);
-	raw_connect(&shaken, &beta, "eu", "eu", "gamma");
-	RAW_UNTIL(&shaken, tls_channel_state(shaken.tls) == TLS_OPEN);
-	for (int i = 0; i < 100; i++)
-		(void)!peers_send(beta.peers, VIEW("alpha"), PEER_CONTROL, view_of(large, 50000));
-	want(&beta, &gamma_node, "gamma");
-	peers_stop(beta.peers);
-	peers_stop(beta.peers);
-	RUN_UNTIL(!beta.peers);
-	assert_int_equal(beta.stops, 1);
-	raw_close(&plain);
-	raw_close(&shaken);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_set_up, peers_tear_down)
@@ -354,16 +383,19 @@ int main(void)
 	    TEST(plain_tcp),
 	    TEST(without_a_certificate),
 	    TEST(wrong_certificates),
+	    TEST(expired),
+	    TEST(revoked),
+	    TEST(a_cluster_beside),
 	    TEST(another_node),
 	    TEST(itself),
 	    TEST(hellos),
 	    TEST(another_cluster),
+	    TEST(a_rival),
+	    TEST(dialled_again),
 	    TEST(malformed_frames),
 	    TEST(too_long),
 	    TEST(overrun),
 	    TEST(a_slow_receiver),
-	    TEST(half_open),
-	    TEST(stops_amid_all),
 	};
 
 	return cmocka_run_group_tests(tests, peers_folder, peers_folder_gone);

@@ -95,6 +95,7 @@ struct odd {
 	const char *names; /* OpenSSL's notation; NULL: none */
 	const char *usage; /* the same */
 	bool self_signed;
+	struct wall_time from; /* .s 0: day(-1); for 101 days */
 };
 
 static inline void odd_extension(X509 *x, int nid, const char *value)
@@ -133,12 +134,13 @@ static inline void make_odd(struct odd odd)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256"), *by = odd.self_signed ? key : read_pem("eu/ca.key", read_pkey);
 	X509 *x = X509_new(), *authority = read_pem("eu/ca.pem", read_x509);
+	int64_t from = odd.from.s ? odd.from.s : day(-1).s;
 	FILE *f;
 
 	X509_set_version(x, X509_VERSION_3);
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 7);
-	ASN1_TIME_set(X509_getm_notBefore(x), day(-1).s);
-	ASN1_TIME_set(X509_getm_notAfter(x), day(100).s);
+	ASN1_TIME_set(X509_getm_notBefore(x), from);
+	ASN1_TIME_set(X509_getm_notAfter(x), from + 101 * DAY);
 	X509_NAME_add_entry_by_NID(X509_get_subject_name(x), NID_commonName, MBSTRING_ASC, (const uint8_t *)"odd", -1,
 				   -1, 0);
 	X509_set_issuer_name(x, X509_get_subject_name(odd.self_signed ? x : authority));
