@@ -75,7 +75,8 @@ static bool app_fill(struct member_app *to, const struct conf_app *app, const st
 	to->digest = conf_agreed_digest(buf_view(&line));
 	buf_put_u8(&line, '\0');
 	to->name = strdup(app->name);
-	to->settings = buf_error(&line) ? NULL : strdup((const char *)buf_view(&line).at);
+	struct view text = buf_view(&line);
+	to->settings = !buf_error(&line) && text.at ? strdup((const char *)text.at) : NULL;
 	buf_fini(&line);
 	return to->name && to->settings;
 }

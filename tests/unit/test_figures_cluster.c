@@ -61,7 +61,7 @@ static void assert_at(const json_t *document, const char *path, const char *expe
 	for (const char *rest = path; at && *rest;) {
 		size_t len = strcspn(rest, ".");
 		snprintf(word, sizeof word, "%.*s", (int)len, rest);
-		at = json_is_array(at) ? json_array_get(at, (size_t)atoi(word)) : json_object_get(at, word);
+		at = json_is_array(at) ? json_array_get(at, strtoul(word, NULL, 10)) : json_object_get(at, word);
 		rest += len + (rest[len] == '.');
 	}
 	assert_non_null(at);
