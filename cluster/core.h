@@ -26,8 +26,7 @@ enum clus_event_kind {
 	CLUS_TICK,       /* every failure-timeout / 16 or oftener */
 	CLUS_PEER_NAMED, /* the address `number` in `peers` is that of `name`, which may be our own */
 	CLUS_LINK_UP,    /* hello */
-	CLUS_LINK_DOWN,  /* down; number: its incarnation; 0: it never got as far. REFUSED: the one that
-			  * clus_core_known() had when dialling began */
+	CLUS_LINK_DOWN,  /* down; number: incarnation, or 0. REFUSED: that of clus_core_known() at the dialling */
 	CLUS_BEAT,       /* beat; confirmed: when the beat that it echoes had left us */
 	CLUS_VIEW,       /* bytes */
 	CLUS_REPORT,     /* report */
@@ -126,7 +125,7 @@ void clus_core_free(struct clus_core **c);
 
 /* 0, or ERR_NO_MEMORY: nothing has happened, the event may be given again. Effects that were not drained are gone. */
 MUST_USE int clus_core_step(struct clus_core *c, const struct clus_event *e);
-/* The next effect, in order; what it points at is there until the next step. False: that was all. */
+/* The next one, in order; what it points at is there until the next step. False: that was all. */
 MUST_USE bool clus_core_next(struct clus_core *c, struct clus_effect *out);
 
 /* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. It is the proof
