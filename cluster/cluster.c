@@ -207,7 +207,8 @@ int cluster_start(struct cluster **out, const struct cluster_settings *s, const 
 
 	if (err) {
 		close(s->listen_fd);
-		why[0] = err == ERR_BROKEN ? why[0] : '\0';
+		if (err != ERR_BROKEN)
+			why[0] = '\0';
 		return fail(c, err, why);
 	}
 	why[0] = '\0';

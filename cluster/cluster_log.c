@@ -36,7 +36,6 @@ static void put_number(struct log_field *fields, size_t *count, const char *key,
 
 void node_log(const struct clus_effect *e)
 {
-	const char *event = e->log == CLUS_LOG_COORDINATES ? "coordinator_began" : names[e->log];
 	struct log_field fields[FIELDS];
 	size_t count = 0;
 	char number[24];
@@ -55,7 +54,7 @@ void node_log(const struct clus_effect *e)
 		put_number(fields, &count, "after_epoch", e->number, number);
 	else if (e->number > 0)
 		put_number(fields, &count, "number", e->number, number);
-	log_write(level_of(e->log), event, fields, count);
+	log_write(level_of(e->log), names[e->log], fields, count);
 }
 
 /* Says only which views are the same. */

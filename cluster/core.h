@@ -26,8 +26,7 @@ enum clus_event_kind {
 	CLUS_TICK,       /* every failure-timeout / 16 or oftener */
 	CLUS_PEER_NAMED, /* the address `number` in `peers` is that of `name`, which may be our own */
 	CLUS_LINK_UP,    /* hello */
-	CLUS_LINK_DOWN,  /* down; number: its incarnation; 0: it never got as far. REFUSED: the one that
-			  * clus_core_known() had when dialling began */
+	CLUS_LINK_DOWN,  /* down; number: incarnation, or 0. REFUSED: that of clus_core_known() at the dialling */
 	CLUS_BEAT,       /* beat; confirmed: when the beat that it echoes had left us */
 	CLUS_VIEW,       /* bytes */
 	CLUS_REPORT,     /* report */
@@ -74,14 +73,14 @@ enum clus_state { CLUS_SEEKING, CLUS_MEMBER, CLUS_FENCED, CLUS_LEAVING, CLUS_GON
 	ROW(CLUS_LOG_REMOVED, "member_removed") /* text: why, if this node knows */                                    \
 	ROW(CLUS_LOG_SETTINGS, "app_settings_differ")                                                                  \
 	/* name: the node; app; text: its settings, other: those that count; empty: not known here */                  \
-	ROW(CLUS_LOG_REFUSED, "join_refused")        /* text: why */                                                   \
-	ROW(CLUS_LOG_NAME_IN_USE, "name_in_use")     /* number: the incarnation that was refused */                    \
-	ROW(CLUS_LOG_OTHER_CLUSTER, "other_cluster") /* text: what of it came */                                       \
-	ROW(CLUS_LOG_BAD_VIEW, "view_refused")       /* text: why */                                                   \
-	ROW(CLUS_LOG_COORDINATES, "coordinates")     /* number: the epoch that it begins after */                      \
-	ROW(CLUS_LOG_STEPPED_DOWN, "stepped_down")   /* text: why */                                                   \
-	ROW(CLUS_LOG_VOTE_NEEDED, "leave_waits")     /* the vote of a node that leaves: without it, no majority */     \
-	ROW(CLUS_LOG_NO_MEMORY, "cluster_no_memory") /* text: for what; it is tried again */
+	ROW(CLUS_LOG_REFUSED, "join_refused")          /* text: why */                                                 \
+	ROW(CLUS_LOG_NAME_IN_USE, "name_in_use")       /* number: the incarnation that was refused */                  \
+	ROW(CLUS_LOG_OTHER_CLUSTER, "other_cluster")   /* text: what of it came */                                     \
+	ROW(CLUS_LOG_BAD_VIEW, "view_refused")         /* text: why */                                                 \
+	ROW(CLUS_LOG_COORDINATES, "coordinator_began") /* number: the epoch that it begins after */                    \
+	ROW(CLUS_LOG_STEPPED_DOWN, "stepped_down")     /* text: why */                                                 \
+	ROW(CLUS_LOG_VOTE_NEEDED, "leave_waits")       /* the vote of a node that leaves: without it, no majority */   \
+	ROW(CLUS_LOG_NO_MEMORY, "cluster_no_memory")   /* text: for what; it is tried again */
 
 enum clus_log {
 #define CLUS_LOG_ROW(name, text) name,
@@ -91,8 +90,7 @@ enum clus_log {
 
 enum clus_effect_kind {
 	CLUS_DO_PROPOSE,     /* bytes, voters: to the control plane */
-	CLUS_DO_STEP_DOWN,   /* the same; and it does not stand for election until another one has coordinated, or
-			      * failure-timeout has passed */
+	CLUS_DO_STEP_DOWN,   /* and no election is stood for until another one has, or failure-timeout is over */
 	CLUS_DO_SET_VOTERS,  /* the same; starts the control plane. "?1": a peer's name not known yet */
 	CLUS_DO_INSTALL,     /* view, bytes: it counts from now on */
 	CLUS_DO_SEND_VIEW,   /* bytes; name: to whom; empty: to all that are linked */
@@ -127,7 +125,7 @@ void clus_core_free(struct clus_core **c);
 
 /* 0, or ERR_NO_MEMORY: nothing has happened, the event may be given again. Effects that were not drained are gone. */
 MUST_USE int clus_core_step(struct clus_core *c, const struct clus_event *e);
-/* The next effect, in order; what it points at is there until the next step. False: that was all. */
+/* The next one, in order; what it points at is there until the next step. False: that was all. */
 MUST_USE bool clus_core_next(struct clus_core *c, struct clus_effect *out);
 
 /* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. It is the proof
@@ -143,10 +141,9 @@ const uint8_t *clus_core_cluster(const struct clus_core *c);
 /* Whom to dial besides `peers`: the members of this view, which may be that of before the start. NULL: none. */
 const struct clus_view *clus_core_known(const struct clus_core *c);
 bool clus_core_coordinates(const struct clus_core *c);
-/* The settings of the app with this digest, of anybody who has said them; empty: not known here. */
-struct view clus_core_settings_of(const struct clus_core *c, struct view app, uint64_t digest);
 enum clus_state clus_core_state(const struct clus_core *c);
-
+/* The app's settings with this digest, of anybody who has said them; empty: not known here. */
+struct view clus_core_settings_of(const struct clus_core *c, struct view app, uint64_t digest);
 void clus_core_check(const struct clus_core *c); /* INVARIANTs */
 
 #endif

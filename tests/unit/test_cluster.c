@@ -1,5 +1,6 @@
 /* Three whole nodes: links, core and control plane put together. What the parts do by themselves is tested with them.
  */
+#include "base/folder.h"
 #include "cluster/node_state.h"
 #include "tests/unit/cluster_fixture.h"
 
@@ -12,6 +13,22 @@ static void form(void)
 {
 	all_start();
 	RUN_UNTIL(are_one(NODES));
+}
+
+static void start_fails(const struct node *n, struct cluster_settings *s, int expected, const char *part)
+{
+	struct cluster *c = NULL;
+	char reason[200];
+	uint16_t port = 0;
+
+	s->tls = context_of(n);
+	s->listen_fd = listen_on(&port);
+	int fd = s->listen_fd;
+	assert_int_equal(cluster_start(&c, s, &node_ops, NULL, &loop, reason), expected);
+	assert_non_null(strstr(reason, part));
+	assert_null(c);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	tls_context_unref(&s->tls);
 }
 
 /* --- forming --- */
@@ -217,6 +234,37 @@ static void after_a_restart_of_all(void **state)
 	cluster_view_unref(&after);
 }
 
+static void kept_id_is(const struct node *n, const char *text)
+{
+	char path[PATH_MAX];
+	struct cluster_settings s = settings_for(n, 0);
+
+	assert_true(folder_path(s.folder, "cluster", path));
+	FILE *f = fopen(path, "w");
+	fputs(text, f);
+	fclose(f);
+}
+
+/* Two clusters of one name that were made apart: who was in one is not let into the other. */
+static void another_cluster(void **state)
+{
+	(void)state;
+	node_begin(&nodes[0], 0);
+	RUN_UNTIL(are_one(1));
+	node_begin(&nodes[1], 1);
+	RUN_UNTIL(are_one(2));
+	node_end(&nodes[1]);
+	kept_id_is(&nodes[1], "00112233445566778899aabbccddeeff\n");
+	unsigned before = logged("event=peer_refused", "other cluster");
+	node_begin(&nodes[1], 1);
+	RUN_UNTIL(logged("event=peer_refused", "other cluster") > before);
+	assert_int_equal(epoch_of(&nodes[1]), 0);
+	node_end(&nodes[1]);
+	kept_id_is(&nodes[1], "0011");
+	struct cluster_settings s = settings_for(&nodes[1], 1);
+	start_fails(&nodes[1], &s, ERR_BROKEN, "/cluster: malformed");
+}
+
 /* --- what it says --- */
 
 static const struct cluster_node_picture *node_in(const struct cluster_picture *p, const char *name)
@@ -387,22 +435,6 @@ static void broken(void **state)
 	assert_int_equal(boss->broken, 1);
 }
 
-static void start_fails(struct cluster_settings *s, int expected, const char *part)
-{
-	struct cluster *c = NULL;
-	char reason[200];
-	uint16_t port = 0;
-
-	s->tls = context_of(&nodes[0]);
-	s->listen_fd = listen_on(&port);
-	int fd = s->listen_fd;
-	assert_int_equal(cluster_start(&c, s, &node_ops, NULL, &loop, reason), expected);
-	assert_non_null(strstr(reason, part));
-	assert_null(c);
-	assert_int_equal(fcntl(fd, F_GETFD), -1);
-	tls_context_unref(&s->tls);
-}
-
 static void cannot_start(void **state)
 {
 	static const char *const many[] = {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4",
@@ -413,19 +445,19 @@ static void cannot_start(void **state)
 	(void)state;
 	s.peers = many;
 	s.peer_count = 7;
-	start_fails(&s, ERR_BROKEN, "more than 6 peers");
+	start_fails(&nodes[0], &s, ERR_BROKEN, "more than 6 peers");
 	s = settings_for(&nodes[0], NODES);
 	s.folder = "/dev/null/nowhere";
-	start_fails(&s, ERR_BROKEN, "/dev/null");
+	start_fails(&nodes[0], &s, ERR_BROKEN, "/dev/null");
 	s = settings_for(&nodes[0], NODES);
 	memset(longer, 'x', sizeof longer - 1);
 	struct cluster_app app = {"shop", longer, 1};
 	s.apps = &app;
-	start_fails(&s, ERR_BROKEN, "shop");
+	start_fails(&nodes[0], &s, ERR_BROKEN, "shop");
 	/* Another process has the folder. */
 	node_begin(&nodes[0], NODES);
 	s = settings_for(&nodes[0], NODES);
-	start_fails(&s, ERR_BROKEN, "");
+	start_fails(&nodes[0], &s, ERR_BROKEN, "");
 }
 
 /* --- the end, in every state --- */
@@ -514,19 +546,33 @@ static void a_view_outlives_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    NODE_TEST(they_become_one),        NODE_TEST(alone),
-	    NODE_TEST(one_comes_later),        NODE_TEST(alone_is_joined),
-	    NODE_TEST(alone_in_vain),          NODE_TEST(a_member_ends),
-	    NODE_TEST(the_coordinator_ends),   NODE_TEST(a_minority_is_fenced),
-	    NODE_TEST(a_member_leaves),        NODE_TEST(the_coordinator_leaves),
-	    NODE_TEST(the_last_leaves),        NODE_TEST(who_never_was_in_leaves),
-	    NODE_TEST(one_is_forgotten),       NODE_TEST(a_living_one_is_forgotten),
-	    NODE_TEST(after_a_restart_of_all), NODE_TEST(a_look),
-	    NODE_TEST(settings_differ),        NODE_TEST(a_reload_is_told),
-	    NODE_TEST(the_right_has_an_end),   NODE_TEST(broken),
-	    NODE_TEST(cannot_start),           NODE_TEST(ends_at_once),
-	    NODE_TEST(asked_after_the_end),    NODE_TEST(ends_while_it_forms),
-	    NODE_TEST(ends_while_it_leaves),   NODE_TEST(a_view_outlives_it),
+	    NODE_TEST(they_become_one),
+	    NODE_TEST(alone),
+	    NODE_TEST(one_comes_later),
+	    NODE_TEST(alone_is_joined),
+	    NODE_TEST(alone_in_vain),
+	    NODE_TEST(a_member_ends),
+	    NODE_TEST(the_coordinator_ends),
+	    NODE_TEST(a_minority_is_fenced),
+	    NODE_TEST(a_member_leaves),
+	    NODE_TEST(the_coordinator_leaves),
+	    NODE_TEST(the_last_leaves),
+	    NODE_TEST(who_never_was_in_leaves),
+	    NODE_TEST(one_is_forgotten),
+	    NODE_TEST(a_living_one_is_forgotten),
+	    NODE_TEST(after_a_restart_of_all),
+	    NODE_TEST(another_cluster),
+	    NODE_TEST(a_look),
+	    NODE_TEST(settings_differ),
+	    NODE_TEST(a_reload_is_told),
+	    NODE_TEST(the_right_has_an_end),
+	    NODE_TEST(broken),
+	    NODE_TEST(cannot_start),
+	    NODE_TEST(ends_at_once),
+	    NODE_TEST(asked_after_the_end),
+	    NODE_TEST(ends_while_it_forms),
+	    NODE_TEST(ends_while_it_leaves),
+	    NODE_TEST(a_view_outlives_it),
 	};
 	return cmocka_run_group_tests(tests, cluster_folder, cluster_folder_gone);
 }
