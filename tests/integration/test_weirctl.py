@@ -489,6 +489,7 @@ printf '%s\n' "${COMPREPLY[@]}"
     def test_prefixes(self):
         self.assertEqual(self.complete("weirctl se"), ["session", "sessions"])
         self.assertEqual(self.complete("weirctl session p"), ["pin", "promote"])
+        self.assertEqual(self.complete("weirctl cluster "), ["forget"])
         self.assertEqual(self.complete("weirctl log-level "), ["debug", "error", "info", "warn"])
         self.assertEqual(self.complete("weirctl sessions --in "), ["disk", "memory"])
         states = ["busy", "fresh", "idle", "pinned", "unreadable", "waiting"]

@@ -62,6 +62,8 @@ static void all_words(void)
 	uint64_t now_ms = clock_now().ms;
 	assert_true(usec / 1000 <= now_ms + 1);
 	assert_true(usec / 1000 + 60000 > now_ms);
+	notify_status(&notify, "cluster eu: member");
+	assert_string_equal(hear(), "STATUS=cluster eu: member");
 	notify_stopping(&notify, &loop);
 	assert_string_equal(hear(), "STOPPING=1");
 	assert_string_equal(hear(), "EXTEND_TIMEOUT_USEC=30000000");
