@@ -249,7 +249,7 @@ $(BENCH): %: %.o
 $(OUT)/bench/bdb: BENCH_LIBS := -ldb
 
 # These measure parts of weir, and are linked to them.
-BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store buckets)
+BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store buckets view_change)
 
 .PHONY: bench-parts
 bench-parts: $(BENCH_PARTS)

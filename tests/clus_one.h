@@ -9,6 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* What surrounds each step: a test may let allocations fail in it. */
+#ifndef ONE_STEPS
+#define ONE_STEPS(begins) ((void)(begins))
+#endif
+
 enum { ONE_T = 1600, ONE_BUCKETS = 12, ONE_FROM = 1000 };
 
 struct one {
@@ -44,7 +49,9 @@ static inline void one_step(struct one *o, struct clus_event e)
 	struct clus_effect effect;
 
 	e.now = (struct instant){o->now_ms};
+	ONE_STEPS(true);
 	o->err = clus_core_step(o->core, &e);
+	ONE_STEPS(false);
 	assert(o->err == 0 || o->refuses);
 	while (o->err == 0 && clus_core_next(o->core, &effect))
 		one_note(o, &effect);
