@@ -168,7 +168,7 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view test_peer test_peer_body
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
-$(OUT)/unit/test_tls_memory: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
+$(OUT)/unit/test_tls_memory $(OUT)/unit/test_clus_limits: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 
