@@ -52,7 +52,7 @@ unsigned bdb_majority(const struct control *c)
 	return voters / 2 + 1;
 }
 
-/* It was damaged, or is being made the same as a ruler's: it must not help anybody to rule. */
+/* It was damaged, or is being made the same as a ruler's: it must not rule. */
 static bool has_forgotten(const struct control *c)
 {
 	return !c->record_known || control_rank_compare(c->rank, c->promise.stored) < 0;
@@ -232,13 +232,21 @@ void bdb_elected(struct control *c)
 
 /* --- what others say --- */
 
+/* As much as this node has, or has said to have: it may have lost that, or be about to get it anew from a ruler that
+ * died meanwhile, and must not wait for that one then. */
+static bool knows_as_much(const struct control *c, struct control_rank rank)
+{
+	return control_rank_compare(rank, c->promise.stored) >= 0 &&
+	       (!c->record_known || control_rank_compare(rank, c->rank) >= 0);
+}
+
 static bool may_promise(const struct control *c, unsigned peer, const struct control_frame *f)
 {
 	if (bdb_is_ruling(c) || (c->role == BDB_FOLLOWS && c->ruler != peer))
 		return false;
 	if (f->number < c->promise.term || (f->number == c->promise.term && c->promised_to != peer))
 		return false;
-	return !has_forgotten(c) && control_rank_compare(f->rank, c->rank) >= 0;
+	return knows_as_much(c, f->rank);
 }
 
 static void asked(struct control *c, unsigned peer, const struct control_frame *f)
