@@ -151,16 +151,38 @@ static void silence_one_way_loses_the_proposal(void **state)
 	commit_with(coordinator_of(THREE), THREE, 100);
 }
 
+/* Although it would win. */
 static void one_that_steps_down_leaves_room(void **state)
 {
 	(void)state;
-	nodes_start(THREE);
-	int first = coordinator_of(THREE);
-	commit_with(first, THREE, 100);
-	control_bdb.step_down(nodes[first].control);
-	WAIT_FOR(!nodes[first].coordinates);
-	commit_with(coordinator_of(THREE), THREE, 100);
+	nodes[0].priority = 200;
+	node_start(0, THREE);
+	node_start(1, THREE);
+	assert_int_equal(coordinator_of(3), 0);
+	node_start(2, THREE);
+	commit_with(0, THREE, 100);
 	WAIT_FOR(all_know(THREE));
+	control_bdb.step_down(nodes[0].control);
+	WAIT_FOR(!nodes[0].coordinates);
+	int second = coordinator_of(THREE);
+	assert_int_not_equal(second, 0);
+	commit_with(second, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	/* And then it stands again. */
+	node_stop(second);
+	assert_int_equal(coordinator_of((unsigned)THREE & ~(1U << second)), 0);
+}
+
+static void one_that_steps_down_is_back_when_nobody_else_can(void **state)
+{
+	(void)state;
+	nodes_start(1);
+	commit_with(coordinator_of(1), 1, 100);
+	struct instant since = clock_now();
+	control_bdb.step_down(nodes[0].control);
+	WAIT_FOR(!nodes[0].coordinates);
+	assert_int_equal(coordinator_of(1), 0);
+	assert_true(instant_since_ms(clock_now(), since) >= FAILURE_MS);
 }
 
 static void all_restart_with_what_was_agreed(void **state)
@@ -524,6 +546,7 @@ int main(int argc, char **argv)
 	    CASE(of_two_that_meet_the_later_one_stays),
 	    CASE(silence_one_way_loses_the_proposal),
 	    CASE(one_that_steps_down_leaves_room),
+	    CASE(one_that_steps_down_is_back_when_nobody_else_can),
 	    CASE(all_restart_with_what_was_agreed),
 	    CASE(what_was_learnt_is_told_after_a_start),
 	    CASE(voters_come_and_go_one_at_a_time),
