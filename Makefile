@@ -169,7 +169,8 @@ install: $(OUT)/weir $(OUT)/weirctl
 FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view test_peer \
 	test_peer_body test_control_bytes test_control_alone
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
-$(OUT)/unit/test_tls_memory: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
+$(OUT)/unit/test_tls_memory $(OUT)/unit/test_clus_limits: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
+$(OUT)/unit/test_peers_memory: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc,--wrap=calloc
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 
@@ -250,7 +251,7 @@ $(BENCH): %: %.o
 $(OUT)/bench/bdb: BENCH_LIBS := -ldb
 
 # These measure parts of weir, and are linked to them.
-BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store buckets)
+BENCH_PARTS := $(addprefix $(OUT)/bench/,stack store buckets links view_change)
 
 .PHONY: bench-parts
 bench-parts: $(BENCH_PARTS)

@@ -60,7 +60,8 @@ struct control_kind {
 	/* Only while it coordinates, one at a time. The voters in the view count for this proposal already when their
 	 * number grows or shrinks by one. */
 	void (*propose)(struct control *c, struct view bytes, const struct view *voters, unsigned voter_count);
-	/* Not coordinator any more: by itself, since it hears no majority. */
+	/* Not coordinator any more: it hears no majority, or leaves. It stands for election again once another one has
+	 * coordinated, or failure_ms has passed. */
 	void (*step_down)(struct control *c);
 	/* The voters of a view that was installed elsewhere: they count while there is none in the own database. */
 	void (*voters)(struct control *c, const struct view *voters, unsigned voter_count);

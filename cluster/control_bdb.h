@@ -140,6 +140,8 @@ struct control {
 	uint64_t announced; /* the record of this term that the ruler has told is agreed */
 	struct instant elect_at, again_at;
 	bool told_leaderless;
+	bool stands_back;       /* the owner has stepped down, and nobody has ruled since */
+	struct instant back_at; /* it does so no longer */
 	struct buf scratch;
 };
 

@@ -52,6 +52,15 @@ static void follow_record(struct control *c)
 	}
 }
 
+/* From now on the promise alone says what was stored here. */
+static void forget_record(struct control *c)
+{
+	if (c->record_known)
+		(void)bdb_promise_save(c, true);
+	c->record_known = false;
+	bdb_head(c);
+}
+
 /* A database that is being made the same as the ruler's has no record for that time, or an older one; what it has said
  * to have stored is in the promise. */
 void bdb_look(struct control *c)
@@ -60,8 +69,7 @@ void bdb_look(struct control *c)
 	int ret = bdb_store_read(c, false, &c->scratch, &r);
 
 	if (ret == DB_REP_LOCKOUT || ret == DB_LOCK_DEADLOCK || ret == ENOMEM) {
-		c->record_known = false;
-		bdb_head(c);
+		forget_record(c);
 		return;
 	}
 	if (ret != 0 && ret != DB_NOTFOUND) {

@@ -43,6 +43,8 @@ void bdb_head(struct control *c);
 void bdb_say(struct control *c, unsigned peer, enum control_frame_type type, uint64_t number);
 void bdb_say_all(struct control *c, enum control_frame_type type, uint64_t number);
 void bdb_step_down(struct control *c);
+/* And does not stand for election, until another one rules or the failure time has passed. */
+void bdb_stand_back(struct control *c);
 void bdb_reached(struct control *c, unsigned peer, bool there);
 void bdb_frame(struct control *c, unsigned peer, const struct control_frame *f);
 void bdb_elected(struct control *c);

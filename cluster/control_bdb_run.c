@@ -143,7 +143,7 @@ static void handle_events(struct control *c, unsigned events)
 	if (c->role == BDB_BROKEN)
 		return;
 	if (events & BDB_EVENT_STEP_DOWN)
-		bdb_step_down(c);
+		bdb_stand_back(c);
 	if (events & BDB_EVENT_JOIN_FAILURE)
 		renew(c);
 	if (events & BDB_EVENT_STORED)

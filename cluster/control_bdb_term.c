@@ -52,7 +52,7 @@ unsigned bdb_majority(const struct control *c)
 	return voters / 2 + 1;
 }
 
-/* It was damaged, or is being made the same as a ruler's: it must not help anybody to rule. */
+/* It was damaged, or is being made the same as a ruler's: it must not rule. */
 static bool has_forgotten(const struct control *c)
 {
 	return !c->record_known || control_rank_compare(c->rank, c->promise.stored) < 0;
@@ -98,6 +98,23 @@ void bdb_step_down(struct control *c)
 		bdb_break(c, ret, "step down");
 }
 
+/* Others are to have the time to elect somebody else. */
+void bdb_stand_back(struct control *c)
+{
+	if (c->role == BDB_FOLLOWS)
+		return;
+	c->stands_back = true;
+	c->back_at = instant_add_ms(clock_now(), c->failure_ms);
+	if (c->role == BDB_ASKS)
+		become_leaderless(c, about(c->election_ms));
+	bdb_step_down(c);
+}
+
+static bool stands_back(const struct control *c)
+{
+	return c->stands_back && instant_before(clock_now(), c->back_at);
+}
+
 /* False: it could not be written down, and nothing is promised. */
 static bool promise(struct control *c, unsigned peer, uint64_t term)
 {
@@ -123,7 +140,7 @@ static void follow(struct control *c, unsigned peer, uint64_t term)
 	c->role = BDB_FOLLOWS;
 	c->ruler = peer;
 	c->announced = 0;
-	c->told_leaderless = false;
+	c->told_leaderless = c->stands_back = false;
 	c->again_at = instant_add_ms(clock_now(), BDB_AGAIN_MS);
 	bdb_head(c);
 	bdb_name_copy(c, peer, &name);
@@ -142,7 +159,7 @@ static bool is_candidate(const struct bdb_peer *p)
  * as much has the least. */
 static uint32_t effective_priority(const struct control *c)
 {
-	if (has_forgotten(c))
+	if (has_forgotten(c) || stands_back(c))
 		return 0;
 	for (unsigned i = 1; i < BDB_PEERS; i++) {
 		if (is_candidate(&c->peers[i]) && control_rank_compare(c->peers[i].rank, c->rank) > 0)
@@ -214,7 +231,7 @@ static void count_promises(struct control *c)
 
 void bdb_elected(struct control *c)
 {
-	if (c->role != BDB_LEADERLESS || has_forgotten(c) || !c->peers[0].voter)
+	if (c->role != BDB_LEADERLESS || has_forgotten(c) || stands_back(c) || !c->peers[0].voter)
 		return;
 	uint64_t term = (c->seen_term > c->promise.term ? c->seen_term : c->promise.term) + 1;
 	if (!promise(c, 0, term))
@@ -232,13 +249,21 @@ void bdb_elected(struct control *c)
 
 /* --- what others say --- */
 
+/* As much as this node has, or has said to have: it may have lost that, or be about to get it anew from a ruler that
+ * died meanwhile, and must not wait for that one then. */
+static bool knows_as_much(const struct control *c, struct control_rank rank)
+{
+	return control_rank_compare(rank, c->promise.stored) >= 0 &&
+	       (!c->record_known || control_rank_compare(rank, c->rank) >= 0);
+}
+
 static bool may_promise(const struct control *c, unsigned peer, const struct control_frame *f)
 {
 	if (bdb_is_ruling(c) || (c->role == BDB_FOLLOWS && c->ruler != peer))
 		return false;
 	if (f->number < c->promise.term || (f->number == c->promise.term && c->promised_to != peer))
 		return false;
-	return !has_forgotten(c) && control_rank_compare(f->rank, c->rank) >= 0;
+	return knows_as_much(c, f->rank);
 }
 
 static void asked(struct control *c, unsigned peer, const struct control_frame *f)

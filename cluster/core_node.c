@@ -362,7 +362,8 @@ static void take_row(struct clus_core *c, struct clus_node *n, struct view heard
 		int order = -1;
 		while (m < v->member_count && (order = view_compare(v->members[m].name, name)) < 0)
 			m++;
-		if (m < v->member_count && order == 0)
+		/* Whoever names itself says nothing by it. */
+		if (m < v->member_count && order == 0 && !view_eq(name, n->name))
 			n->row[m / 64] |= UINT64_C(1) << m % 64;
 	}
 	n->row_epoch = v->epoch;

@@ -12,12 +12,14 @@ void conn_put(struct conn *c, enum peer_type type, struct view body)
 {
 	struct buf *b = &c->peers->scratch;
 	struct buf *out = net_stream_out(&c->stream);
+	size_t before = buf_len(out);
 
+	/* One record where it fits; of more, only what shares the first one with the head is copied. */
 	buf_clear(b);
 	peer_put_head(b, type, 0, c->sequence + 1, body.len);
-	buf_put(b, body);
-	size_t before = buf_len(out);
-	if (buf_error(b) || tls_channel_write(c->tls, buf_view(b), out) != 0) {
+	buf_put(b, view_take(&body, TLS_PLAIN_MAX - PEER_HEAD_BYTES));
+	if (buf_error(b) || tls_channel_write(c->tls, buf_view(b), out) != 0 ||
+	    tls_channel_write(c->tls, body, out) != 0) {
 		conn_shut(c, buf_error(b) ? error_text(buf_error(b)) : "TLS has ended");
 		return;
 	}

@@ -12,6 +12,8 @@ static struct {
 	uint64_t bytes[CHECK_EPOCHS]; /* a hash of the view of each epoch that was agreed on; 0: none was */
 	struct clus_view last;        /* agreed on; owned */
 	uint64_t tenure[SIM_BUCKETS]; /* of "shop": since when its manager has it */
+	bool in[CHECK_EPOCHS];        /* by incarnation: has installed a view with itself in it */
+	bool gone[CHECK_EPOCHS];      /* by incarnation: has been in, and a view is without it */
 	uint64_t views;
 } checked;
 
@@ -78,6 +80,25 @@ static inline void check_lost(struct sim *s, const struct clus_view *old, const 
 	}
 }
 
+static inline bool check_has(const struct clus_view *v, const struct clus_member *m)
+{
+	uint16_t i = clus_view_member(v, m->name);
+
+	return i != CLUS_NONE && v->members[i].incarnation == m->incarnation;
+}
+
+/* An incarnation that was taken out comes not back. */
+static inline void check_gone(struct sim *s, const struct clus_view *old, const struct clus_view *v)
+{
+	for (uint16_t m = 0; m < old->member_count; m++) {
+		if (!check_has(v, &old->members[m]))
+			checked.gone[old->members[m].incarnation] = checked.in[old->members[m].incarnation];
+	}
+	for (uint16_t m = 0; m < v->member_count; m++)
+		SIM_HOLDS(s, !checked.gone[v->members[m].incarnation], "incarnation %llu is back in epoch %llu",
+			  (unsigned long long)v->members[m].incarnation, (unsigned long long)v->epoch);
+}
+
 static inline void check_agreed(struct sim *s, struct view bytes)
 {
 	struct clus_view v;
@@ -100,6 +121,7 @@ static inline void check_agreed(struct sim *s, struct view bytes)
 	}
 	check_balance(s, &v);
 	check_lost(s, &checked.last, &v);
+	check_gone(s, &checked.last, &v);
 	clus_view_fini(&checked.last);
 	checked.last = v;
 	checked.views++;
@@ -110,6 +132,9 @@ static inline void check_installed(struct sim *s, unsigned i, const struct clus_
 {
 	SIM_HOLDS(s, checked.bytes[e->view->epoch] == check_hash(e->bytes), "%s has another epoch %llu",
 		  s->nodes[i].name, (unsigned long long)e->view->epoch);
+	uint16_t m = clus_view_member(e->view, view_str(s->nodes[i].name));
+	if (m != CLUS_NONE && e->view->members[m].incarnation == s->nodes[i].hello.incarnation)
+		checked.in[s->nodes[i].hello.incarnation] = true;
 }
 
 /* Who may act is in the newest view that is agreed on, as the incarnation that it is: also where that view has not come

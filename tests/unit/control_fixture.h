@@ -38,8 +38,9 @@ struct packet {
 };
 
 static struct node nodes[NODES];
-static bool linked[NODES][NODES]; /* both ways */
-static bool silent[NODES][NODES]; /* one way: what is sent is lost, and nobody knows */
+static bool linked[NODES][NODES];           /* both ways */
+static bool silent[NODES][NODES];           /* one way: what is sent is lost, and nobody knows */
+static unsigned silent_after[NODES][NODES]; /* so many packets; 0: never */
 static unsigned loss_percent, delay_us;
 static uint64_t packets_sent;
 static struct list packets;
@@ -157,6 +158,8 @@ static inline bool on_send(void *owner, struct view name, struct view bytes)
 
 	if (!linked[from][to] || !nodes[to].control)
 		return false;
+	if (silent_after[from][to] > 0 && --silent_after[from][to] == 0)
+		silent[from][to] = true;
 	if (lost)
 		return true;
 	struct packet *p = malloc(sizeof(*p) + bytes.len);
@@ -395,6 +398,7 @@ static inline int control_set_up(void **unused)
 {
 	memset(nodes, 0, sizeof(nodes));
 	memset(silent, 0, sizeof(silent));
+	memset(silent_after, 0, sizeof(silent_after));
 	memset(was_agreed, 0, sizeof(was_agreed));
 	was_agreed[0] = true;
 	loss_percent = delay_us = 0;

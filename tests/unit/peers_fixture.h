@@ -30,6 +30,7 @@ struct node {
 	size_t put_off_bytes, put_off_frames, body_bytes;
 	bool puts_off;
 	char last_body[32], heard[200];
+	uint64_t last_sum; /* of the last body */
 	uint64_t epoch, epoch_heard;
 	struct instant confirmed;
 	char named_address[32], named_name[32];
@@ -100,6 +101,15 @@ static inline void node_down(void *owner, struct view name, uint64_t incarnation
 	n->down_incarnation = incarnation;
 }
 
+static inline uint64_t sum_of(struct view v)
+{
+	uint64_t sum = v.len;
+
+	for (size_t i = 0; i < v.len; i++)
+		sum = sum * 31 + v.at[i];
+	return sum;
+}
+
 static inline bool node_frame(void *owner, struct view name, uint64_t incarnation, enum peer_type type,
 			      struct view body)
 {
@@ -110,6 +120,7 @@ static inline bool node_frame(void *owner, struct view name, uint64_t incarnatio
 	n->frames++;
 	n->views += type == PEER_VIEW;
 	n->body_bytes += body.len;
+	n->last_sum = sum_of(body);
 	snprintf(n->last_body, sizeof n->last_body, "%.*s", (int)(body.len < 31 ? body.len : 31),
 		 body.len ? (const char *)body.at : "");
 	if (n->puts_off) {

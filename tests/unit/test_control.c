@@ -78,6 +78,29 @@ static void another_follows_the_one_that_is_gone(void **state)
 	WAIT_FOR(settled(THREE) == second && all_know(THREE));
 }
 
+/* One that has nothing yet, and was cut short as it got all from a coordinator, helps the next one to rule. */
+static void half_of_a_database_votes(void **state)
+{
+	(void)state;
+	for (unsigned arrive = 3; arrive < 20; arrive += 2) {
+		links_set(4, ~0U, false);
+		nodes_start(THREE);
+		int first = coordinator_of(3);
+		commit_with(first, THREE, 1 << 17);
+		WAIT_FOR(all_know(3));
+		silent_after[first][2] = arrive;
+		links_set(4, ~0U, true);
+		WAIT_FOR(silent[first][2]);
+		node_stop(first);
+		memset(silent, 0, sizeof(silent));
+		(void)coordinator_of((unsigned)THREE & ~(1U << first));
+		nodes_stop(THREE);
+		for (int i = 0; i < 3; i++)
+			assert_true(remove_all(nodes[i].dir));
+		greatest_agreed = 0;
+	}
+}
+
 /* The coordinator is cut off from both others: what it proposes is lost, and it takes over what they have agreed on. */
 static void a_proposal_without_a_majority_is_lost(void **state)
 {
@@ -123,21 +146,43 @@ static void silence_one_way_loses_the_proposal(void **state)
 	for (int i = 0; i < NODES; i++)
 		silent[first][i] = true;
 	propose_with(first, THREE, 100);
-	WAIT_FOR(nodes[first].lost == nodes[first].proposed);
+	WAIT_FOR(nodes[first].lost == nodes[first].proposed && !nodes[first].coordinates);
 	memset(silent, 0, sizeof(silent));
 	commit_with(coordinator_of(THREE), THREE, 100);
 }
 
+/* Although it would win. */
 static void one_that_steps_down_leaves_room(void **state)
 {
 	(void)state;
-	nodes_start(THREE);
-	int first = coordinator_of(THREE);
-	commit_with(first, THREE, 100);
-	control_bdb.step_down(nodes[first].control);
-	WAIT_FOR(!nodes[first].coordinates);
-	commit_with(coordinator_of(THREE), THREE, 100);
+	nodes[0].priority = 200;
+	node_start(0, THREE);
+	node_start(1, THREE);
+	assert_int_equal(coordinator_of(3), 0);
+	node_start(2, THREE);
+	commit_with(0, THREE, 100);
 	WAIT_FOR(all_know(THREE));
+	control_bdb.step_down(nodes[0].control);
+	WAIT_FOR(!nodes[0].coordinates);
+	int second = coordinator_of(THREE);
+	assert_int_not_equal(second, 0);
+	commit_with(second, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+	/* And then it stands again. */
+	node_stop(second);
+	assert_int_equal(coordinator_of((unsigned)THREE & ~(1U << second)), 0);
+}
+
+static void one_that_steps_down_is_back_when_nobody_else_can(void **state)
+{
+	(void)state;
+	nodes_start(1);
+	commit_with(coordinator_of(1), 1, 100);
+	struct instant since = clock_now();
+	control_bdb.step_down(nodes[0].control);
+	WAIT_FOR(!nodes[0].coordinates);
+	assert_int_equal(coordinator_of(1), 0);
+	assert_true(instant_since_ms(clock_now(), since) >= FAILURE_MS);
 }
 
 static void all_restart_with_what_was_agreed(void **state)
@@ -441,7 +486,7 @@ static void whatever_happens_nothing_agreed_is_lost(void **state)
 	loss_percent = 3;
 	proposers_stop = true;
 	nodes_start(FIVE);
-	for (int step = 0; step < 150; step++) {
+	for (int step = 0; step < 100 || (greatest_agreed <= 3 && step < 2000); step++) {
 		int a = rand_r(&seed) % 5, b = rand_r(&seed) % 5;
 		switch (rand_r(&seed) % 6) {
 		case 0:
@@ -496,10 +541,12 @@ int main(int argc, char **argv)
 	    CASE(nobody_without_a_majority),
 	    CASE(the_greater_priority_wins),
 	    CASE(another_follows_the_one_that_is_gone),
+	    CASE(half_of_a_database_votes),
 	    CASE(a_proposal_without_a_majority_is_lost),
 	    CASE(of_two_that_meet_the_later_one_stays),
 	    CASE(silence_one_way_loses_the_proposal),
 	    CASE(one_that_steps_down_leaves_room),
+	    CASE(one_that_steps_down_is_back_when_nobody_else_can),
 	    CASE(all_restart_with_what_was_agreed),
 	    CASE(what_was_learnt_is_told_after_a_start),
 	    CASE(voters_come_and_go_one_at_a_time),

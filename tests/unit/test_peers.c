@@ -61,6 +61,25 @@ static void frames_go_both_ways(void **state)
 			 ERR_TOO_LARGE);
 }
 
+/* Around the length of one record, and of several. */
+static void frames_of_any_length(void **state)
+{
+	static const size_t lengths[] = {0, 1, 16367, 16368, 16369, 32752, 40000, 200000};
+	static uint8_t body[200000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof body; i++)
+		body[i] = (uint8_t)(i * 7 + i / 251);
+	link_up();
+	for (unsigned i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+		struct view v = view_of(body, lengths[i]);
+		assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_CONTROL, v), 0);
+		net_loop_flush(&loop);
+		RUN_UNTIL(beta.frames == i + 1);
+		assert_int_equal(beta.last_sum, sum_of(v));
+	}
+}
+
 /* However often they meet, one of each kind stays at both, and nobody is said to be down for good. */
 static void both_dial(void **state)
 {
@@ -373,6 +392,7 @@ int main(void)
 	    TEST(nobody_knows_the_name),
 	    TEST(heartbeats),
 	    TEST(frames_go_both_ways),
+	    TEST(frames_of_any_length),
 	    TEST(both_dial),
 	    TEST(the_host_refuses),
 	    TEST(leaving_is_said),

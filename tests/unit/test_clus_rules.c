@@ -1,0 +1,403 @@
+/* The rules of the core, one by one (doc/cluster.md, "Why fencing is safe"): each with a core alone. */
+#include "tests/clus_one.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+enum { T = ONE_T };
+
+static struct one one;
+
+static const char *const others[] = {"beta", "delta", "echo", "gamma"};
+
+/* alpha(1) with beta(2), delta(3), echo(4), gamma(5): `bits` of these. */
+static void beats(unsigned bits, uint64_t epoch)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (bits >> i & 1)
+			one_beat(&one, others[i], epoch, "alpha beta delta echo gamma ");
+	}
+}
+
+static void ups(unsigned bits, uint64_t epoch)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (bits >> i & 1)
+			one_up(&one, others[i], i + 2, epoch);
+	}
+}
+
+static const struct one_view FIVE = {.epoch = 10,
+				     .cluster = 3,
+				     .coordinator = 1,
+				     .count = 5,
+				     .names = {"alpha", "beta", "delta", "echo", "gamma"},
+				     .incarnations = {1, 2, 3, 4, 5},
+				     .managers = "000111223344"};
+
+static void learn(const struct one_view *v)
+{
+	struct buf bytes = {0};
+
+	one_tell(&one, CLUS_FOLLOWS, view_of(NULL, 0));
+	one_tell(&one, CLUS_LEARNT, one_make(&bytes, v));
+	buf_fini(&bytes);
+}
+
+static void coordinates(const struct one_view *v)
+{
+	struct buf bytes = {0};
+
+	one_tell(&one, CLUS_COORDINATES, one_make(&bytes, v));
+	buf_fini(&bytes);
+}
+
+/* A member of FIVE, linked to all of them, that becomes coordinator; its first view is installed here. */
+static void take_over(void)
+{
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	coordinates(&FIVE);
+	one_commit(&one);
+	assert_int_equal(one_epoch(&one), 11);
+}
+
+/* Somebody else's votes may still be given to the one before: nobody is named, nothing is taken out. */
+static void nobody_is_named_before_there_is_support(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 10);
+	assert_false(one_names(&one, "beta"));
+	assert_false(one_may_act(&one));
+	beats(1, 11); /* two of five */
+	assert_false(one_names(&one, "beta"));
+	beats(2, 11);
+	assert_true(one_names(&one, "beta"));
+	assert_true(one_may_act(&one));
+	one_end(&one);
+}
+
+/* Its last beat is older than failure-timeout when the coordinator changes: it has all of it from the support on. */
+static void a_silent_member_has_the_whole_timeout_from_the_support_on(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_down(&one, "delta", CLUS_DOWN_CLOSED, 3);
+	one.now_ms += 5 * T;
+	beats(13, 10);
+	coordinates(&FIVE);
+	one_commit(&one);
+	for (unsigned i = 0; i < 8; i++) { /* without support, it is not taken out at all */
+		one_tick(&one, T / 8 - 1);
+		beats(13, 10);
+		assert_true(one_proposes(&one, "delta"));
+	}
+	beats(13, 11);
+	uint64_t supported_ms = one.now_ms;
+	while (one.now_ms + T / 8 < supported_ms + T) {
+		one_tick(&one, T / 8);
+		one_commit(&one);
+		beats(13, one_epoch(&one));
+		assert_true(one_proposes(&one, "delta"));
+	}
+	one_tick(&one, T / 8);
+	assert_false(one_proposes(&one, "delta"));
+	one_end(&one);
+}
+
+/* The same for one that an operator takes out: it may have been named until then. */
+static void forgotten_before_the_support(void **state)
+{
+	(void)state;
+	take_over();
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("delta")});
+	one_tick(&one, T / 2);
+	beats(15, 11);
+	uint64_t supported_ms = one.now_ms;
+	assert_false(one_names(&one, "delta"));
+	while (one.now_ms + T / 8 < supported_ms + T) {
+		one_tick(&one, T / 8);
+		one_commit(&one);
+		beats(15, one_epoch(&one));
+		assert_true(one_proposes(&one, "delta"));
+	}
+	one_tick(&one, T / 8);
+	assert_false(one_proposes(&one, "delta"));
+	assert_int_equal(one.proposed.voter_count, 4);
+	one_end(&one);
+}
+
+/* What is proposed may have been lost, and the voters have another coordinator's view of that epoch. */
+static void the_epoch_of_a_proposal_is_no_support(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_up(&one, "zeta", 9, 0);
+	assert_int_equal(one.proposed.epoch, 12);
+	uint64_t end_ms = one.now_ms + T / 2;
+	while (one.now_ms < end_ms) {
+		one_tick(&one, T / 16);
+		beats(15, 12);
+	}
+	assert_false(one_names(&one, "beta"));
+	assert_false(one_may_act(&one));
+	one_end(&one);
+	/* Of an epoch that is not even proposed, somebody else's view. */
+	take_over();
+	beats(15, 11);
+	beats(1, 12);
+	assert_false(clus_core_coordinates(one.core));
+	assert_int_equal(one.did[CLUS_DO_STEP_DOWN], 1);
+	one_end(&one);
+}
+
+/* But when we hear that it is agreed on, they have supported us. */
+static void a_proposal_that_others_have_first(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_up(&one, "zeta", 9, 0);
+	one_tick(&one, T / 4);
+	beats(15, 12);
+	assert_true(clus_core_coordinates(one.core));
+	one_commit(&one);
+	one_tick(&one, T / 4);
+	assert_true(one_names(&one, "beta"));
+	assert_true(one_may_act(&one));
+	one_end(&one);
+}
+
+static void without_a_majority_nobody_is_named(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	uint64_t supported_ms = one.now_ms;
+	one_tick(&one, T / 8 * 3 - 1);
+	beats(1, 11);
+	assert_true(one_names(&one, "beta"));
+	one_tick(&one, 1);
+	beats(1, 11);
+	assert_false(one_names(&one, "beta"));
+	assert_true(one_may_act(&one));
+	one.now_ms = supported_ms + T / 2;
+	one_tick(&one, 0);
+	assert_false(one_may_act(&one));
+	assert_false(clus_core_coordinates(one.core));
+	one_end(&one);
+}
+
+static void never_supported_it_steps_down(void **state)
+{
+	(void)state;
+	take_over();
+	one_tick(&one, T - 1);
+	assert_true(clus_core_coordinates(one.core));
+	one_tick(&one, T / 16);
+	assert_false(clus_core_coordinates(one.core));
+	one_end(&one);
+}
+
+/* A member: it acts on what has left it, not on what has come. */
+static void a_member_acts_by_what_its_coordinator_has_echoed(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_beat(&one, "delta", 10, "alpha "); /* not the coordinator */
+	assert_false(one_may_act(&one));
+	one_beat(&one, "beta", 10, ""); /* does not name us */
+	assert_false(one_may_act(&one));
+	one_beat(&one, "beta", 10, "alpha ");
+	assert_int_equal(clus_core_may_act_until(one.core).ms, one.now_ms + T / 2);
+	uint64_t echoed_ms = one.now_ms;
+	one_tick(&one, T / 4);
+	struct buf names = {0};
+	peer_heard_put(&names, VIEW("alpha"));
+	struct peer_beat b = {.epoch = 10, .heard_count = 1, .heard = buf_view(&names)};
+	one_step(&one,
+		 (struct clus_event){.kind = CLUS_BEAT, .name = VIEW("beta"), .beat = &b, .confirmed = {echoed_ms}});
+	assert_int_equal(clus_core_may_act_until(one.core).ms, echoed_ms + T / 2);
+	buf_fini(&names);
+	one.now_ms = echoed_ms + T / 2;
+	one_tick(&one, 0);
+	assert_int_equal(clus_core_state(one.core), CLUS_FENCED);
+	one_end(&one);
+}
+
+/* A first view that was never agreed on is in our database: it says nothing of the cluster. */
+static void a_recalled_view_does_not_bind(void **state)
+{
+	struct one_view mine = FIVE, theirs = FIVE;
+	struct buf bytes = {0};
+
+	(void)state;
+	mine.cluster = 8;
+	theirs.epoch = 2;
+	for (unsigned kept = 0; kept < 2; kept++) {
+		one_begin(&one, "alpha", 6, 4);
+		if (kept) {
+			clus_core_free(&one.core);
+			struct peer_hello h = one_hello("alpha", 6);
+			struct clus_core_settings s = {
+			    .self = &h, .failure_ms = T, .buckets = ONE_BUCKETS, .peer_count = 4};
+			memset(s.cluster, 8, sizeof s.cluster);
+			one.core = clus_core_new(&s, (struct instant){one.now_ms});
+		}
+		one_tell(&one, CLUS_LEARNT, one_make(&bytes, &mine));
+		assert_int_equal(clus_core_cluster(one.core)[0], kept ? 8 : 0);
+		struct peer_hello h = one_hello("beta", 2);
+		memset(h.cluster, 3, sizeof h.cluster);
+		one_step(&one, (struct clus_event){.kind = CLUS_LINK_UP, .name = h.name, .hello = &h});
+		assert_int_equal(one.did[CLUS_DO_DROP], kept);
+		assert_true(!kept || one.bye == PEER_BYE_CLUSTER);
+		one_tell(&one, CLUS_FOLLOWS, view_of(NULL, 0));
+		one_tell(&one, CLUS_LEARNT, one_make(&bytes, &theirs));
+		assert_int_equal(one_epoch(&one), kept ? 0 : 2);
+		assert_int_equal(clus_core_cluster(one.core)[0], kept ? 8 : 3);
+		one_end(&one);
+	}
+	buf_fini(&bytes);
+}
+
+/* The database has a view that we have not installed: who has got a bucket with it may never have got its directory. */
+static void what_was_handed_over_unseen_is_lost(void **state)
+{
+	struct one_view next = FIVE;
+
+	(void)state;
+	next.epoch = 11;
+	next.managers = "000112223344"; /* bucket 5 is delta's now */
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	coordinates(&next);
+	assert_int_equal(one.proposed.epoch, 12);
+	for (unsigned b = 0; b < ONE_BUCKETS; b++)
+		assert_int_equal(one.proposed.apps[0].map[b].lost, b == 5);
+	one_end(&one);
+	/* One more that was missed: nothing is known. */
+	next.epoch = 12;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	coordinates(&next);
+	for (unsigned b = 0; b < ONE_BUCKETS; b++)
+		assert_true(one.proposed.apps[0].map[b].lost);
+	one_end(&one);
+}
+
+static void one_new_incarnation_at_a_time(void **state)
+{
+	struct one_view without = FIVE;
+
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_down(&one, "delta", CLUS_DOWN_REMOVED, 3);
+	assert_int_equal(one.did[CLUS_DO_REINCARNATE], 1);
+	without.epoch = 11;
+	without.incarnations[0] = 99;
+	learn(&without);
+	assert_int_equal(one_epoch(&one), 11);
+	assert_int_equal(one.did[CLUS_DO_REINCARNATE], 1);
+	one_end(&one);
+}
+
+/* It is elected, and was taken out by a view that it has not installed. The others refuse what it was. */
+static void a_coordinator_that_was_taken_out(void **state)
+{
+	static const struct one_view without = {.epoch = 11,
+						.cluster = 3,
+						.count = 4,
+						.names = {"beta", "delta", "echo", "gamma"},
+						.incarnations = {2, 3, 4, 5},
+						.managers = "000111222333"};
+	struct one_view voters = FIVE;
+
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	voters.epoch = 11;
+	voters.incarnations[0] = 77; /* a life of ours that is over */
+	coordinates(&voters);
+	assert_int_equal(one.did[CLUS_DO_REINCARNATE], 1);
+	assert_int_equal(one.did[CLUS_DO_PROPOSE], 0);
+	one_step(&one, (struct clus_event){.kind = CLUS_INCARNATION, .number = 78});
+	assert_int_equal(one.did[CLUS_DO_PROPOSE], 1);
+	uint16_t m = clus_view_member(&one.proposed, VIEW("alpha"));
+	assert_int_equal(one.proposed.members[m].incarnation, 78);
+	one_end(&one);
+	/* Without a vote either, it proposes nothing at all. */
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	coordinates(&without);
+	one_step(&one, (struct clus_event){.kind = CLUS_INCARNATION, .number = 78});
+	assert_int_equal(one.did[CLUS_DO_PROPOSE], 0);
+	one_end(&one);
+}
+
+static void others_have_taken_the_coordinator_out(void **state)
+{
+	(void)state;
+	take_over();
+	one_down(&one, "delta", CLUS_DOWN_REMOVED, 3);
+	assert_false(clus_core_coordinates(one.core));
+	assert_int_equal(one.did[CLUS_DO_STEP_DOWN], 1);
+	assert_int_equal(one.did[CLUS_DO_REINCARNATE], 1);
+	one_end(&one);
+}
+
+/* It was a member once, and nobody here remembers that it was taken out. */
+static void who_comes_with_an_old_view_must_know_the_new_one_first(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_up(&one, "zeta", 9, 4);
+	one_commit(&one);
+	one_beat(&one, "zeta", 4, "");
+	one_tick(&one, T / 8);
+	assert_false(one_proposes(&one, "zeta"));
+	one_beat(&one, "zeta", one_epoch(&one), "");
+	assert_true(one_proposes(&one, "zeta"));
+	one_end(&one);
+	/* Who has none at all is new. */
+	take_over();
+	one_up(&one, "zeta", 9, 0);
+	assert_true(one_proposes(&one, "zeta"));
+	one_end(&one);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nobody_is_named_before_there_is_support),
+	    cmocka_unit_test(a_silent_member_has_the_whole_timeout_from_the_support_on),
+	    cmocka_unit_test(forgotten_before_the_support),
+	    cmocka_unit_test(the_epoch_of_a_proposal_is_no_support),
+	    cmocka_unit_test(a_proposal_that_others_have_first),
+	    cmocka_unit_test(without_a_majority_nobody_is_named),
+	    cmocka_unit_test(never_supported_it_steps_down),
+	    cmocka_unit_test(a_member_acts_by_what_its_coordinator_has_echoed),
+	    cmocka_unit_test(a_recalled_view_does_not_bind),
+	    cmocka_unit_test(what_was_handed_over_unseen_is_lost),
+	    cmocka_unit_test(one_new_incarnation_at_a_time),
+	    cmocka_unit_test(a_coordinator_that_was_taken_out),
+	    cmocka_unit_test(others_have_taken_the_coordinator_out),
+	    cmocka_unit_test(who_comes_with_an_old_view_must_know_the_new_one_first),
+	};
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
