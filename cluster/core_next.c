@@ -139,7 +139,7 @@ static bool take_vote(struct clus_core *c, struct clus_draft *d, struct view nam
 	if (without.voter_count == 0 || !would_agree(c, &without)) {
 		if (!c->vote_needed)
 			core_log(c, CLUS_LOG_VOTE_NEEDED, name, NULL, 0);
-		c->vote_needed = true;
+		c->vote_needed = d->vote_needed = true;
 		return false;
 	}
 	d->view = without;
@@ -276,7 +276,6 @@ static void begin(struct clus_core *c, struct clus_draft *d, unsigned admitted)
 	buf_clear(&c->draft_members);
 	buf_clear(&c->draft_sources);
 	buf_clear(&c->draft_bytes);
-	c->vote_needed = c->vote_needed && !c->supported;
 }
 
 /* True: c->draft_bytes are a view. False: there is none, d->failed says whether for want of memory or room. */
@@ -292,6 +291,7 @@ static bool draft(struct clus_core *c, struct clus_draft *d, unsigned admitted)
 	d->view.members = drafted(c);
 	forget_votes(c, d);
 	give_vote(c, d);
+	c->vote_needed = c->vote_needed && (d->vote_needed || !c->supported); /* told once, until nobody's is */
 	if (d->failed || !core_draft_apps(c, d)) {
 		d->failed = true;
 		return false;

@@ -101,7 +101,10 @@ struct clus_node *core_node_make(struct clus_core *c, struct view name)
 
 	if (i < count && view_eq(core_node_at(c, i)->name, name))
 		return core_node_at(c, i);
-	if (count >= NODES_MAX || name.len == 0 || name.len > CLUS_NAME_MAX || !buf_reserve(&c->nodes, sizeof(void *)))
+	if (count >= NODES_MAX || name.len == 0 || name.len > CLUS_NAME_MAX)
+		return NULL;
+	c->nodes.err = 0; /* there was no room once: that is over */
+	if (!buf_reserve(&c->nodes, sizeof(void *)))
 		return NULL;
 	struct clus_node *n = calloc(1, sizeof *n);
 	if (!n)

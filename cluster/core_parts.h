@@ -66,10 +66,10 @@ struct clus_source {
 struct clus_draft {
 	const struct clus_view *base; /* NULL: the first of all */
 	struct clus_view view;
-	unsigned admit, admitted; /* how many may come in or change, and did */
-	struct clus_node *last;   /* of these; NULL: ourselves, or none */
-	bool votes_changed;
-	bool failed, full; /* no memory; or it would not fit */
+	unsigned admit, admitted;        /* how many may come in or change, and did */
+	struct clus_node *last;          /* of these; NULL: ourselves, or none */
+	bool votes_changed, vote_needed; /* needed: of somebody who would go */
+	bool failed, full;               /* no memory; or it would not fit */
 };
 /* Apps, who hosts them, and maps. False: no memory, or too many apps. */
 bool core_draft_apps(struct clus_core *c, struct clus_draft *d);

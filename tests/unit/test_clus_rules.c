@@ -380,6 +380,175 @@ static void who_comes_with_an_old_view_must_know_the_new_one_first(void **state)
 	one_end(&one);
 }
 
+/* A beat of before the new connection says nothing of it; nor does one that is not yet. */
+static void only_what_left_on_this_link_is_confirmed(void **state)
+{
+	struct peer_beat b = {.epoch = 11};
+
+	(void)state;
+	take_over();
+	ups(1, 11); /* greets again, with the epoch that would support us */
+	ups(2, 11);
+	one_tick(&one, T / 16);
+	assert_false(one_names(&one, "beta"));
+	for (unsigned i = 0; i < 2; i++)
+		one_step(&one, (struct clus_event){.kind = CLUS_BEAT,
+						   .name = view_str(others[i]),
+						   .beat = &b,
+						   .confirmed = {one.now_ms + 1}});
+	assert_false(one_names(&one, "beta"));
+	beats(3, 11);
+	assert_true(one_names(&one, "beta"));
+	ups(3, 11); /* what the connections before have echoed is of these */
+	one_tick(&one, T / 8 * 3);
+	assert_false(one_names(&one, "beta"));
+	one_end(&one);
+}
+
+/* Dead for certain while it is linked still: said of the incarnation that is in the view, and of no other. */
+static void refused_is_said_of_one_incarnation(void **state)
+{
+	struct peer_report r = {.kind = PEER_REPORT_REFUSED, .name = VIEW("delta"), .incarnation = 3};
+	struct clus_event e = {.kind = CLUS_REPORT, .name = VIEW("beta"), .report = &r};
+
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_step(&one, e); /* we have a link to it */
+	one_tick(&one, T / 8);
+	assert_true(one_proposes(&one, "delta"));
+	one_down(&one, "delta", CLUS_DOWN_CLOSED, 99); /* of another one */
+	r.incarnation = 3;
+	one_step(&one, e);
+	assert_true(one_proposes(&one, "delta"));
+	one_down(&one, "delta", CLUS_DOWN_CLOSED, 3);
+	r.incarnation = 98;
+	one_step(&one, e);
+	one_tick(&one, T / 8);
+	assert_true(one_proposes(&one, "delta"));
+	r.incarnation = 3;
+	one_step(&one, e);
+	assert_false(one_proposes(&one, "delta"));
+	assert_false(one_names(&one, "delta"));
+	one_commit(&one);
+	/* It comes back as what it was. */
+	one_up(&one, "delta", 3, 10);
+	assert_int_equal(one.bye, PEER_BYE_REMOVED);
+	one_tick(&one, T / 8);
+	assert_false(one_proposes(&one, "delta"));
+	one_end(&one);
+}
+
+/* It is linked, and a proposal that nobody has agreed on yet is without it. */
+static void who_is_not_in_the_proposal_is_not_named(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("delta")});
+	for (uint64_t end_ms = one.now_ms + T; one.now_ms < end_ms;) {
+		one_tick(&one, T / 8);
+		beats(15, 11);
+	}
+	assert_false(one_proposes(&one, "delta"));
+	one_down(&one, "delta", CLUS_DOWN_CLOSED, 3);
+	ups(2, 11);
+	assert_false(one_names(&one, "delta"));
+	assert_true(one_names(&one, "beta"));
+	one_end(&one);
+}
+
+/* One vote a view, and none before there is support. */
+static void votes_change_one_by_one(void **state)
+{
+	(void)state;
+	take_over();
+	one_up(&one, "xeno", 7, 0);
+	one_up(&one, "yuri", 8, 0);
+	one_up(&one, "zeta", 9, 0);
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("nobody")});
+	one_commit(&one);
+	assert_true(one_proposes(&one, "zeta"));
+	assert_int_equal(one.proposed.voter_count, 5);
+	beats(15, one_epoch(&one));
+	assert_int_equal(one.proposed.voter_count, 6);
+	unsigned before = one.proposed.voter_count;
+	one_commit(&one);
+	assert_int_equal(one.proposed.voter_count, before + 1);
+	one_tick(&one, T / 8);
+	one_commit(&one);
+	assert_int_equal(one.proposed.voter_count, CLUS_VOTERS_MAX);
+	one_end(&one);
+}
+
+static void who_may_not_vote_does_not(void **state)
+{
+	struct peer_hello h = one_hello("zeta", 9);
+
+	(void)state;
+	take_over();
+	beats(15, 11);
+	h.votes = false;
+	one_step(&one, (struct clus_event){.kind = CLUS_LINK_UP, .name = h.name, .hello = &h});
+	one_commit(&one);
+	one_tick(&one, T / 8);
+	one_commit(&one);
+	assert_true(one_has(&one, "zeta"));
+	assert_int_equal(one.proposed.voter_count, 5);
+	one_end(&one);
+}
+
+/* Whoever becomes coordinator says so with a view of its own, and with an epoch that nobody has proposed before. */
+static void the_first_view_is_always_proposed(void **state)
+{
+	struct one_view mine = FIVE;
+
+	(void)state;
+	mine.coordinator = 0;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&mine);
+	ups(15, 10);
+	coordinates(&mine);
+	assert_int_equal(one.did[CLUS_DO_PROPOSE], 1);
+	assert_int_equal(one.proposed.epoch, 11);
+	one_tell(&one, CLUS_LOST, buf_view(&one.proposal));
+	coordinates(&mine);
+	assert_int_equal(one.proposed.epoch, 12);
+	one_commit(&one);
+	unsigned before = one.did[CLUS_DO_PROPOSE];
+	one_tick(&one, T / 8); /* and nothing more when there is nothing to say */
+	assert_int_equal(one.did[CLUS_DO_PROPOSE], before);
+	one_end(&one);
+}
+
+/* Its vote is needed: of the five voters two are there besides it. */
+static void a_vote_that_is_needed_stays(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_down(&one, "echo", CLUS_DOWN_CLOSED, 4);
+	one_down(&one, "gamma", CLUS_DOWN_CLOSED, 5);
+	one.now_ms += 1;
+	for (unsigned i = 0; i < 12; i++) {
+		one_tick(&one, T / 8);
+		one_commit(&one);
+		beats(3, one_epoch(&one));
+	}
+	assert_false(one_has(&one, "echo"));
+	assert_int_equal(clus_core_view(one.core)->voter_count, 5);
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("delta")});
+	for (unsigned i = 0; i < 12; i++) {
+		one_tick(&one, T / 8);
+		one_commit(&one);
+		beats(3, one_epoch(&one));
+	}
+	/* Two of the four that would be left are no majority. */
+	assert_true(clus_view_voter(clus_core_view(one.core), VIEW("delta")) != CLUS_NONE);
+	assert_int_equal(one.logged[CLUS_LOG_VOTE_NEEDED], 1);
+	one_end(&one);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +566,13 @@ int main(void)
 	    cmocka_unit_test(a_coordinator_that_was_taken_out),
 	    cmocka_unit_test(others_have_taken_the_coordinator_out),
 	    cmocka_unit_test(who_comes_with_an_old_view_must_know_the_new_one_first),
+	    cmocka_unit_test(only_what_left_on_this_link_is_confirmed),
+	    cmocka_unit_test(refused_is_said_of_one_incarnation),
+	    cmocka_unit_test(who_is_not_in_the_proposal_is_not_named),
+	    cmocka_unit_test(votes_change_one_by_one),
+	    cmocka_unit_test(who_may_not_vote_does_not),
+	    cmocka_unit_test(the_first_view_is_always_proposed),
+	    cmocka_unit_test(a_vote_that_is_needed_stays),
 	};
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
