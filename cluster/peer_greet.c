@@ -55,7 +55,7 @@ static void refuse_version(struct conn *c, struct view body)
 	char why[96];
 
 	(void)!peer_hello_versions(body, &least, &greatest);
-	snprintf(why, sizeof why, "it speaks %u to %u, this node %u to %u", least, greatest, PEER_VERSION_LEAST,
+	snprintf(why, sizeof why, "it speaks %d to %d, this node %d to %d", least, greatest, PEER_VERSION_LEAST,
 		 PEER_VERSION_GREATEST);
 	refuse(c, PEER_BYE_VERSION, why);
 }
