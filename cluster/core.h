@@ -91,8 +91,7 @@ enum clus_log {
 
 enum clus_effect_kind {
 	CLUS_DO_PROPOSE,     /* bytes, voters: to the control plane */
-	CLUS_DO_STEP_DOWN,   /* the same; and it does not stand for election until another one has coordinated, or
-			      * failure-timeout has passed */
+	CLUS_DO_STEP_DOWN,   /* the same; not to be elected before another one was, or failure-timeout has passed */
 	CLUS_DO_SET_VOTERS,  /* the same; starts the control plane. "?1": a peer's name not known yet */
 	CLUS_DO_INSTALL,     /* view, bytes: it counts from now on */
 	CLUS_DO_SEND_VIEW,   /* bytes; name: to whom; empty: to all that are linked */
@@ -129,9 +128,8 @@ void clus_core_free(struct clus_core **c);
 MUST_USE int clus_core_step(struct clus_core *c, const struct clus_event *e);
 /* The next effect, in order; what it points at is there until the next step. False: that was all. */
 MUST_USE bool clus_core_next(struct clus_core *c, struct clus_effect *out);
-
-/* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. It is the proof
- * against a thread that was stopped: what was decided before the pause is not read after it. .ms 0: fenced. */
+/* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. .ms 0: fenced.
+ */
 struct instant clus_core_may_act_until(const struct clus_core *c);
 /* The names that our next BEAT to `to` says we hear, appended with peer_heard_put(). */
 void clus_core_heard(const struct clus_core *c, struct view to, struct buf *out);
@@ -144,7 +142,6 @@ const uint8_t *clus_core_cluster(const struct clus_core *c);
 const struct clus_view *clus_core_known(const struct clus_core *c);
 bool clus_core_coordinates(const struct clus_core *c);
 enum clus_state clus_core_state(const struct clus_core *c);
-
 void clus_core_check(const struct clus_core *c); /* INVARIANTs */
 
 #endif
