@@ -226,7 +226,9 @@ static void coordinates(struct clus_core *c, const struct clus_event *e)
 
 static void committed(struct clus_core *c, struct view bytes)
 {
-	if (!c->coordinating || !c->proposing || !view_eq(bytes, buf_view(&c->proposal)))
+	struct view mine = buf_view(&c->proposal);
+
+	if (!c->coordinating || !c->proposing || !mine.at || !view_eq(bytes, mine))
 		return;
 	c->proposing = false;
 	c->dirty = true;

@@ -127,9 +127,8 @@ void clus_core_free(struct clus_core **c);
 MUST_USE int clus_core_step(struct clus_core *c, const struct clus_event *e);
 /* The next one, in order; what it points at is there until the next step. False: that was all. */
 MUST_USE bool clus_core_next(struct clus_core *c, struct clus_effect *out);
-
-/* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. It is the proof
- * against a thread that was stopped: what was decided before the pause is not read after it. .ms 0: fenced. */
+/* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. .ms 0: fenced.
+ */
 struct instant clus_core_may_act_until(const struct clus_core *c);
 /* The names that our next BEAT to `to` says we hear, appended with peer_heard_put(). */
 void clus_core_heard(const struct clus_core *c, struct view to, struct buf *out);

@@ -18,7 +18,7 @@ struct peer_report {
 	enum peer_report_kind kind;
 	struct view name;      /* of a node or an app; empty: LEAVE */
 	uint64_t incarnation;  /* REFUSED, SILENT: the one that is meant; else 0 */
-	uint64_t epoch;        /* ASKED, LOST: since which the sender manages these buckets without a break; else 0 */
+	uint64_t epoch;        /* ASKED, LOST: the view that the sender has installed, and manages these buckets in; else 0 */
 	uint32_t first, count; /* ASKED, LOST: buckets; else 0 */
 };
 

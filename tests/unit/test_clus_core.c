@@ -86,7 +86,8 @@ static void one_node_begins_alone(void **state)
 	check_end(&sim);
 }
 
-/* Two of five at the first start: not enough to know that nobody else begins too. Four are. */
+/* Three of five at the first start: a majority, and yet two names are not known, and these two might elect somebody
+ * with another one. With four, all names but one are known. */
 static void too_few_do_not_begin(void **state)
 {
 	static const char *const names[] = {"alpha", "beta", "gamma", "delta", "echo"};
