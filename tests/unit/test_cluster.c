@@ -240,6 +240,7 @@ static void kept_id_is(const struct node *n, const char *text)
 	struct cluster_settings s = settings_for(n, 0);
 
 	assert_true(folder_path(s.folder, "cluster", path));
+	assert_int_equal(access(path, R_OK), 0); /* the node has written it */
 	FILE *f = fopen(path, "w");
 	fputs(text, f);
 	fclose(f);
