@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 
+#include <sched.h>
 #include <signal.h>
 
 int thread_start(pthread_t *out, void *(*run)(void *arg), void *arg)
@@ -15,4 +16,9 @@ int thread_start(pthread_t *out, void *(*run)(void *arg), void *arg)
 	int err = pthread_create(out, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return err ? ERR_SYSTEM : 0;
+}
+
+void thread_give_way(void)
+{
+	(void)sched_yield();
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "session/below.h"
 
 #include <stdlib.h>
@@ -16,6 +17,7 @@ enum {
 	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
 	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
 	LOOKS = 64,            /* pieces of a walk in one turn */
+	GIVE_WAY = 8,          /* sessions that are stored between two moments for others */
 };
 
 /* --- down --- */
@@ -75,6 +77,8 @@ static int put_batch(struct stack *s, uint32_t n, uint32_t *put)
 
 	*put = 0;
 	for (uint32_t i = 0; i < n && !err; i++) {
+		if (i % GIVE_WAY == GIVE_WAY - 1)
+			thread_give_way();
 		err = below_result(s, store_one(s, &s->batch[i]));
 		if (err == ERR_BROKEN)
 			break;

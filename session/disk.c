@@ -5,13 +5,17 @@
 #include "base/bigendian.h"
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/thread.h"
 #include "session/disk_room.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BATCH_BYTES = 4 << 20 }; /* make a batch due, or as many as a file of the log has */
+enum {
+	BATCH_BYTES = 4 << 20, /* make a batch due, or as many as a file of the log has */
+	GIVE_WAY = 8,          /* sessions that are removed between two moments for others */
+};
 
 /* --- keys --- */
 
@@ -303,7 +307,7 @@ static int disk_remove(struct store *s, const struct sess_id *id)
 
 /* A walk along the records from the one that is due first. */
 struct reaping {
-	uint32_t now_s, max, count;
+	uint32_t now_s, max, count, looked;
 	bool more;
 	void (*gone)(void *arg, const struct sess_id *id);
 	void *arg;
@@ -344,6 +348,8 @@ static int reap_all(struct store *s, struct reaping *r)
 	while (r->count < r->max && !disk_due(s)) {
 		struct sess_id id;
 		struct disk_place at;
+		if (++r->looked % GIVE_WAY == 0)
+			thread_give_way();
 		int ret = r->c->get(r->c, &key, &none, DB_NEXT);
 		if (ret == DB_NOTFOUND)
 			return 0;
