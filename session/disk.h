@@ -8,6 +8,7 @@
  *   DIR/damaged-DATE...   what a salvage moved aside
  *
  *   disk.c          the operations of `struct store_kind`
+ *   disk_hint.c     where sessions were put or found last
  *   disk_env.c      the environment: open, recover, close, errors
  *   disk_guard.c    what keeps Berkeley DB from bytes that it would trust
  *   disk_tend.c     checkpoints
@@ -47,6 +48,18 @@ struct disk_file {
 	ino_t inode;
 };
 
+/* Where a session's record was (session/disk_hint.h). */
+struct disk_hint {
+	uint32_t tag; /* of the id */
+	uint32_t expires_s, turn;
+	uint32_t bytes; /* 0: none */
+};
+
+struct disk_hints {
+	struct disk_hint *slots; /* owned; NULL: none */
+	uint32_t mask;           /* their number less 1; it is a power of 2 */
+};
+
 struct store {
 	char *dir;                 /* owned */
 	int lock_fd;               /* owned; -1: none */
@@ -62,6 +75,7 @@ struct store {
 	struct store_count kept;                    /* of the last commit */
 	_Atomic uint64_t told_sessions, told_bytes; /* `kept`, for any thread */
 
+	struct disk_hints hints;      /* of this process: they begin empty */
 	struct buf bytes;             /* a record on its way to the disk */
 	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
 	uint64_t batch_bytes;         /* put and removed by the batch */
