@@ -156,7 +156,7 @@ static void belong(struct socket_client *c, struct generation_share *old)
 /* What has begun ends under the settings under which it began. */
 static bool is_busy(const struct socket_client *c)
 {
-	return c->under_way || c->exec;
+	return c->command.count > 0 || c->exec;
 }
 
 void socket_client_switch(struct socket_client *c, struct generation_share *old)
@@ -244,11 +244,11 @@ static size_t run_one(struct socket_client *c, struct view in)
 		break;
 	}
 	c->need = 0;
-	c->under_way = cmd->count > 0 && socket_command(c, cmd, view_of(in.at, consumed)) == SOCKET_WAITS;
-	if (c->under_way)
-		return 0;
-	if (cmd->count > 0)
+	if (cmd->count > 0) {
+		if (socket_command(c, cmd, view_of(in.at, consumed)) == SOCKET_WAITS)
+			return 0;
 		task_done(c);
+	}
 	resp_command_forget(cmd);
 	return consumed;
 }

@@ -67,8 +67,7 @@ struct socket_client {
 	struct buf in;               /* what has come and is not done, from the command under way on */
 	size_t need;                 /* bytes of `in` at which it is worth to look again */
 	struct buf unquoted;         /* words of an inline command */
-	struct resp_command command; /* that under way, or what has come of it */
-	bool under_way;              /* it has begun to wait, and is not done */
+	struct resp_command command; /* that under way: it is whole, and waits; or what has come of the next one */
 	struct socket_task task;
 	struct claim_touch touch; /* what it has read or written last */
 	char *name;               /* CLIENT SETNAME; owned; NULL: none */

@@ -141,9 +141,7 @@ static uint32_t collect_round(struct stack *s, const struct sess_reason *why, ui
 	uint32_t shards = sess_table_shards(s->table);
 	struct instant now = clock_now();
 
-	for (uint32_t i = 0; i < shards && n < MOVER_BATCH; i++) {
-		if (*bytes == 0)
-			break;
+	for (uint32_t i = 0; i < shards && n < MOVER_BATCH && *bytes != 0; i++) {
 		s->next_shard = (s->next_shard + 1) % shards;
 		n += sess_table_collect(s->table, s->next_shard, why, now, MOVER_BATCH - n, bytes, s->batch + n);
 	}

@@ -240,7 +240,7 @@ int sess_table_expect(struct sess_table *t, const struct sess_id *id, struct ins
 	if (there)
 		err = there->tombstone ? ERR_GONE : ERR_BUSY;
 	else
-		shard_expect(t, s, id, 0, now);
+		shard_expect(t, s, id, hash, 0, now);
 	pthread_mutex_unlock(&sh->lock);
 	if (err)
 		free(s);
@@ -534,7 +534,7 @@ int sess_table_bury(struct sess_table *t, const struct sess_id *id, struct insta
 	if (!s) {
 		s = spare;
 		spare = NULL;
-		shard_expect(t, s, id, 0, now);
+		shard_expect(t, s, id, hash, 0, now);
 	}
 	bury(sh, s, &after);
 	pthread_mutex_unlock(&sh->lock);

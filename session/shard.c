@@ -187,10 +187,9 @@ void shard_end(struct shard *sh, struct session *s, struct shard_after *after)
 
 /* Without regard to the bound: there is one for each request that waits at most, and room for the session itself is
  * made when it comes. */
-void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint16_t app, struct instant now)
+void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint32_t hash, uint16_t app,
+		  struct instant now)
 {
-	uint32_t hash = table_hash(t, id);
-
 	sess_core_init_fetching(s, id, app, table_now_up_s(t, now));
 	s->hash = hash;
 	atomic_fetch_add_explicit(&t->bytes, sizeof(*s), memory_order_relaxed);

@@ -103,8 +103,9 @@ void shard_uncount(struct shard *sh, struct session *s, const struct sess_state 
 void shard_count_pinned(struct shard *sh, const struct session *s, const struct sess_state *state);
 void shard_uncount_pinned(struct shard *sh, const struct session *s, const struct sess_state *state);
 
-/* Puts in what is to come from below, made of memory that is not initialised yet. */
-void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint16_t app, struct instant now);
+/* Puts in what is to come from below, made of memory that is not initialised yet; `hash` is that of the id. */
+void shard_expect(struct sess_table *t, struct session *s, const struct sess_id *id, uint32_t hash, uint16_t app,
+		  struct instant now);
 
 /* Takes out what was to come, and does not. */
 void shard_drop(struct shard *sh, struct session *s, struct shard_after *after);

@@ -102,7 +102,7 @@ enum sess_open sess_table_open(struct sess_table *t, uint16_t app, const struct 
 			/* It is not here: from now on it is being fetched. */
 			s = spare;
 			spare = NULL;
-			shard_expect(t, s, id, app, now);
+			shard_expect(t, s, id, hash, app, now);
 			want.fetch = true;
 			result = SESS_OPENED;
 		}

@@ -1,4 +1,6 @@
 """The session socket and HUP: what is under way, and what becomes of connections whose app has left."""
+import contextlib
+
 from harness import adopted, admin, reload, resp, stall
 from harness.case import Case
 
@@ -111,33 +113,32 @@ class TestGone(Reload):
             self.assertTrue(client.closed())
         site.gateway.wait_ended(1)
 
-    def test_one_that_waits_for_the_store(self):
-        """What it waits for comes when the app has left: it is answered, and closed."""
+    @contextlib.contextmanager
+    def one_that_waits(self):
+        """For the store, inside of it; then it is answered, and closed."""
         site = self.start(workers=1)
         client = self.client(site)
         with stall.stalled(site.gateway.pid, "weir-store"):
             self.begin(site, client, "SET", OLD + "a", "x", "EX", 100)
             self.assertTrue(client.silent())
-            self.leave(site)
-            site.gateway.reload()
-            site.gateway.wait_ended(2)
-            self.assertEqual(site.gateway.lines(r"event=generation_ended generation=1\b"), [])
+            yield site
         self.assertEqual(client.reply(), "OK")
         self.assertTrue(client.closed())
         site.gateway.wait_ended(1)
 
+    def test_one_that_waits_for_the_store(self):
+        """What it waits for comes when the app has left."""
+        with self.one_that_waits() as site:
+            self.leave(site)
+            site.gateway.reload()
+            site.gateway.wait_ended(2)
+            self.assertEqual(site.gateway.lines(r"event=generation_ended generation=1\b"), [])
+
     def test_one_that_waits_while_its_app_changes_and_leaves(self):
         """It has not gone over to what was in between, and is closed like the others."""
-        site = self.start(workers=1)
-        client = self.client(site)
-        with stall.stalled(site.gateway.pid, "weir-store"):
-            self.begin(site, client, "SET", OLD + "a", "x", "EX", 100)
-            self.assertTrue(client.silent())
+        with self.one_that_waits() as site:
             self.change(site, OLD, NEW)
             self.leave(site)
-        self.assertEqual(client.reply(), "OK")
-        self.assertTrue(client.closed())
-        site.gateway.wait_ended(1)
 
     def test_one_that_has_gone_while_the_store_stands_still(self):
         """The connection is closed and the app has left, and a mail is still on its way: it keeps the generation."""
