@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "base/thread.h"
-#include "session/disk_hint.h"
+#include "session/disk_flush.h"
 #include "session/disk_room.h"
 
 #include <errno.h>
@@ -543,6 +543,7 @@ static void disk_close(struct store **sp, bool orderly)
 		if (ret)
 			disk_fail(s, ret, "close"); /* the next open recovers */
 	}
+	disk_flush_free(&s->flush);
 	disk_env_close(s);
 	disk_folder_release(s);
 	disk_hints_fini(&s->hints);
