@@ -92,7 +92,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list
+	operate_list disk_flush
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -168,6 +168,8 @@ install: $(OUT)/weir $(OUT)/weirctl
 FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp test_cluster_view
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 $(OUT)/unit/test_tls_memory: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
+# The disk is a gate in this one.
+$(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 
