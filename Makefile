@@ -247,7 +247,7 @@ $(BENCH_PARTS): %: %.o $(OUT)/libweir.a
 .PHONY: bench
 bench:
 	@tools/deps bench
-	@$(MAKE) --no-print-directory BUILD=release all bench-programs build/release/bench/stack
+	@$(MAKE) --no-print-directory BUILD=release all bench-programs bench-parts
 	@bench/run --build build/release $(BENCH_ARGS)
 
 .PHONY: clean
