@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/invariant.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "session/below.h"
 
 #include <stdlib.h>
@@ -16,6 +17,8 @@ enum {
 	STATE_HEAD_BYTES = 64, /* what a state costs at most besides its bytes */
 	SHARDS_ASKED = 64,     /* to learn how old the oldest are */
 	LOOKS = 64,            /* pieces of a walk in one turn */
+	GIVE_WAY = 8,          /* sessions that are stored between two moments for others, */
+	GIVE_WAY_SHORT = 32,   /* or have left, or shards that were looked into */
 };
 
 /* --- down --- */
@@ -75,6 +78,8 @@ static int put_batch(struct stack *s, uint32_t n, uint32_t *put)
 
 	*put = 0;
 	for (uint32_t i = 0; i < n && !err; i++) {
+		if (i % GIVE_WAY == GIVE_WAY - 1)
+			thread_give_way();
 		err = below_result(s, store_one(s, &s->batch[i]));
 		if (err == ERR_BROKEN)
 			break;
@@ -123,6 +128,8 @@ static uint64_t let_leave(struct stack *s, const struct sess_reason *why, uint32
 
 	*err = store_batch(s, n);
 	for (uint32_t i = 0; i < n; i++) {
+		if (i % GIVE_WAY_SHORT == GIVE_WAY_SHORT - 1)
+			thread_give_way();
 		refused += s->batch[i].stored == SESS_REFUSED;
 		left += sess_table_left(s->table, &s->batch[i], why);
 	}
@@ -140,6 +147,8 @@ static uint32_t collect_round(struct stack *s, const struct sess_reason *why, ui
 	for (uint32_t i = 0; i < shards && n < MOVER_BATCH && *bytes != 0; i++) {
 		s->next_shard = (s->next_shard + 1) % shards;
 		n += sess_table_collect(s->table, s->next_shard, why, now, MOVER_BATCH - n, bytes, s->batch + n);
+		if (i % GIVE_WAY_SHORT == GIVE_WAY_SHORT - 1)
+			thread_give_way();
 	}
 	return n;
 }

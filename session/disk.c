@@ -5,13 +5,18 @@
 #include "base/bigendian.h"
 #include "base/error.h"
 #include "base/invariant.h"
+#include "base/thread.h"
+#include "session/disk_flush.h"
 #include "session/disk_room.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BATCH_BYTES = 4 << 20 }; /* make a batch due, or as many as a file of the log has */
+enum {
+	BATCH_BYTES = 4 << 20, /* make a batch due, or as many as a file of the log has */
+	GIVE_WAY = 8,          /* sessions that are removed between two moments for others */
+};
 
 /* --- keys --- */
 
@@ -246,6 +251,7 @@ int disk_put_bytes(struct store *s, const struct record_head *head, struct view 
 		ret = record_put(s, &head->id, &place, bytes);
 	if (ret)
 		return disk_fail(s, ret, "put");
+	disk_hint_note(&s->hints, &head->id, &place);
 	s->next_turn++;
 	s->now.bytes = less(s->now.bytes, old.bytes) + bytes.len;
 	s->now.sessions += !there;
@@ -303,7 +309,7 @@ static int disk_remove(struct store *s, const struct sess_id *id)
 
 /* A walk along the records from the one that is due first. */
 struct reaping {
-	uint32_t now_s, max, count;
+	uint32_t now_s, max, count, looked;
 	bool more;
 	void (*gone)(void *arg, const struct sess_id *id);
 	void *arg;
@@ -344,6 +350,8 @@ static int reap_all(struct store *s, struct reaping *r)
 	while (r->count < r->max && !disk_due(s)) {
 		struct sess_id id;
 		struct disk_place at;
+		if (++r->looked % GIVE_WAY == 0)
+			thread_give_way();
 		int ret = r->c->get(r->c, &key, &none, DB_NEXT);
 		if (ret == DB_NOTFOUND)
 			return 0;
@@ -416,18 +424,29 @@ static int record_get(struct store *s, const struct sess_id *id, const struct di
 	return ret;
 }
 
-static int disk_get(struct store *s, const struct sess_id *id, struct buf *space, struct sess_record *out)
+/* The same, wherever it is. ERR_GONE: the ids do not know it. */
+static int record_find(struct store *s, const struct sess_id *id, struct buf *space)
 {
 	struct disk_place place;
+	int ret = disk_hint_find(&s->hints, id, &place) ? record_get(s, id, &place, space) : DB_NOTFOUND;
 
+	if (ret != DB_NOTFOUND)
+		return ret;
+	ret = disk_place_get(s, id, &place);
+	if (ret)
+		return ret == DB_NOTFOUND ? ERR_GONE : ret;
+	disk_hint_note(&s->hints, id, &place);
+	return record_get(s, id, &place, space);
+}
+
+static int disk_get(struct store *s, const struct sess_id *id, struct buf *space, struct sess_record *out)
+{
 	buf_clear(space);
 	if (!enter(s))
 		return ERR_BROKEN;
-	int ret = disk_place_get(s, id, &place);
-	if (ret == DB_NOTFOUND)
-		return ERR_GONE;
-	if (ret == 0)
-		ret = record_get(s, id, &place, space);
+	int ret = record_find(s, id, space);
+	if (ret == ERR_GONE)
+		return ret;
 	if (ret == 0)
 		return record_decode(buf_view(space), id, out);
 	if (ret == DB_NOTFOUND || ret == ERR_MALFORMED)
@@ -524,8 +543,10 @@ static void disk_close(struct store **sp, bool orderly)
 		if (ret)
 			disk_fail(s, ret, "close"); /* the next open recovers */
 	}
+	disk_flush_free(&s->flush);
 	disk_env_close(s);
 	disk_folder_release(s);
+	disk_hints_fini(&s->hints);
 	buf_fini(&s->bytes);
 	free(s->dir);
 	free(s);
@@ -588,6 +609,7 @@ static int disk_open(struct store **out, const struct store_options *o, char *wh
 		disk_close(&s, false);
 		return err;
 	}
+	disk_hints_init(&s->hints, s->cache_bytes);
 	s->now = s->kept;
 	publish(s);
 	disk_reserve_hold(s);

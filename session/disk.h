@@ -8,9 +8,11 @@
  *   DIR/damaged-DATE...   what a salvage moved aside
  *
  *   disk.c          the operations of `struct store_kind`
+ *   disk_hint.c     where sessions were put or found last
  *   disk_env.c      the environment: open, recover, close, errors
  *   disk_guard.c    what keeps Berkeley DB from bytes that it would trust
  *   disk_tend.c     checkpoints
+ *   disk_flush.c    a thread that waits for the disk ahead of them
  *   disk_folder.c   the folder and its lock
  *   disk_room.c     the disk that it is on: sizes, free space
  *   disk_salvage.c  what becomes of a damaged store
@@ -21,6 +23,7 @@
 #define WEIR_SESSION_DISK_H
 
 #include "base/clock.h"
+#include "session/disk_hint.h"
 #include "session/store.h"
 
 #include <db.h>
@@ -62,6 +65,8 @@ struct store {
 	struct store_count kept;                    /* of the last commit */
 	_Atomic uint64_t told_sessions, told_bytes; /* `kept`, for any thread */
 
+	struct disk_flush *flush;     /* owned; NULL: none */
+	struct disk_hints hints;      /* of this process: they begin empty */
 	struct buf bytes;             /* a record on its way to the disk */
 	uint64_t room_bytes;          /* that may be written before the next look at the disk's free space */
 	uint64_t batch_bytes;         /* put and removed by the batch */
@@ -127,14 +132,6 @@ bool disk_path(const char *dir, const char *name, char out[PATH_MAX]);
 MUST_USE int disk_sync_folder(const char *dir);
 
 /* --- disk.c --- */
-
-/* Where a session's record is: the order of the places is that in which sessions expire, and for those of one second
- * that in which they came. */
-struct disk_place {
-	uint64_t expires_s;
-	uint32_t turn;
-	uint32_t bytes; /* of the record */
-};
 
 void disk_key(const struct sess_id *id, const struct disk_place *place, uint8_t out[DISK_KEY_BYTES]);
 /* 0, DB_NOTFOUND, ERR_MALFORMED, or what Berkeley DB says. */

@@ -1,10 +1,12 @@
 /* The disk store's housekeeping: checkpoints, which bound what a recovery has to read (doc/disk-format.md).
  *
  * A checkpoint writes what has changed in memory and waits for the disk, while nobody can read. So that it waits for
- * little, the kernel is told now and then to begin with what it has. */
+ * little, what is written goes to the disk piece by piece before it: another thread waits for that (disk_flush.h), or
+ * where each batch waits anyway (sync = group), or there is no such thread, the kernel is told to begin. */
 #include "session/disk_damage.h"
 
 #include "base/error.h"
+#include "session/disk_flush.h"
 #include "session/disk_room.h"
 
 #include <fcntl.h>
@@ -42,25 +44,33 @@ static int look_at_log(struct store *s, uint64_t *bytes, uint32_t *file)
 	return 0;
 }
 
-/* The kernel begins to write; nobody waits for it. A hint only: nothing is said of its failure. */
-static void begin_writing(const struct store *s, const char *name)
+/* What was written to it so far is on its way to the disk; the store does not wait. A hint only: nothing is said of its
+ * failure. */
+static void begin_writing(struct store *s, enum disk_flush_file file, const char *name)
 {
 	char path[PATH_MAX];
 	int fd = disk_path(s->dir, name, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
 	if (fd < 0)
 		return;
+	bool waits_anyway = s->sync == STORE_SYNC_GROUP;
+	if (!waits_anyway && !s->flush)
+		s->flush = disk_flush_new();
+	if (!waits_anyway && s->flush) {
+		disk_flush_begin(s->flush, file, fd);
+		return;
+	}
 	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	close(fd);
 }
 
-static void write_ahead(const struct store *s, uint32_t log_file)
+static void write_ahead(struct store *s, uint32_t log_file)
 {
 	char name[32];
 
 	snprintf(name, sizeof(name), "log.%010u", log_file);
-	begin_writing(s, name);
-	begin_writing(s, DISK_FILE);
+	begin_writing(s, DISK_FLUSH_LOG, name);
+	begin_writing(s, DISK_FLUSH_SESSIONS, DISK_FILE);
 }
 
 /* A checkpoint after so many bytes of log; until then the kernel is kept busy. */

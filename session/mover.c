@@ -4,19 +4,18 @@
  * moved, then a piece of expiry, of what operators ask, and of housekeeping. A look-up waits for these at most. */
 #include "base/error.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "session/below.h"
 #include "session/carry.h"
 #include "session/stack_state.h"
 
 #include <errno.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-	TURN_MS = 1000,    /* between two turns without a reason */
-	TURN_ROOM_MS = 50, /* while requests wait for room */
-	STORE_NICE = 5,
+	TURN_MS = 1000,     /* between two turns without a reason */
+	TURN_ROOM_MS = 50,  /* while requests wait for room */
 	CROWD_PERCENT = 10, /* so much is freed at once for those who wait for room */
 	FAILURES_MAX = 3,   /* of the store at the end, without a success in between */
 };
@@ -188,20 +187,13 @@ static void settle_for_good(struct stack *s)
 		failures = below_settle(s) ? 0 : failures + 1;
 }
 
-/* Where processors are scarce the workers come first: what this thread does is mostly for later. Not last of all, for
- * some requests wait for it. A priority is a thread's own on Linux; where it cannot be lowered nothing is lost. */
-static void step_back(void)
-{
-	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), STORE_NICE);
-}
-
 void *mover_run(void *arg)
 {
 	struct stack *s = arg;
 	uint64_t wait_ms = 0;
 
 	pthread_setname_np(pthread_self(), "weir-store");
-	step_back();
+	thread_step_back(); /* what it does is mostly for later; not last of all, for some requests wait for it */
 	while (!s->stopping) {
 		if (wait_ms > 0)
 			rest(s, wait_ms);

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import admin, cgi, stall, wait, weir
+from harness import admin, cgi, record, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case, Parallel
 from harness.site import Site
@@ -531,6 +531,27 @@ class TestTrouble(StoreCase):
                 kept += 1
         self.assertGreater(kept, 300)
         site.weir.wait_line("event=store_damaged")
+
+    def test_a_record_of_a_newer_weir(self):
+        """It is told apart from a damaged one, left alone, and there again for who can read it."""
+        site = self.site()
+        newer, other = self.new(site, "from+the+future"), self.new(site, "of+today")
+        name = site.seen(jar=newer)["SESSION_ID"]
+        self.restart_with(site, lambda path: self.assertEqual(record.set_format(path, b"from the future", 2), 1))
+        self.wait_disk_ready(site)
+        for _ in range(2):
+            answer = site.ask("", jar=newer)
+            self.assertEqual((answer.status, answer.header("Set-Cookie")), (503, None))
+        self.assert_has(site, other, "of today")
+        site.weir.wait_line("level=error event=session_too_new store=disk session=" + name)
+        [told] = admin.ask(site.weir, "sessions --is unreadable --json").json["sessions"]
+        self.assertEqual(told, {"session": name, "in": "disk", "error": "of a newer format"})
+        self.assertEqual(admin.ask(site.weir, "session show " + name).fields["error"], "of a newer format")
+        self.assertEqual(admin.ask(site.weir, "session promote " + name).text, "of a newer format\n")
+        self.assertEqual(site.weir.lines("event=store_(failed|broken|damaged)"), [])
+        self.restart_with(site, lambda path: self.assertEqual(record.set_format(path, b"from the future", 1), 1))
+        self.wait_disk_ready(site)
+        self.assert_has(site, newer, "from the future")
 
     def test_a_foreign_file(self):
         """What it held is in the log as well, as long as that goes back so far."""

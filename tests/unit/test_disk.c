@@ -2,6 +2,8 @@
  * records that are damaged or of a newer weir. */
 #include "tests/unit/disk_fixture.h"
 
+#include "session/disk_hint.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -292,6 +294,7 @@ static void drop_id(uint32_t n)
 	DBT key = {.data = id.bytes, .size = sizeof(id.bytes)};
 
 	assert_int_equal(store->ids->del(store->ids, NULL, &key, 0), 0);
+	disk_hints_fini(&store->hints); /* which know it still */
 }
 
 static void damaged_records(void **state)
