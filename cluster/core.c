@@ -321,7 +321,8 @@ static void peer_named(struct clus_core *c, uint64_t i, struct view name)
 		return;
 	memcpy(c->peer_bytes[i], name.at, name.len);
 	c->peers[i] = view_of(c->peer_bytes[i], name.len);
-	c->unvoted = true;
+	/* Later a view says who votes; and who is to vote by a proposal that is under way would be let go. */
+	c->unvoted = c->unvoted || c->view.epoch == 0;
 }
 
 static void report(struct clus_core *c, const struct clus_event *e)

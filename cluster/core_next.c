@@ -147,10 +147,12 @@ static bool take_vote(struct clus_core *c, struct clus_draft *d, struct view nam
 	return true;
 }
 
-/* Who leaves in good order, or is taken out, goes together with its vote. */
+/* Who leaves in good order, or is taken out, goes together with its vote. Not one that was leaving and is there again:
+ * where all end at once and start again, votes would be taken and given until one alone has all. */
 static bool may_go(struct clus_core *c, struct clus_draft *d, const struct clus_member *m, const struct clus_node *n)
 {
-	bool orderly = m->leaving || (n && n->forgotten);
+	bool is_back = n && n->up && n->facts.incarnation != m->incarnation && !n->facts.leaving;
+	bool orderly = (m->leaving && !is_back) || (n && n->forgotten);
 
 	return !orderly || !has_voter(&d->view, m->name) || take_vote(c, d, m->name);
 }

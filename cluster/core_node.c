@@ -183,9 +183,23 @@ static bool is_in_use(const struct clus_core *c, const struct clus_node *n, uint
 	       c->view.members[m].incarnation == n->facts.incarnation;
 }
 
+static const char its_host_refuses[] = "its host refuses connections";
+
+/* It was taken for dead since its host refuses connections, and is a member still: something between us has said that.
+ * A coordinator has begun to take it out; nobody else has the right to refuse a member. */
+static bool lives_after_all(const struct clus_core *c, const struct peer_hello *h, const struct clus_node *n)
+{
+	uint16_t m = c->installed ? clus_view_member(&c->view, h->name) : CLUS_NONE;
+
+	return !c->coordinating && h->incarnation == n->dead && n->why == its_host_refuses && m != CLUS_NONE &&
+	       c->view.members[m].incarnation == h->incarnation;
+}
+
 /* True: the link stays not. */
 static bool refuse(struct clus_core *c, const struct peer_hello *h, struct clus_node *n)
 {
+	if (lives_after_all(c, h, n))
+		n->dead = 0;
 	if (is_other_cluster(c, h->cluster)) {
 		if (n->told_cluster != h->incarnation)
 			core_log(c, CLUS_LOG_OTHER_CLUSTER, h->name, "HELLO", 0);
@@ -302,7 +316,7 @@ void core_refused(struct clus_core *c, struct view name, uint64_t incarnation)
 		return;
 	struct clus_node *n = core_node_make(c, name);
 	if (n && !n->up)
-		is_dead(c, n, "its host refuses connections");
+		is_dead(c, n, its_host_refuses);
 }
 
 /* The coordinator must know, should it have no way to its host itself. */
