@@ -168,24 +168,32 @@ static uint32_t effective_priority(const struct control *c)
 	return c->priority + 1;
 }
 
-/* Not before a majority is there that has nobody: those who follow somebody would not promise anything. */
-static void elect(struct control *c)
+/* Not before a majority is there that has nobody: those who follow somebody would not promise anything. `asked`:
+ * another one holds an election and counts this node, which may not have the record yet that makes it a voter. */
+static void elect_as(struct control *c, bool asked)
 {
-	unsigned sites = 1;
+	unsigned sites = 1, votes = bdb_majority(c);
 
-	if (c->role != BDB_LEADERLESS || !c->peers[0].voter || !bdb_elect_is_idle(c) ||
+	if (c->role != BDB_LEADERLESS || !(c->peers[0].voter || asked) || !bdb_elect_is_idle(c) ||
 	    instant_before(clock_now(), c->elect_at))
 		return;
 	for (unsigned i = 1; i < BDB_PEERS; i++)
 		sites += is_candidate(&c->peers[i]);
-	if (sites < bdb_majority(c))
+	if (!c->peers[0].voter)
+		votes = sites > 1 ? sites / 2 + 1 : 2;
+	if (sites < votes)
 		return;
 	c->elect_at = instant_add_ms(clock_now(), about(2 * c->election_ms));
-	int ret = c->env->rep_set_priority(c->env, effective_priority(c));
+	int ret = c->env->rep_set_priority(c->env, c->peers[0].voter ? effective_priority(c) : 0);
 	if (ret)
 		bdb_break(c, ret, "elect");
 	else
-		bdb_elect(c, sites, bdb_majority(c));
+		bdb_elect(c, sites, votes);
+}
+
+static void elect(struct control *c)
+{
+	elect_as(c, false);
 }
 
 void bdb_hold_election(struct control *c)
@@ -193,7 +201,7 @@ void bdb_hold_election(struct control *c)
 	if (c->role != BDB_LEADERLESS)
 		return;
 	c->elect_at = clock_now();
-	elect(c);
+	elect_as(c, true);
 }
 
 static void rule(struct control *c)

@@ -269,6 +269,26 @@ static void old_voters_elect_nobody(void **state)
 	(void)coordinator_of(11);
 }
 
+/* The record that makes another one a voter never came to it: the one that has written it cannot rule without that
+ * one's vote any more, and gets it. */
+static void who_was_to_vote_helps(void **state)
+{
+	(void)state;
+	node_start(0, 1);
+	node_start(1, 1);
+	(void)coordinator_of(3);
+	commit_with(0, 1, 100);
+	WAIT_FOR(all_know(3));
+	silent[0][1] = true;
+	propose_with(0, 3, 100);
+	WAIT_FOR(nodes[0].lost == nodes[0].proposed);
+	pass_ms(3 * ELECTION_MS);
+	silent[0][1] = false;
+	assert_int_equal(coordinator_of(3), 0);
+	commit_with(0, 3, 100);
+	WAIT_FOR(all_know(3));
+}
+
 static void a_witness_coordinates_only_where_it_must(void **state)
 {
 	(void)state;
@@ -554,6 +574,7 @@ int main(int argc, char **argv)
 	    CASE(what_was_learnt_is_told_after_a_start),
 	    CASE(voters_come_and_go_one_at_a_time),
 	    CASE(old_voters_elect_nobody),
+	    CASE(who_was_to_vote_helps),
 	    CASE(a_witness_coordinates_only_where_it_must),
 	    CASE(one_far_behind_gets_all_anew),
 	    CASE(the_largest_view),
