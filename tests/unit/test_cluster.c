@@ -261,9 +261,46 @@ static void another_cluster(void **state)
 	RUN_UNTIL(logged("event=peer_refused", "other cluster") > before);
 	assert_int_equal(epoch_of(&nodes[1]), 0);
 	node_end(&nodes[1]);
-	kept_id_is(&nodes[1], "0011");
-	struct cluster_settings s = settings_for(&nodes[1], 1);
-	start_fails(&nodes[1], &s, ERR_BROKEN, "/cluster: malformed");
+}
+
+/* The file of the cluster's id is empty, cut short, or no text of weir's: it is moved aside, and learnt again. */
+static void its_id_is_damaged(void **state)
+{
+	static const char *const damage[] = {"", "0011", "xx112233445566778899aabbccddeeff\n"};
+	char aside[PATH_MAX + 32];
+
+	(void)state;
+	node_begin(&nodes[0], 0);
+	RUN_UNTIL(are_one(1));
+	for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
+		node_begin(&nodes[1], 1);
+		RUN_UNTIL(are_one(2));
+		node_end(&nodes[1]);
+		kept_id_is(&nodes[1], damage[i]);
+		unsigned before = logged("event=control_damaged", "file=cluster");
+		node_begin(&nodes[1], 1);
+		RUN_UNTIL(are_one(2));
+		assert_int_equal(logged("event=control_damaged", "file=cluster"), before + 1);
+		snprintf(aside, sizeof aside, "%s/cluster.damaged", settings_for(&nodes[1], 1).folder);
+		assert_int_equal(access(aside, F_OK), 0);
+		node_end(&nodes[1]);
+		node_begin(&nodes[1], 1); /* now it is written again, and good */
+		RUN_UNTIL(are_one(2));
+		assert_int_equal(logged("event=control_damaged", "file=cluster"), before + 1);
+		node_end(&nodes[1]);
+	}
+}
+
+static void its_id_cannot_be_read(void **state)
+{
+	char path[PATH_MAX + 32];
+	struct cluster_settings s = settings_for(&nodes[0], 0);
+
+	(void)state;
+	assert_int_equal(mkdir(s.folder, 0700), 0);
+	snprintf(path, sizeof path, "%s/cluster", s.folder);
+	assert_int_equal(mkdir(path, 0700), 0);
+	start_fails(&nodes[0], &s, ERR_BROKEN, "/cluster: Is a directory");
 }
 
 /* --- what it says --- */
@@ -563,6 +600,8 @@ int main(void)
 	    NODE_TEST(a_living_one_is_forgotten),
 	    NODE_TEST(after_a_restart_of_all),
 	    NODE_TEST(another_cluster),
+	    NODE_TEST(its_id_is_damaged),
+	    NODE_TEST(its_id_cannot_be_read),
 	    NODE_TEST(a_look),
 	    NODE_TEST(settings_differ),
 	    NODE_TEST(a_reload_is_told),
