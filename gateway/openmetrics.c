@@ -522,9 +522,8 @@ static void put_view(struct put *p, const struct clus_view *v, uint16_t self)
 	static const struct family members = {"weir_cluster_members", GAUGE, NULL, "Members in the view."},
 				   voters = {"weir_cluster_voters", GAUGE, NULL, "Nodes whose votes count."},
 				   buckets = {"weir_cluster_buckets", GAUGE, NULL, "Buckets that this node manages."},
-				   lost =
-				       {"weir_cluster_buckets_lost", GAUGE, NULL,
-					"Buckets whose directory is lost: their manager has still to ask everybody."},
+				   lost = {"weir_cluster_buckets_lost", GAUGE, NULL,
+					   "Buckets whose manager has still to ask all others for their sessions."},
 				   disagree = {"weir_cluster_disagreements", GAUGE, NULL,
 					       "Members that host an app with other settings than those that count."};
 	uint64_t others = 0;
