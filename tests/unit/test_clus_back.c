@@ -100,6 +100,19 @@ static bool votes(const char *name)
 	return clus_view_voter(clus_core_view(one.core), view_str(name)) != CLUS_NONE;
 }
 
+/* Each view that follows has its vote: it is not taken and given again. */
+static void commit_with_its_vote(void)
+{
+	for (unsigned before = 0; before != one.did[CLUS_DO_PROPOSE];) {
+		struct buf copy = {0};
+		before = one.did[CLUS_DO_PROPOSE];
+		assert_int_not_equal(clus_view_voter(&one.proposed, VIEW("gamma")), CLUS_NONE);
+		buf_put(&copy, buf_view(&one.proposal));
+		one_tell(&one, CLUS_COMMITTED, buf_view(&copy));
+		buf_fini(&copy);
+	}
+}
+
 /* It was leaving, ended before it was out, and is started again: there is nothing to take its vote for. */
 static void who_was_leaving_and_is_back_keeps_its_vote(void **state)
 {
@@ -110,8 +123,7 @@ static void who_was_leaving_and_is_back_keeps_its_vote(void **state)
 	one_down(&one, "gamma", CLUS_DOWN_CLOSED, 3);
 	one_up(&one, "gamma", 4, 0);
 	for (unsigned i = 0; i < 4; i++) {
-		one_commit(&one);
-		assert_true(votes("gamma"));
+		commit_with_its_vote();
 		one_beat(&one, "beta", one_epoch(&one), "alpha gamma ");
 		one_beat(&one, "gamma", one_epoch(&one), "alpha beta ");
 		one_tick(&one, T / 8);

@@ -234,6 +234,39 @@ static void after_a_restart_of_all(void **state)
 	cluster_view_unref(&after);
 }
 
+static bool all_vote(const struct node *n)
+{
+	return votes(n, "alpha") && votes(n, "beta") && votes(n, "gamma");
+}
+
+/* Each takes its vote along, until one has all; all at once, each as far as it gets. Then all are started again. */
+static void all_leave_and_come_back(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 6; round++) {
+		bool at_once = round >= 3;
+		form();
+		RUN_UNTIL(all_vote(&nodes[0]));
+		for (unsigned i = 0; i < NODES; i++) {
+			struct node *n = &nodes[(round + i) % NODES];
+			struct instant since = clock_now();
+			cluster_leave(n->cluster);
+			RUN_UNTIL(at_once || n->left == 1 || instant_since_ms(clock_now(), since) > 4 * FAILURE_MS);
+			assert_true(at_once || n->left == 1);
+			if (!at_once)
+				node_end(n);
+		}
+		struct instant since = clock_now();
+		RUN_UNTIL(instant_since_ms(clock_now(), since) > FAILURE_MS / 2 * (round % 3 + 1));
+		for (unsigned i = 0; i < NODES; i++)
+			node_end(&nodes[i]);
+		form();
+		RUN_UNTIL(all_vote(&nodes[0]) && all_vote(&nodes[1]) && all_vote(&nodes[2]));
+		for (unsigned i = 0; i < NODES; i++)
+			node_end(&nodes[i]);
+	}
+}
+
 static void kept_id_is(const struct node *n, const char *text)
 {
 	char path[PATH_MAX];
@@ -261,46 +294,6 @@ static void another_cluster(void **state)
 	RUN_UNTIL(logged("event=peer_refused", "other cluster") > before);
 	assert_int_equal(epoch_of(&nodes[1]), 0);
 	node_end(&nodes[1]);
-}
-
-/* The file of the cluster's id is empty, cut short, or no text of weir's: it is moved aside, and learnt again. */
-static void its_id_is_damaged(void **state)
-{
-	static const char *const damage[] = {"", "0011", "xx112233445566778899aabbccddeeff\n"};
-	char aside[PATH_MAX + 32];
-
-	(void)state;
-	node_begin(&nodes[0], 0);
-	RUN_UNTIL(are_one(1));
-	for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
-		node_begin(&nodes[1], 1);
-		RUN_UNTIL(are_one(2));
-		node_end(&nodes[1]);
-		kept_id_is(&nodes[1], damage[i]);
-		unsigned before = logged("event=control_damaged", "file=cluster");
-		node_begin(&nodes[1], 1);
-		RUN_UNTIL(are_one(2));
-		assert_int_equal(logged("event=control_damaged", "file=cluster"), before + 1);
-		snprintf(aside, sizeof aside, "%s/cluster.damaged", settings_for(&nodes[1], 1).folder);
-		assert_int_equal(access(aside, F_OK), 0);
-		node_end(&nodes[1]);
-		node_begin(&nodes[1], 1); /* now it is written again, and good */
-		RUN_UNTIL(are_one(2));
-		assert_int_equal(logged("event=control_damaged", "file=cluster"), before + 1);
-		node_end(&nodes[1]);
-	}
-}
-
-static void its_id_cannot_be_read(void **state)
-{
-	char path[PATH_MAX + 32];
-	struct cluster_settings s = settings_for(&nodes[0], 0);
-
-	(void)state;
-	assert_int_equal(mkdir(s.folder, 0700), 0);
-	snprintf(path, sizeof path, "%s/cluster", s.folder);
-	assert_int_equal(mkdir(path, 0700), 0);
-	start_fails(&nodes[0], &s, ERR_BROKEN, "/cluster: Is a directory");
 }
 
 /* --- what it says --- */
@@ -584,35 +577,20 @@ static void a_view_outlives_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    NODE_TEST(they_become_one),
-	    NODE_TEST(alone),
-	    NODE_TEST(one_comes_later),
-	    NODE_TEST(alone_is_joined),
-	    NODE_TEST(alone_in_vain),
-	    NODE_TEST(a_member_ends),
-	    NODE_TEST(the_coordinator_ends),
-	    NODE_TEST(a_minority_is_fenced),
-	    NODE_TEST(a_member_leaves),
-	    NODE_TEST(the_coordinator_leaves),
-	    NODE_TEST(the_last_leaves),
-	    NODE_TEST(who_never_was_in_leaves),
-	    NODE_TEST(one_is_forgotten),
-	    NODE_TEST(a_living_one_is_forgotten),
-	    NODE_TEST(after_a_restart_of_all),
-	    NODE_TEST(another_cluster),
-	    NODE_TEST(its_id_is_damaged),
-	    NODE_TEST(its_id_cannot_be_read),
-	    NODE_TEST(a_look),
-	    NODE_TEST(settings_differ),
-	    NODE_TEST(a_reload_is_told),
-	    NODE_TEST(the_right_has_an_end),
-	    NODE_TEST(broken),
-	    NODE_TEST(cannot_start),
-	    NODE_TEST(ends_at_once),
-	    NODE_TEST(asked_after_the_end),
-	    NODE_TEST(ends_while_it_forms),
-	    NODE_TEST(ends_while_it_leaves),
-	    NODE_TEST(a_view_outlives_it),
+	    NODE_TEST(they_become_one),        NODE_TEST(alone),
+	    NODE_TEST(one_comes_later),        NODE_TEST(alone_is_joined),
+	    NODE_TEST(alone_in_vain),          NODE_TEST(a_member_ends),
+	    NODE_TEST(the_coordinator_ends),   NODE_TEST(a_minority_is_fenced),
+	    NODE_TEST(a_member_leaves),        NODE_TEST(the_coordinator_leaves),
+	    NODE_TEST(the_last_leaves),        NODE_TEST(who_never_was_in_leaves),
+	    NODE_TEST(one_is_forgotten),       NODE_TEST(a_living_one_is_forgotten),
+	    NODE_TEST(after_a_restart_of_all), NODE_TEST(all_leave_and_come_back),
+	    NODE_TEST(another_cluster),        NODE_TEST(a_look),
+	    NODE_TEST(settings_differ),        NODE_TEST(a_reload_is_told),
+	    NODE_TEST(the_right_has_an_end),   NODE_TEST(broken),
+	    NODE_TEST(cannot_start),           NODE_TEST(ends_at_once),
+	    NODE_TEST(asked_after_the_end),    NODE_TEST(ends_while_it_forms),
+	    NODE_TEST(ends_while_it_leaves),   NODE_TEST(a_view_outlives_it),
 	};
 	return cmocka_run_group_tests(tests, cluster_folder, cluster_folder_gone);
 }

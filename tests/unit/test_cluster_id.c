@@ -1,0 +1,69 @@
+/* The file that keeps which cluster a node has been in. */
+#include "cluster/node_state.h"
+#include "tests/unit/cluster_fixture.h"
+
+static void write_id(const struct node *n, const char *text)
+{
+	char path[PATH_MAX + 32];
+	struct cluster_settings s = settings_for(n, 0);
+
+	snprintf(path, sizeof path, "%s/cluster", s.folder);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* The file of the cluster's id is empty, cut short, or no text of weir's: it is moved aside, and learnt again. */
+static void its_id_is_damaged(void **state)
+{
+	static const char *const damage[] = {"", "0011", "xx112233445566778899aabbccddeeff\n"};
+	char aside[PATH_MAX + 32];
+
+	(void)state;
+	node_begin(&nodes[0], 0);
+	RUN_UNTIL(are_one(1));
+	for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
+		node_begin(&nodes[1], 1);
+		RUN_UNTIL(are_one(2));
+		node_end(&nodes[1]);
+		write_id(&nodes[1], damage[i]);
+		unsigned before = logged("event=control_damaged", "file=cluster");
+		node_begin(&nodes[1], 1);
+		RUN_UNTIL(are_one(2));
+		assert_int_equal(logged("event=control_damaged", "file=cluster"), before + 1);
+		snprintf(aside, sizeof aside, "%s/cluster.damaged", settings_for(&nodes[1], 1).folder);
+		assert_int_equal(access(aside, F_OK), 0);
+		node_end(&nodes[1]);
+		node_begin(&nodes[1], 1); /* now it is written again, and good */
+		RUN_UNTIL(are_one(2));
+		assert_int_equal(logged("event=control_damaged", "file=cluster"), before + 1);
+		node_end(&nodes[1]);
+	}
+}
+
+static void its_id_cannot_be_read(void **state)
+{
+	uint8_t id[CLUS_ID_BYTES];
+	char path[PATH_MAX + 32], dir[PATH_MAX], reason[NODE_WHY] = "";
+
+	(void)state;
+	snprintf(dir, sizeof dir, "%s/unreadable", folder);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(node_id_read(dir, id, reason), 0); /* there is none */
+	snprintf(path, sizeof path, "%s/cluster", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(node_id_read(dir, id, reason), ERR_BROKEN);
+	assert_non_null(strstr(reason, "/unreadable/cluster: Is a directory"));
+}
+
+#define NODE_TEST(name) cmocka_unit_test_setup_teardown(name, nodes_set_up, nodes_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    NODE_TEST(its_id_is_damaged),
+	    NODE_TEST(its_id_cannot_be_read),
+	};
+	return cmocka_run_group_tests(tests, cluster_folder, cluster_folder_gone);
+}
