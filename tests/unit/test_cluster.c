@@ -234,39 +234,6 @@ static void after_a_restart_of_all(void **state)
 	cluster_view_unref(&after);
 }
 
-static bool all_vote(const struct node *n)
-{
-	return votes(n, "alpha") && votes(n, "beta") && votes(n, "gamma");
-}
-
-/* Each takes its vote along, until one has all; all at once, each as far as it gets. Then all are started again. */
-static void all_leave_and_come_back(void **state)
-{
-	(void)state;
-	for (unsigned round = 0; round < 6; round++) {
-		bool at_once = round >= 3;
-		form();
-		RUN_UNTIL(all_vote(&nodes[0]));
-		for (unsigned i = 0; i < NODES; i++) {
-			struct node *n = &nodes[(round + i) % NODES];
-			struct instant since = clock_now();
-			cluster_leave(n->cluster);
-			RUN_UNTIL(at_once || n->left == 1 || instant_since_ms(clock_now(), since) > 4 * FAILURE_MS);
-			assert_true(at_once || n->left == 1);
-			if (!at_once)
-				node_end(n);
-		}
-		struct instant since = clock_now();
-		RUN_UNTIL(instant_since_ms(clock_now(), since) > FAILURE_MS / 2 * (round % 3 + 1));
-		for (unsigned i = 0; i < NODES; i++)
-			node_end(&nodes[i]);
-		form();
-		RUN_UNTIL(all_vote(&nodes[0]) && all_vote(&nodes[1]) && all_vote(&nodes[2]));
-		for (unsigned i = 0; i < NODES; i++)
-			node_end(&nodes[i]);
-	}
-}
-
 static void kept_id_is(const struct node *n, const char *text)
 {
 	char path[PATH_MAX];
@@ -577,20 +544,33 @@ static void a_view_outlives_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    NODE_TEST(they_become_one),        NODE_TEST(alone),
-	    NODE_TEST(one_comes_later),        NODE_TEST(alone_is_joined),
-	    NODE_TEST(alone_in_vain),          NODE_TEST(a_member_ends),
-	    NODE_TEST(the_coordinator_ends),   NODE_TEST(a_minority_is_fenced),
-	    NODE_TEST(a_member_leaves),        NODE_TEST(the_coordinator_leaves),
-	    NODE_TEST(the_last_leaves),        NODE_TEST(who_never_was_in_leaves),
-	    NODE_TEST(one_is_forgotten),       NODE_TEST(a_living_one_is_forgotten),
-	    NODE_TEST(after_a_restart_of_all), NODE_TEST(all_leave_and_come_back),
-	    NODE_TEST(another_cluster),        NODE_TEST(a_look),
-	    NODE_TEST(settings_differ),        NODE_TEST(a_reload_is_told),
-	    NODE_TEST(the_right_has_an_end),   NODE_TEST(broken),
-	    NODE_TEST(cannot_start),           NODE_TEST(ends_at_once),
-	    NODE_TEST(asked_after_the_end),    NODE_TEST(ends_while_it_forms),
-	    NODE_TEST(ends_while_it_leaves),   NODE_TEST(a_view_outlives_it),
+	    NODE_TEST(they_become_one),
+	    NODE_TEST(alone),
+	    NODE_TEST(one_comes_later),
+	    NODE_TEST(alone_is_joined),
+	    NODE_TEST(alone_in_vain),
+	    NODE_TEST(a_member_ends),
+	    NODE_TEST(the_coordinator_ends),
+	    NODE_TEST(a_minority_is_fenced),
+	    NODE_TEST(a_member_leaves),
+	    NODE_TEST(the_coordinator_leaves),
+	    NODE_TEST(the_last_leaves),
+	    NODE_TEST(who_never_was_in_leaves),
+	    NODE_TEST(one_is_forgotten),
+	    NODE_TEST(a_living_one_is_forgotten),
+	    NODE_TEST(after_a_restart_of_all),
+	    NODE_TEST(another_cluster),
+	    NODE_TEST(a_look),
+	    NODE_TEST(settings_differ),
+	    NODE_TEST(a_reload_is_told),
+	    NODE_TEST(the_right_has_an_end),
+	    NODE_TEST(broken),
+	    NODE_TEST(cannot_start),
+	    NODE_TEST(ends_at_once),
+	    NODE_TEST(asked_after_the_end),
+	    NODE_TEST(ends_while_it_forms),
+	    NODE_TEST(ends_while_it_leaves),
+	    NODE_TEST(a_view_outlives_it),
 	};
 	return cmocka_run_group_tests(tests, cluster_folder, cluster_folder_gone);
 }

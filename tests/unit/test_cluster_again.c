@@ -1,6 +1,47 @@
-/* The file that keeps which cluster a node has been in. */
+/* Whole nodes that are started again: after all have left, and with a damaged file of the id of their cluster. */
 #include "cluster/node_state.h"
 #include "tests/unit/cluster_fixture.h"
+
+static void form(void)
+{
+	all_start();
+	RUN_UNTIL(are_one(NODES));
+}
+
+static bool all_vote(const struct node *n)
+{
+	return votes(n, "alpha") && votes(n, "beta") && votes(n, "gamma");
+}
+
+/* Each takes its vote along, until one has all; all at once, each as far as it gets. Then all are started again. */
+static void all_leave_and_come_back(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 6; round++) {
+		bool at_once = round >= 3;
+		form();
+		RUN_UNTIL(all_vote(&nodes[0]));
+		for (unsigned i = 0; i < NODES; i++) {
+			struct node *n = &nodes[(round + i) % NODES];
+			struct instant since = clock_now();
+			cluster_leave(n->cluster);
+			RUN_UNTIL(at_once || n->left == 1 || instant_since_ms(clock_now(), since) > 4 * FAILURE_MS);
+			assert_true(at_once || n->left == 1);
+			if (!at_once)
+				node_end(n);
+		}
+		struct instant since = clock_now();
+		RUN_UNTIL(instant_since_ms(clock_now(), since) > FAILURE_MS / 2 * (round % 3 + 1));
+		for (unsigned i = 0; i < NODES; i++)
+			node_end(&nodes[i]);
+		form();
+		RUN_UNTIL(all_vote(&nodes[0]) && all_vote(&nodes[1]) && all_vote(&nodes[2]));
+		for (unsigned i = 0; i < NODES; i++)
+			node_end(&nodes[i]);
+	}
+}
+
+/* --- the id --- */
 
 static void write_id(const struct node *n, const char *text)
 {
@@ -62,6 +103,7 @@ static void its_id_cannot_be_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    NODE_TEST(all_leave_and_come_back),
 	    NODE_TEST(its_id_is_damaged),
 	    NODE_TEST(its_id_cannot_be_read),
 	};
