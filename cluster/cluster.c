@@ -160,7 +160,7 @@ static int prepare(struct cluster *c, const struct cluster_settings *s, char why
 					.buckets = s->buckets,
 					.peer_count = (unsigned)c->own->peer_count};
 	memcpy(cs.cluster, c->kept_id, sizeof cs.cluster);
-	c->core = clus_core_new(&cs, clock_now());
+	c->core = clus_core_new(&cs, clock_lease());
 	return c->core ? net_loop_init(&c->loop) : ERR_NO_MEMORY;
 }
 
@@ -292,7 +292,7 @@ void cluster_free(struct cluster **c)
 
 /* --- any thread --- */
 
-bool cluster_may_act(const struct cluster *c, struct instant now)
+bool cluster_may_act(const struct cluster *c, struct lease_time now)
 {
 	return now.ms < atomic_load_explicit(&c->may_act_until_ms, memory_order_acquire);
 }

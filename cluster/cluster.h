@@ -62,8 +62,8 @@ void cluster_free(struct cluster **c);
 
 /* --- any thread --- */
 
-/* Whether sessions may be served at this moment. It costs one load. */
-bool cluster_may_act(const struct cluster *c, struct instant now);
+/* Whether sessions may be served at this moment: `now` is clock_lease(). It costs one load. */
+bool cluster_may_act(const struct cluster *c, struct lease_time now);
 
 /* A view that is shared: counted, never changed. */
 struct cluster_view {

@@ -61,7 +61,7 @@ static void step_now(struct cluster *c, struct clus_event *e)
 	struct clus_effect effect;
 
 	c->stepping = true;
-	e->now = clock_now();
+	e->now = clock_lease();
 	if (clus_core_step(c->core, e) != 0) {
 		step_failed(c, e);
 	} else {

@@ -48,8 +48,8 @@ struct cluster {
 	char why[NODE_WHY]; /* with `broken` */
 
 	/* of all */
-	_Atomic uint64_t may_act_until_ms;
-	_Atomic bool led; /* there is a coordinator, and a way to it */
+	_Atomic uint64_t may_act_until_ms; /* a struct lease_time */
+	_Atomic bool led;                  /* there is a coordinator, and a way to it */
 	pthread_mutex_t view_lock;
 	struct cluster_view *view; /* counted; NULL: none */
 

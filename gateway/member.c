@@ -36,8 +36,8 @@ struct member {
 	struct net_timer timer;
 	struct cluster_look look;
 	bool looking, stopping, broken;
-	struct instant looked; /* when the fence was looked at last */
-	bool fenced;           /* what it was then */
+	struct lease_time looked; /* when the fence was looked at last */
+	bool fenced;              /* what it was then */
 	uint64_t fenced_ms;
 	int64_t warned_s; /* of the certificate's end */
 	char status[160]; /* what the service manager was told last */
@@ -285,10 +285,10 @@ static void looked(struct cluster_look *look)
 
 static void count_fenced(struct member *m)
 {
-	struct instant now = clock_now();
+	struct lease_time now = clock_lease();
 
 	if (m->fenced)
-		m->fenced_ms += instant_since_ms(now, m->looked);
+		m->fenced_ms += lease_time_since_ms(now, m->looked);
 	m->fenced = !cluster_may_act(m->cluster, now);
 	m->looked = now;
 }
@@ -400,7 +400,7 @@ int member_start(struct member *m, const struct conf *c, struct net_loop *loop, 
 		return err;
 	m->look.done = looked;
 	list_init(&m->look.mail.link);
-	m->looked = clock_now();
+	m->looked = clock_lease();
 	m->fenced = true; /* it has found nobody yet */
 	on_timer(&m->timer);
 	return 0;

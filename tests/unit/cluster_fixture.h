@@ -179,7 +179,7 @@ static inline uint64_t epoch_of(const struct node *n)
 
 static inline bool acts(const struct node *n)
 {
-	return n->cluster && cluster_may_act(n->cluster, clock_now());
+	return n->cluster && cluster_may_act(n->cluster, clock_lease());
 }
 
 static inline bool in_view(const struct node *n, const char *name)
