@@ -21,7 +21,7 @@ static void deliver_left(struct mail *mail)
 {
 	struct cluster *c = CONTAINER_OF(mail, struct cluster, left);
 
-	c->ops->left(c->owner, NULL);
+	c->ops->left(c->owner, c->left_in_vain ? c->why : NULL);
 }
 
 static void deliver_broken(struct mail *mail)

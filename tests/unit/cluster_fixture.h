@@ -33,7 +33,7 @@ struct node {
 	uint64_t digest;
 	const char *zone;
 	unsigned lives, left, broken, stopped;
-	char why[200];
+	char why[200], left_why[200];
 };
 
 static struct node nodes[NODES];
@@ -41,8 +41,10 @@ static unsigned folders;
 
 static inline void on_left(void *owner, const char *reason)
 {
-	(void)reason;
-	((struct node *)owner)->left++;
+	struct node *n = owner;
+
+	n->left++;
+	snprintf(n->left_why, sizeof n->left_why, "%s", reason ? reason : "");
 }
 
 static inline void on_broken(void *owner, const char *reason)

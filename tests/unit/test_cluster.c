@@ -144,6 +144,7 @@ static void leave(struct node *n)
 	cluster_leave(n->cluster);
 	cluster_leave(n->cluster); /* once more changes nothing */
 	RUN_UNTIL(n->left == 1);
+	assert_string_equal(n->left_why, "");
 	print_since("left", before);
 	node_end(n);
 	RUN_UNTIL(are_one(2));
@@ -413,7 +414,23 @@ static void deliver_blow(struct mail *mail)
 	node_break(b->c, "the disk is gone");
 }
 
-/* It may not act, and the others go on without it. */
+static void deliver_leave_and_blow(struct mail *mail)
+{
+	struct blow *b = CONTAINER_OF(mail, struct blow, mail);
+
+	node_leave(b->c);
+	node_break(b->c, "the disk is gone");
+}
+
+static void strike(struct blow *b, struct node *n, void (*deliver)(struct mail *mail))
+{
+	b->c = n->cluster;
+	b->mail.deliver = deliver;
+	list_init(&b->mail.link);
+	net_loop_post(&n->cluster->loop, &b->mail);
+}
+
+/* It may not act, and the others go on without it. Who lets it leave then is told at once that nothing comes of it. */
 static void broken(void **state)
 {
 	struct test_look l;
@@ -421,9 +438,8 @@ static void broken(void **state)
 	(void)state;
 	form();
 	struct node *boss = node_named(coordinator_of(&nodes[0])), *other = other_than(boss, NULL);
-	struct blow blow = {.mail = {.deliver = deliver_blow}, .c = boss->cluster};
-	list_init(&blow.mail.link);
-	net_loop_post(&boss->cluster->loop, &blow.mail);
+	struct blow blow;
+	strike(&blow, boss, deliver_blow);
 	RUN_UNTIL(boss->broken == 1);
 	assert_string_equal(boss->why, "the disk is gone");
 	assert_false(acts(boss));
@@ -432,9 +448,27 @@ static void broken(void **state)
 	assert_string_equal(l.look.picture.state, "fenced");
 	assert_false(l.look.picture.may_act || l.look.picture.coordinates);
 	cluster_picture_fini(&l.look.picture);
-	cluster_leave(boss->cluster); /* nobody is there to be told, and nothing happens */
+	assert_int_equal(boss->left, 0);
+	cluster_leave(boss->cluster);
+	RUN_UNTIL(boss->left == 1);
+	assert_string_equal(boss->left_why, "the disk is gone");
 	node_end(boss);
 	assert_int_equal(boss->broken, 1);
+	assert_int_equal(boss->left, 1);
+}
+
+static void broken_while_it_leaves(void **state)
+{
+	struct blow blow;
+
+	(void)state;
+	form();
+	struct node *one = other_than(node_named(coordinator_of(&nodes[0])), NULL);
+	strike(&blow, one, deliver_leave_and_blow);
+	RUN_UNTIL(one->broken == 1 && one->left == 1);
+	assert_string_equal(one->left_why, "the disk is gone");
+	node_end(one);
+	assert_int_equal(one->left, 1);
 }
 
 static void cannot_start(void **state)
@@ -569,6 +603,7 @@ int main(void)
 	    NODE_TEST(a_reload_is_told),
 	    NODE_TEST(the_right_has_an_end),
 	    NODE_TEST(broken),
+	    NODE_TEST(broken_while_it_leaves),
 	    NODE_TEST(cannot_start),
 	    NODE_TEST(ends_at_once),
 	    NODE_TEST(asked_after_the_end),
