@@ -332,7 +332,10 @@ static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *re
 		return err;
 	say_shut_out(d);
 	pidfile_write(&d->pidfile, c->pid_file, d->privilege.uid, d->privilege.gid);
-	return privilege_drop(&d->privilege, why, WHY_BYTES);
+	err = privilege_drop(&d->privilege, why, WHY_BYTES);
+	if (!err && d->privilege.user)
+		member_try_files(c);
+	return err;
 }
 
 /* Everything that can fail because of the machine or the configuration; the threads start after it. */

@@ -162,7 +162,7 @@ static struct cluster_settings settings_of(const struct conf *c, const struct ro
 
 /* --- certificates and the socket --- */
 
-static int load_tls(struct tls_context **out, const struct conf *c, struct tls_said *said)
+static int read_files(struct tls_context **out, const struct conf *c, struct tls_said *said)
 {
 	const struct tls_settings s = {.cluster = c->cluster.name,
 				       .node = c->node,
@@ -170,7 +170,13 @@ static int load_tls(struct tls_context **out, const struct conf *c, struct tls_s
 				       .key = c->cluster.key,
 				       .authority = c->cluster.ca,
 				       .crl = c->cluster.crl};
-	int err = tls_context_load(out, &s, clock_wall(), said);
+
+	return tls_context_load(out, &s, clock_wall(), said);
+}
+
+static int load_tls(struct tls_context **out, const struct conf *c, struct tls_said *said)
+{
+	int err = read_files(out, c, said);
 
 	if (!err && *said->warning)
 		log_event(LOG_WARN, "cluster_certificate", LOG_S("reason", said->warning));
@@ -373,6 +379,19 @@ int member_new(struct member **out, const struct conf *c, char why[MEMBER_WHY_BY
 	if (err && *said.why)
 		snprintf(why, MEMBER_WHY_BYTES, "cluster: %s", said.why);
 	return err ? err : listen_at(m, &c->cluster.listen, why);
+}
+
+void member_try_files(const struct conf *c)
+{
+	struct tls_context *again = NULL;
+	struct tls_said said = {.why = ""};
+
+	if (!c->cluster.name)
+		return;
+	if (read_files(&again, c, &said) != 0 && *said.why)
+		log_event(LOG_WARN, "cluster_file_is_roots", LOG_S("reason", said.why));
+	if (again)
+		tls_context_unref(&again);
 }
 
 int member_start(struct member *m, const struct conf *c, struct net_loop *loop, struct notify *notify,
