@@ -367,12 +367,13 @@ static int start_workers(struct daemon *d, char why[WHY_BYTES])
 	struct gateway *g = &d->gateway;
 	int err = applications_start(d->applications, gen);
 
-	if (!err)
-		err = stack_start(g->stack);
 	if (!err && g->member) {
 		err = member_start(g->member, c, &d->loop, &d->notify, &member_ops, d, why);
 		g->cluster = member_cluster(g->member);
 	}
+	/* Its thread asks the fence. */
+	if (!err)
+		err = stack_start(g->stack);
 	for (unsigned i = 0; !err && i < c->workers; i++) {
 		err = worker_start(&d->gateway.workers[i], &gen->shares[i]);
 		d->workers_started += !err;

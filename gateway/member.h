@@ -27,7 +27,7 @@ enum { MEMBER_WHY_BYTES = 1200 };
 MUST_USE int member_new(struct member **out, const struct conf *c, char why[MEMBER_WHY_BYTES]);
 /* After weir has become another user: warns of files that only root can read, since no reload could be done then. */
 void member_try_files(const struct conf *c);
-/* Before the workers start: they ask the fence. `notify` is told what to show of it. */
+/* Before the workers and the stack start: they ask the fence. `notify` is told what to show of it. */
 MUST_USE int member_start(struct member *m, const struct conf *c, struct net_loop *loop, struct notify *notify,
 			  const struct member_ops *ops, void *owner, char why[MEMBER_WHY_BYTES]);
 /* NULL before the start. */
