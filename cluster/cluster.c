@@ -226,9 +226,8 @@ int cluster_start(struct cluster **out, const struct cluster_settings *s, const 
 
 /* --- meanwhile --- */
 
-int cluster_reload(struct cluster *c, const struct cluster_settings *s)
+int cluster_reload(struct cluster *c, const struct cluster_settings *s, char why[200])
 {
-	char why[NODE_WHY];
 	struct order *o = order_new(c, deliver_reload);
 	int err = o ? node_own_new(&o->own, s, why) : ERR_NO_MEMORY;
 

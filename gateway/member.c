@@ -430,6 +430,13 @@ struct cluster *member_cluster(const struct member *m)
 	return m->cluster;
 }
 
+static void put_line(struct buf *report, const char *why)
+{
+	buf_put_str(report, "cluster: ");
+	buf_put_str(report, why);
+	buf_put_str(report, "\n");
+}
+
 int member_try(struct member *m, const struct conf *c, struct buf *report)
 {
 	struct tls_said said = {.why = ""};
@@ -437,11 +444,8 @@ int member_try(struct member *m, const struct conf *c, struct buf *report)
 	if (m->tried)
 		tls_context_unref(&m->tried);
 	int err = load_tls(&m->tried, c, &said);
-	if (err && *said.why) {
-		buf_put_str(report, "cluster: ");
-		buf_put_str(report, said.why);
-		buf_put_str(report, "\n");
-	}
+	if (err && *said.why)
+		put_line(report, said.why);
 	return err;
 }
 
@@ -453,8 +457,9 @@ static void take_tried(struct member *m)
 	m->warned_s = 0;
 }
 
-int member_reload(struct member *m, const struct conf *c)
+int member_reload(struct member *m, const struct conf *c, struct buf *report)
 {
+	char why[200] = "";
 	struct member_apps *apps = apps_of(c);
 	struct room room = {.peers = NULL};
 	int err = ERR_NO_MEMORY;
@@ -463,9 +468,11 @@ int member_reload(struct member *m, const struct conf *c)
 	if (apps && room_fill(&room, c, apps)) {
 		struct cluster_settings s = settings_of(c, &room, apps->count);
 		s.tls = m->tried;
-		err = cluster_reload(m->cluster, &s);
+		err = cluster_reload(m->cluster, &s, why);
 	}
 	room_free(&room);
+	if (err && err != ERR_NO_MEMORY)
+		put_line(report, why);
 	if (err) {
 		apps_unref(&apps);
 		return err;

@@ -33,10 +33,10 @@ MUST_USE int member_start(struct member *m, const struct conf *c, struct net_loo
 /* NULL before the start. */
 struct cluster *member_cluster(const struct member *m);
 
-/* A reload in two steps: reads the certificates anew; what is wrong is a line in `report`. Then goes over to the conf:
- * ERR_NO_MEMORY, and nothing has changed. */
+/* A reload in two steps: reads the certificates anew. Then goes over to the conf; after an error nothing has changed.
+ * What is wrong is a line in `report`, unless it is memory. */
 MUST_USE int member_try(struct member *m, const struct conf *c, struct buf *report);
-MUST_USE int member_reload(struct member *m, const struct conf *c);
+MUST_USE int member_reload(struct member *m, const struct conf *c, struct buf *report);
 
 void member_leave(struct member *m);
 void member_stop(struct member *m); /* also one that was never started: then `stopped` comes before this returns */

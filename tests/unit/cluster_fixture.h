@@ -150,7 +150,7 @@ static inline void node_reload(struct node *n)
 	struct cluster_settings s = settings_for(n, NODES);
 
 	s.tls = context_of(n);
-	assert_int_equal(cluster_reload(n->cluster, &s), 0);
+	assert_int_equal(cluster_reload(n->cluster, &s, n->why), 0);
 	tls_context_unref(&s.tls);
 }
 

@@ -391,6 +391,26 @@ static void a_reload_is_told(void **state)
 	RUN_UNTIL(are_one(3));
 }
 
+/* And what is wrong with it; then all stays as it was. */
+static void a_reload_is_refused(void **state)
+{
+	static char longer[PEER_SETTINGS_MAX + 2];
+	struct cluster_app app = {"forum", longer, 1};
+	char reason[200] = "";
+
+	(void)state;
+	memset(longer, 'x', sizeof longer - 1);
+	node_begin(&nodes[0], 0);
+	RUN_UNTIL(are_one(1));
+	struct cluster_settings s = settings_for(&nodes[0], 0);
+	s.apps = &app;
+	s.zone = "north";
+	assert_int_equal(cluster_reload(nodes[0].cluster, &s, reason), ERR_TOO_LARGE);
+	assert_non_null(strstr(reason, "forum"));
+	loop_settle();
+	assert_false(has_zone(&nodes[0], "alpha", "north"));
+}
+
 /* A thread that does not run gives nobody the right to act: the clock alone takes it. */
 static void the_right_has_an_end(void **state)
 {
@@ -525,7 +545,7 @@ static void asked_after_the_end(void **state)
 	node_begin(&nodes[0], NODES);
 	cluster_stop(nodes[0].cluster);
 	s.tls = context_of(&nodes[0]);
-	assert_int_equal(cluster_reload(nodes[0].cluster, &s), 0);
+	assert_int_equal(cluster_reload(nodes[0].cluster, &s, nodes[0].why), 0);
 	tls_context_unref(&s.tls);
 	cluster_leave(nodes[0].cluster);
 	assert_int_equal(cluster_forget(nodes[0].cluster, VIEW("beta")), ERR_BUSY);
@@ -601,6 +621,7 @@ int main(void)
 	    NODE_TEST(a_look),
 	    NODE_TEST(settings_differ),
 	    NODE_TEST(a_reload_is_told),
+	    NODE_TEST(a_reload_is_refused),
 	    NODE_TEST(the_right_has_an_end),
 	    NODE_TEST(broken),
 	    NODE_TEST(broken_while_it_leaves),
