@@ -21,7 +21,8 @@
 	ROW(ERR_VERSION, -15, "of a newer format")                                                                     \
 	ROW(ERR_BROKEN, -16, "store cannot go on")                                                                     \
 	ROW(ERR_STOPPED, -17, "stopped by an operator")                                                                \
-	ROW(ERR_DRAINED, -18, "drained by an operator")
+	ROW(ERR_DRAINED, -18, "drained by an operator")                                                                \
+	ROW(ERR_FENCED, -19, "fenced from the cluster")
 
 enum error_code {
 #define ERROR_ROW(name, code, text) name = (code),

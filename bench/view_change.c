@@ -39,7 +39,7 @@ static double step_ms(struct bench *b, struct clus_core *c, struct clus_event e)
 	struct clus_effect effect;
 	uint64_t begin = now_ns();
 
-	e.now = (struct instant){b->now_ms};
+	e.now = (struct lease_time){b->now_ms};
 	memset(e.random, 7, sizeof e.random);
 	if (clus_core_step(c, &e) != 0)
 		errx(1, "no memory");
@@ -102,7 +102,7 @@ static struct clus_core *core(struct bench *b, unsigned i)
 {
 	hello(b, i);
 	struct clus_core_settings s = {.self = &b->hello, .failure_ms = T_MS, .buckets = b->buckets};
-	struct clus_core *c = clus_core_new(&s, (struct instant){b->now_ms});
+	struct clus_core *c = clus_core_new(&s, (struct lease_time){b->now_ms});
 	if (!c)
 		errx(1, "no memory");
 	return c;

@@ -21,7 +21,7 @@ static void deliver_left(struct mail *mail)
 {
 	struct cluster *c = CONTAINER_OF(mail, struct cluster, left);
 
-	c->ops->left(c->owner, NULL);
+	c->ops->left(c->owner, c->left_in_vain ? c->why : NULL);
 }
 
 static void deliver_broken(struct mail *mail)
@@ -160,7 +160,7 @@ static int prepare(struct cluster *c, const struct cluster_settings *s, char why
 					.buckets = s->buckets,
 					.peer_count = (unsigned)c->own->peer_count};
 	memcpy(cs.cluster, c->kept_id, sizeof cs.cluster);
-	c->core = clus_core_new(&cs, clock_now());
+	c->core = clus_core_new(&cs, clock_lease());
 	return c->core ? net_loop_init(&c->loop) : ERR_NO_MEMORY;
 }
 
@@ -226,9 +226,8 @@ int cluster_start(struct cluster **out, const struct cluster_settings *s, const 
 
 /* --- meanwhile --- */
 
-int cluster_reload(struct cluster *c, const struct cluster_settings *s)
+int cluster_reload(struct cluster *c, const struct cluster_settings *s, char why[200])
 {
-	char why[NODE_WHY];
 	struct order *o = order_new(c, deliver_reload);
 	int err = o ? node_own_new(&o->own, s, why) : ERR_NO_MEMORY;
 
@@ -292,7 +291,7 @@ void cluster_free(struct cluster **c)
 
 /* --- any thread --- */
 
-bool cluster_may_act(const struct cluster *c, struct instant now)
+bool cluster_may_act(const struct cluster *c, struct lease_time now)
 {
 	return now.ms < atomic_load_explicit(&c->may_act_until_ms, memory_order_acquire);
 }

@@ -38,7 +38,7 @@ struct cluster_settings {
 };
 
 struct cluster_ops {
-	/* After cluster_leave(): the others know; or `why` it was given up. Once. */
+	/* After cluster_leave(): the others know; or `why` it was given up, since it is broken. Once. */
 	void (*left)(void *owner, const char *why);
 	/* It cannot go on (the control plane's database), `why` is one line. This node is fenced from now on. */
 	void (*broken)(void *owner, const char *why);
@@ -49,8 +49,9 @@ struct cluster_ops {
 /* 0; ERR_NO_MEMORY, ERR_SYSTEM, ERR_BROKEN with a line in `why` (200 bytes). */
 MUST_USE int cluster_start(struct cluster **out, const struct cluster_settings *s, const struct cluster_ops *ops,
 			   void *owner, struct net_loop *main, char why[200]);
-/* What a reload may change: peers, certificates, zone, url, apps. ERR_NO_MEMORY, and nothing has changed. */
-MUST_USE int cluster_reload(struct cluster *c, const struct cluster_settings *s);
+/* What a reload may change: peers, certificates, zone, url, apps. ERR_NO_MEMORY, ERR_TOO_LARGE with a line in `why`,
+ * and nothing has changed. */
+MUST_USE int cluster_reload(struct cluster *c, const struct cluster_settings *s, char why[200]);
 /* In good order: the others take over its buckets. `left` tells. */
 void cluster_leave(struct cluster *c);
 /* An operator takes NAME out, and its vote. 0; ERR_GONE: it is no member and no voter; ERR_BUSY: there is no
@@ -62,8 +63,8 @@ void cluster_free(struct cluster **c);
 
 /* --- any thread --- */
 
-/* Whether sessions may be served at this moment. It costs one load. */
-bool cluster_may_act(const struct cluster *c, struct instant now);
+/* Whether sessions may be served at this moment: `now` is clock_lease(). It costs one load. */
+bool cluster_may_act(const struct cluster *c, struct lease_time now);
 
 /* A view that is shared: counted, never changed. */
 struct cluster_view {

@@ -362,7 +362,7 @@ void node_do(struct cluster *c, const struct clus_effect *e)
 		log_event(LOG_INFO, "cluster_state", LOG_S("state", node_state_text(e->state)));
 		break;
 	case CLUS_DO_EXIT:
-		net_loop_post(c->main, &c->left);
+		node_say_left(c, false);
 		break;
 	case CLUS_DO_LOG:
 		node_log(e);

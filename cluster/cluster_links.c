@@ -108,7 +108,7 @@ static bool on_frame(void *owner, struct view name, uint64_t incarnation, enum p
 }
 
 static void on_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat,
-		    struct instant confirmed)
+		    struct lease_time confirmed)
 {
 	struct clus_event e = {
 	    .kind = CLUS_BEAT, .name = name, .number = incarnation, .beat = beat, .confirmed = confirmed};

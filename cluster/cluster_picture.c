@@ -185,7 +185,7 @@ static int fill(struct cluster *c, struct cluster_picture *p)
 	p->incarnation = c->incarnation;
 	p->epoch = clus_core_epoch(c->core);
 	p->coordinates = !c->ended && clus_core_coordinates(c->core);
-	p->may_act = cluster_may_act(c, clock_now());
+	p->may_act = cluster_may_act(c, clock_lease());
 	snprintf(p->state, sizeof p->state, "%s", node_state_text(state_of(c, p->may_act)));
 	if (err || !v)
 		return err;

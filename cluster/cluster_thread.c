@@ -61,7 +61,7 @@ static void step_now(struct cluster *c, struct clus_event *e)
 	struct clus_effect effect;
 
 	c->stepping = true;
-	e->now = clock_now();
+	e->now = clock_lease();
 	if (clus_core_step(c->core, e) != 0) {
 		step_failed(c, e);
 	} else {
@@ -116,12 +116,25 @@ void node_on_tick(struct net_timer *t)
 
 /* --- what main asks for --- */
 
+void node_say_left(struct cluster *c, bool in_vain)
+{
+	if (c->left_said)
+		return;
+	c->left_said = true;
+	c->left_in_vain = in_vain;
+	net_loop_post(c->main, &c->left);
+}
+
+/* Who is broken has nobody to tell. */
 void node_leave(struct cluster *c)
 {
 	struct clus_event e = {.kind = CLUS_LEAVE};
 
-	c->own->hello.leaving = true;
-	node_step(c, &e);
+	c->own->hello.leaving = c->leaving = true;
+	if (c->broke)
+		node_say_left(c, true);
+	else
+		node_step(c, &e);
 }
 
 void node_take_own(struct cluster *c, struct node_own *own)
@@ -186,9 +199,12 @@ void node_break(struct cluster *c, const char *why)
 		return;
 	snprintf(c->why, sizeof c->why, "%s", why);
 	if (!c->starting) {
+		c->broke = true;
 		log_event(LOG_ERROR, "cluster_broken", LOG_V("reason", view_str(why)));
 		net_loop_post(c->main, &c->broken);
 	}
+	if (c->leaving)
+		node_say_left(c, true);
 	end(c);
 }
 

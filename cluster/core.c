@@ -135,7 +135,7 @@ bool clus_core_next(struct clus_core *c, struct clus_effect *out)
 
 /* --- life --- */
 
-struct clus_core *clus_core_new(const struct clus_core_settings *s, struct instant now)
+struct clus_core *clus_core_new(const struct clus_core_settings *s, struct lease_time now)
 {
 	struct clus_core *c = calloc(1, sizeof *c);
 
@@ -149,7 +149,7 @@ struct clus_core *clus_core_new(const struct clus_core_settings *s, struct insta
 	c->buckets = s->buckets;
 	c->peer_count = s->peer_count;
 	memcpy(c->cluster, s->cluster, CLUS_ID_BYTES);
-	c->now = c->swept_at = c->told_at = now;
+	c->now = c->swept_at = c->told_at = core_instant(now);
 	c->fenced = true;
 	c->unvoted = true;
 	if (core_facts_copy(&c->self, s->self))
@@ -428,8 +428,8 @@ int clus_core_step(struct clus_core *c, const struct clus_event *e)
 	if (err)
 		return err;
 	/* A clock that goes back is no reason to trust anybody longer. */
-	if (instant_before(c->now, e->now))
-		c->now = e->now;
+	if (instant_before(c->now, core_instant(e->now)))
+		c->now = core_instant(e->now);
 	dispatch(c, e);
 	core_voters(c);
 	core_quorum(c);

@@ -52,12 +52,12 @@ enum clus_down { CLUS_DOWN_CLOSED, CLUS_DOWN_REFUSED, CLUS_DOWN_SILENT, CLUS_DOW
 
 struct clus_event {
 	enum clus_event_kind kind;
-	struct instant now; /* never goes back */
+	struct lease_time now; /* never goes back */
 	struct view name, bytes;
 	const struct peer_hello *hello;
 	const struct peer_beat *beat;
 	const struct peer_report *report;
-	struct instant confirmed; /* .ms 0: it echoes none */
+	struct lease_time confirmed; /* .ms 0: it echoes none */
 	enum clus_down down;
 	uint64_t number;
 	uint32_t first, count;
@@ -120,7 +120,7 @@ struct clus_effect {
 };
 
 /* NULL without memory. The settings are copied. */
-MUST_USE struct clus_core *clus_core_new(const struct clus_core_settings *s, struct instant now);
+MUST_USE struct clus_core *clus_core_new(const struct clus_core_settings *s, struct lease_time now);
 void clus_core_free(struct clus_core **c);
 
 /* 0, or ERR_NO_MEMORY: nothing has happened, the event may be given again. Effects that were not drained are gone. */
@@ -129,7 +129,7 @@ MUST_USE int clus_core_step(struct clus_core *c, const struct clus_event *e);
 MUST_USE bool clus_core_next(struct clus_core *c, struct clus_effect *out);
 /* Sessions may be served and buckets managed before this instant, by whoever looks at the clock first. .ms 0: fenced.
  */
-struct instant clus_core_may_act_until(const struct clus_core *c);
+struct lease_time clus_core_may_act_until(const struct clus_core *c);
 /* The names that our next BEAT to `to` says we hear, appended with peer_heard_put(). */
 void clus_core_heard(const struct clus_core *c, struct view to, struct buf *out);
 /* The view that counts; NULL: none yet. And the epoch that our HELLOs and BEATs say. */

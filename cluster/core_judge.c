@@ -228,11 +228,9 @@ static bool may_act(const struct clus_core *c)
 	return core_place(c) != CLUS_NONE && c->lease_at.ms > 0 && !is_over(c, c->lease_at, c->failure_ms / 2);
 }
 
-struct instant clus_core_may_act_until(const struct clus_core *c)
+struct lease_time clus_core_may_act_until(const struct clus_core *c)
 {
-	if (c->fenced)
-		return (struct instant){0};
-	return instant_add_ms(c->lease_at, c->failure_ms / 2);
+	return (struct lease_time){c->fenced ? 0 : c->lease_at.ms + c->failure_ms / 2};
 }
 
 static enum clus_state state_of(const struct clus_core *c)

@@ -416,6 +416,7 @@ static bool is_out(const struct clus_core *c, const struct clus_node *n)
 void core_beat(struct clus_core *c, const struct clus_event *e)
 {
 	struct clus_node *n = core_node_find(c, e->name);
+	struct instant confirmed = core_instant(e->confirmed);
 
 	if (!n || !n->up)
 		return;
@@ -423,8 +424,8 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 	n->heard_at = c->now;
 	c->dirty = c->dirty || (n->epoch != e->beat->epoch && is_out(c, n));
 	n->epoch = e->beat->epoch;
-	if (instant_before(n->confirmed, e->confirmed) && !instant_before(c->now, e->confirmed))
-		n->confirmed = e->confirmed;
+	if (instant_before(n->confirmed, confirmed) && !instant_before(c->now, confirmed))
+		n->confirmed = confirmed;
 	if (c->coordinating && core_is_ahead(c, n)) {
 		core_step_down(c, "others have a newer view");
 	} else if (c->coordinating) {

@@ -4,6 +4,12 @@
 
 #include "cluster/core_state.h"
 
+/* Inside the core there is one clock only: each instant is one of the lease's. */
+static inline struct instant core_instant(struct lease_time t)
+{
+	return (struct instant){t.ms};
+}
+
 /* --- core.c: effects --- */
 
 /* One that must not fail: at most SPARE in a step. */

@@ -45,11 +45,12 @@ struct cluster {
 	/* mails to the thread, and from it, each at most once */
 	struct mail leave, stop;
 	struct mail left, broken, gone;
-	char why[NODE_WHY]; /* with `broken` */
+	char why[NODE_WHY]; /* with `broken`, and with `left` if that is in vain */
+	bool left_in_vain;  /* with `left` */
 
 	/* of all */
-	_Atomic uint64_t may_act_until_ms;
-	_Atomic bool led; /* there is a coordinator, and a way to it */
+	_Atomic uint64_t may_act_until_ms; /* a struct lease_time */
+	_Atomic bool led;                  /* there is a coordinator, and a way to it */
 	pthread_mutex_t view_lock;
 	struct cluster_view *view; /* counted; NULL: none */
 
@@ -61,6 +62,7 @@ struct cluster {
 	struct control *control; /* NULL: not started, or it ends */
 	unsigned running;        /* of peers and control */
 	bool stepping, starting, ended, stopping, closed, coordinating;
+	bool broke, leaving, left_said;
 	int start_err;
 	struct net_timer tick;
 	struct list events;           /* of struct node_event */
@@ -92,6 +94,7 @@ void node_break(struct cluster *c, const char *why);
 void node_stop(struct cluster *c);
 void node_take_own(struct cluster *c, struct node_own *own);
 void node_leave(struct cluster *c);
+void node_say_left(struct cluster *c, bool in_vain);
 void node_on_tick(struct net_timer *t);
 void *node_run(void *c);
 void node_part_ended(struct cluster *c);

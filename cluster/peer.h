@@ -56,7 +56,7 @@ struct peers_ops {
 	bool (*frame)(void *owner, struct view name, uint64_t incarnation, enum peer_type type, struct view body);
 	/* `confirmed`: when our beat that it echoes had left us; .ms 0: it echoes none of this connection. */
 	void (*beat)(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *beat,
-		     struct instant confirmed);
+		     struct lease_time confirmed);
 	/* A frame was refused with ERR_BUSY, and there is room again. */
 	void (*drained)(void *owner, struct view name, enum peer_link link);
 	/* After peers_stop(): nothing is left of it. */

@@ -59,11 +59,11 @@ static void take_time(struct peer *peer, const struct peer_beat *b, uint64_t now
 }
 
 /* Only what this connection has sent confirms anything: the clock of a host outlives its processes. */
-static struct instant confirmed_by(const struct conn *c, const struct peer_beat *b)
+static struct lease_time confirmed_by(const struct conn *c, const struct peer_beat *b)
 {
 	bool ours = b->echo_us > 0 && b->echo_us >= c->first_beat_us && b->echo_us <= c->last_beat_us;
 
-	return (struct instant){ours ? b->echo_us / 1000 : 0};
+	return (struct lease_time){ours ? b->echo_us / 1000 : 0};
 }
 
 static void hear_beat(struct conn *c, struct view body)
@@ -78,7 +78,7 @@ static void hear_beat(struct conn *c, struct view body)
 	if (c->kind == PEER_LINK_BULK)
 		return; /* it has come: that is all it says */
 	bool first = c->peer->beat_sent_us == 0;
-	take_time(c->peer, &b, clock_us());
+	take_time(c->peer, &b, clock_lease_us());
 	c->peer->epoch = b.epoch;
 	if (!p->stopping)
 		p->ops->beat(p->owner, c->peer->name, c->peer->incarnation, &b, confirmed_by(c, &b));

@@ -187,7 +187,7 @@ void conn_beat(struct conn *c)
 	struct peers *p = c->peers;
 	struct peer *peer = c->peer;
 	struct buf body = {0};
-	uint64_t now_us = clock_us();
+	uint64_t now_us = clock_lease_us();
 	struct peer_beat b = {.sent_us = now_us,
 			      .echo_us = peer->beat_sent_us,
 			      .held_us = peer->beat_sent_us ? now_us - peer->beat_at_us : 0,

@@ -49,7 +49,7 @@ struct conn {
 	struct buf plain; /* decrypted, not a whole frame yet */
 	struct peer_window in, out;
 	uint64_t sequence;                    /* of the last frame sent */
-	uint64_t first_beat_us, last_beat_us; /* sent; 0: none */
+	uint64_t first_beat_us, last_beat_us; /* sent, by clock_lease_us(); 0: none */
 	struct instant since, deadline, heard;
 	struct list queue; /* of struct queued */
 	size_t queued_bytes, control_bytes, report_bytes;
@@ -74,7 +74,7 @@ struct peer {
 	struct instant heard, missing_since;
 	uint64_t forbidden[PEERS_FORBIDDEN_MAX];
 	unsigned forbidden_next;
-	uint64_t beat_sent_us, beat_at_us; /* of the last BEAT heard: its time, and ours */
+	uint64_t beat_sent_us, beat_at_us; /* of the last BEAT heard: its time, and ours (clock_lease_us()) */
 	uint64_t round_us;
 	struct link_record links[PEER_LINKS];
 };

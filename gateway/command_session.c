@@ -168,6 +168,9 @@ static void fail(struct command *c, int err)
 	case ERR_BROKEN:
 		command_fail(c, ADMIN_UNAVAILABLE, "the disk store does not work just now; status says why");
 		break;
+	case ERR_FENCED:
+		command_fail(c, ADMIN_UNAVAILABLE, FENCE_REASON);
+		break;
 	default:
 		command_fail(c, ADMIN_FAILED, "%s", error_text(err));
 	}
@@ -289,12 +292,16 @@ static enum stack_op op_of(enum admin_command_id id)
 	}
 }
 
-/* The stack's thread. Before the end: a request that is at work on it would have a moment to begin it anew. */
-static void session_ends(struct stack_job *j)
+/* The stack's thread. The search may have taken long: the fence is asked at the deed. The claims go before the end: a
+ * request that is at work on it would have a moment to begin it anew. */
+static int session_ends(struct stack_job *j)
 {
-	struct errand *e = CONTAINER_OF(j, struct errand, job);
+	struct gateway *g = control_gateway(CONTAINER_OF(j, struct errand, job)->command->daemon);
 
-	claims_end(control_gateway(e->command->daemon)->claims, &j->place.id, NULL);
+	if (fence_is_up(g))
+		return ERR_FENCED;
+	claims_end(g->claims, &j->place.id, NULL);
+	return 0;
 }
 
 void command_session(struct command *c)
@@ -304,7 +311,7 @@ void command_session(struct command *c)
 	if (!command_needs_running(c, true))
 		return;
 	if (c->request.command == ADMIN_SESSION_END && fence_is_up(control_gateway(c->daemon))) {
-		command_fail(c, ADMIN_UNAVAILABLE, FENCE_REASON);
+		fail(c, ERR_FENCED); /* before anything is searched for */
 		return;
 	}
 	if (strlen(key) > SESS_ID_TEXT) {

@@ -332,7 +332,10 @@ static int prepare_as_root(struct daemon *d, char why[WHY_BYTES], struct buf *re
 		return err;
 	say_shut_out(d);
 	pidfile_write(&d->pidfile, c->pid_file, d->privilege.uid, d->privilege.gid);
-	return privilege_drop(&d->privilege, why, WHY_BYTES);
+	err = privilege_drop(&d->privilege, why, WHY_BYTES);
+	if (!err && d->privilege.user)
+		member_try_files(c);
+	return err;
 }
 
 /* Everything that can fail because of the machine or the configuration; the threads start after it. */
@@ -364,12 +367,13 @@ static int start_workers(struct daemon *d, char why[WHY_BYTES])
 	struct gateway *g = &d->gateway;
 	int err = applications_start(d->applications, gen);
 
-	if (!err)
-		err = stack_start(g->stack);
 	if (!err && g->member) {
 		err = member_start(g->member, c, &d->loop, &d->notify, &member_ops, d, why);
 		g->cluster = member_cluster(g->member);
 	}
+	/* Its thread asks the fence. */
+	if (!err)
+		err = stack_start(g->stack);
 	for (unsigned i = 0; !err && i < c->workers; i++) {
 		err = worker_start(&d->gateway.workers[i], &gen->shares[i]);
 		d->workers_started += !err;

@@ -36,8 +36,8 @@ struct member {
 	struct net_timer timer;
 	struct cluster_look look;
 	bool looking, stopping, broken;
-	struct instant looked; /* when the fence was looked at last */
-	bool fenced;           /* what it was then */
+	struct lease_time looked; /* when the fence was looked at last */
+	bool fenced;              /* what it was then */
 	uint64_t fenced_ms;
 	int64_t warned_s; /* of the certificate's end */
 	char status[160]; /* what the service manager was told last */
@@ -162,7 +162,7 @@ static struct cluster_settings settings_of(const struct conf *c, const struct ro
 
 /* --- certificates and the socket --- */
 
-static int load_tls(struct tls_context **out, const struct conf *c, struct tls_said *said)
+static int read_files(struct tls_context **out, const struct conf *c, struct tls_said *said)
 {
 	const struct tls_settings s = {.cluster = c->cluster.name,
 				       .node = c->node,
@@ -170,7 +170,13 @@ static int load_tls(struct tls_context **out, const struct conf *c, struct tls_s
 				       .key = c->cluster.key,
 				       .authority = c->cluster.ca,
 				       .crl = c->cluster.crl};
-	int err = tls_context_load(out, &s, clock_wall(), said);
+
+	return tls_context_load(out, &s, clock_wall(), said);
+}
+
+static int load_tls(struct tls_context **out, const struct conf *c, struct tls_said *said)
+{
+	int err = read_files(out, c, said);
 
 	if (!err && *said->warning)
 		log_event(LOG_WARN, "cluster_certificate", LOG_S("reason", said->warning));
@@ -285,10 +291,10 @@ static void looked(struct cluster_look *look)
 
 static void count_fenced(struct member *m)
 {
-	struct instant now = clock_now();
+	struct lease_time now = clock_lease();
 
 	if (m->fenced)
-		m->fenced_ms += instant_since_ms(now, m->looked);
+		m->fenced_ms += lease_time_since_ms(now, m->looked);
 	m->fenced = !cluster_may_act(m->cluster, now);
 	m->looked = now;
 }
@@ -375,6 +381,19 @@ int member_new(struct member **out, const struct conf *c, char why[MEMBER_WHY_BY
 	return err ? err : listen_at(m, &c->cluster.listen, why);
 }
 
+void member_try_files(const struct conf *c)
+{
+	struct tls_context *again = NULL;
+	struct tls_said said = {.why = ""};
+
+	if (!c->cluster.name)
+		return;
+	if (read_files(&again, c, &said) != 0 && *said.why)
+		log_event(LOG_WARN, "cluster_file_is_roots", LOG_S("reason", said.why));
+	if (again)
+		tls_context_unref(&again);
+}
+
 int member_start(struct member *m, const struct conf *c, struct net_loop *loop, struct notify *notify,
 		 const struct member_ops *ops, void *owner, char why[MEMBER_WHY_BYTES])
 {
@@ -400,7 +419,7 @@ int member_start(struct member *m, const struct conf *c, struct net_loop *loop, 
 		return err;
 	m->look.done = looked;
 	list_init(&m->look.mail.link);
-	m->looked = clock_now();
+	m->looked = clock_lease();
 	m->fenced = true; /* it has found nobody yet */
 	on_timer(&m->timer);
 	return 0;
@@ -411,6 +430,13 @@ struct cluster *member_cluster(const struct member *m)
 	return m->cluster;
 }
 
+static void put_line(struct buf *report, const char *why)
+{
+	buf_put_str(report, "cluster: ");
+	buf_put_str(report, why);
+	buf_put_str(report, "\n");
+}
+
 int member_try(struct member *m, const struct conf *c, struct buf *report)
 {
 	struct tls_said said = {.why = ""};
@@ -418,11 +444,8 @@ int member_try(struct member *m, const struct conf *c, struct buf *report)
 	if (m->tried)
 		tls_context_unref(&m->tried);
 	int err = load_tls(&m->tried, c, &said);
-	if (err && *said.why) {
-		buf_put_str(report, "cluster: ");
-		buf_put_str(report, said.why);
-		buf_put_str(report, "\n");
-	}
+	if (err && *said.why)
+		put_line(report, said.why);
 	return err;
 }
 
@@ -434,8 +457,9 @@ static void take_tried(struct member *m)
 	m->warned_s = 0;
 }
 
-int member_reload(struct member *m, const struct conf *c)
+int member_reload(struct member *m, const struct conf *c, struct buf *report)
 {
+	char why[200] = "";
 	struct member_apps *apps = apps_of(c);
 	struct room room = {.peers = NULL};
 	int err = ERR_NO_MEMORY;
@@ -444,9 +468,11 @@ int member_reload(struct member *m, const struct conf *c)
 	if (apps && room_fill(&room, c, apps)) {
 		struct cluster_settings s = settings_of(c, &room, apps->count);
 		s.tls = m->tried;
-		err = cluster_reload(m->cluster, &s);
+		err = cluster_reload(m->cluster, &s, why);
 	}
 	room_free(&room);
+	if (err && err != ERR_NO_MEMORY)
+		put_line(report, why);
 	if (err) {
 		apps_unref(&apps);
 		return err;

@@ -25,16 +25,18 @@ enum { MEMBER_WHY_BYTES = 1200 };
 /* While weir may still be root: certificates are read, and the socket is bound. *out NULL: there is no such section.
  * Otherwise an error, with a line in `why` unless it is memory. */
 MUST_USE int member_new(struct member **out, const struct conf *c, char why[MEMBER_WHY_BYTES]);
-/* Before the workers start: they ask the fence. `notify` is told what to show of it. */
+/* After weir has become another user: warns of files that only root can read, since no reload could be done then. */
+void member_try_files(const struct conf *c);
+/* Before the workers and the stack start: they ask the fence. `notify` is told what to show of it. */
 MUST_USE int member_start(struct member *m, const struct conf *c, struct net_loop *loop, struct notify *notify,
 			  const struct member_ops *ops, void *owner, char why[MEMBER_WHY_BYTES]);
 /* NULL before the start. */
 struct cluster *member_cluster(const struct member *m);
 
-/* A reload in two steps: reads the certificates anew; what is wrong is a line in `report`. Then goes over to the conf:
- * ERR_NO_MEMORY, and nothing has changed. */
+/* A reload in two steps: reads the certificates anew. Then goes over to the conf; after an error nothing has changed.
+ * What is wrong is a line in `report`, unless it is memory. */
 MUST_USE int member_try(struct member *m, const struct conf *c, struct buf *report);
-MUST_USE int member_reload(struct member *m, const struct conf *c);
+MUST_USE int member_reload(struct member *m, const struct conf *c, struct buf *report);
 
 void member_leave(struct member *m);
 void member_stop(struct member *m); /* also one that was never started: then `stopped` comes before this returns */

@@ -456,7 +456,7 @@ static void put_fences(struct put *p, const struct gateway *g, const struct tota
 				   refused = {"weir_cluster_fenced_refusals", COUNTER, NULL,
 					      "Requests, and commands of session sockets, refused because of it."};
 
-	put_one(p, &fenced, !cluster_may_act(g->cluster, clock_now()));
+	put_one(p, &fenced, !cluster_may_act(g->cluster, clock_lease()));
 	put_one_us(p, &seconds, l->fenced_ms * 1000);
 	begin(p, &refused);
 	put_sample(p, LABELS({"kind", "request"}), t->requests.fenced_requests);

@@ -349,10 +349,10 @@ static int too_many(struct daemon *d, struct buf *report)
 }
 
 /* The last that can fail. The log goes back then to where it was: not to be had any more, it stays where it is. */
-static int tell_cluster(const struct daemon *d, const struct conf *c)
+static int tell_cluster(const struct daemon *d, const struct conf *c, struct buf *report)
 {
 	const struct conf *now = daemon_conf(d);
-	int err = d->gateway.member ? member_reload(d->gateway.member, c) : 0;
+	int err = d->gateway.member ? member_reload(d->gateway.member, c, report) : 0;
 
 	if (err && log_open(now->log_level, now->log_to) != 0)
 		log_event(LOG_WARN, "log_not_reopened", LOG_S("reason", strerror(errno)));
@@ -379,7 +379,7 @@ static int prepare(struct daemon *d, struct generation *gen, struct buf *report)
 		err = applications_start(d->applications, gen);
 	if (!err && log_open(c->log_level, c->log_to) != 0)
 		err = log_refused(c, report);
-	return err ? err : tell_cluster(d, c);
+	return err ? err : tell_cluster(d, c, report);
 }
 
 static void log_refusal(const struct buf *report)

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/invariant.h"
+#include "gateway/fence.h"
 #include "gateway/secret.h"
 #include "session/claim.h"
 #include "session/keylock.h"
@@ -55,6 +56,12 @@ static int make_keys(struct gateway *g, const struct conf *c, bool *kept, char *
 	return 0;
 }
 
+/* The stack's thread: as with memory (gateway/worker.c). */
+static bool may_expire(void *gateway)
+{
+	return !fence_is_up(gateway);
+}
+
 int sessions_new(struct gateway *g, const struct conf *c, char *why, size_t why_len)
 {
 	char dir[512];
@@ -68,6 +75,8 @@ int sessions_new(struct gateway *g, const struct conf *c, char *why, size_t why_
 	if (err)
 		return err;
 	struct stack_options o = options_of(c, dir);
+	o.may_expire = may_expire;
+	o.arg = g;
 	/* Whoever mounts the folder later must not find sessions in it that were made under a secret of this process.
 	 */
 	if (!kept)

@@ -368,7 +368,7 @@ bool below_tend(struct stack *s)
 	if (!s->store || (!s->expiring && instant_since_ms(now, s->tended_at) < TEND_MS))
 		return false;
 	s->tended_at = now;
-	s->expiring = expire(s);
+	s->expiring = (!s->may_expire || s->may_expire(s->arg)) && expire(s);
 	if (s->store)
 		(void)below_result(s, s->below->tend(s->store));
 	return s->expiring;

@@ -486,11 +486,9 @@ static int end(struct stack *s, struct stack_job *j)
 {
 	int err = tell(s, j);
 
-	if (err)
-		return err;
-	if (j->ends)
-		j->ends(j);
-	return below_end(s, &j->place.id);
+	if (!err && j->ends)
+		err = j->ends(j);
+	return err ? err : below_end(s, &j->place.id);
 }
 
 static int run_one(struct stack *s, struct stack_job *j)

@@ -90,8 +90,9 @@ struct stack_job {
 	struct sess_state *state; /* SHOW; counted */
 	bool more;                /* LIST: `cursor` is where the next page begins */
 	void *owner;              /* the submitter's */
-	/* END, or NULL: the session, `place.id`, is there and ends after this call. On the stack's thread. */
-	void (*ends)(struct stack_job *j);
+	/* END, or NULL: the session, `place.id`, is there and ends after this call, unless an error comes back: that is
+	 * the job's then, and the session stays. On the stack's thread. */
+	int (*ends)(struct stack_job *j);
 	/* On the stack's thread, or, when that ends already, in stack_submit(): it must only post a mail. */
 	void (*done)(struct stack_job *j);
 };

@@ -59,6 +59,8 @@ struct stack *stack_new(const struct stack_options *o, const struct sess_keys *k
 		return NULL;
 	s->keys = *keys;
 	s->below = o->below;
+	s->may_expire = o->may_expire;
+	s->arg = o->arg;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->wake_lock, NULL);
 	pthread_condattr_init(&monotonic);

@@ -22,6 +22,9 @@ struct stack_options {
 	const struct store_kind *below; /* NULL: memory only */
 	struct store_options store;     /* of `below`; dir is copied */
 	struct wall_time wall;          /* what the calendar said at `now` of stack_new() */
+	/* Asked on the stack's thread: whether what has expired below may be removed now. NULL: always. */
+	bool (*may_expire)(void *arg);
+	void *arg;
 };
 
 /* NULL: out of memory. */
@@ -29,7 +32,7 @@ MUST_USE struct stack *stack_new(const struct stack_options *o, const struct ses
 /* Starts the thread, which opens the store below: nobody waits for that. ERR_SYSTEM. */
 MUST_USE int stack_start(struct stack *s);
 
-/* Bounds, evicter and sync from now on (a reload). What `below` is, and where, stays. */
+/* Bounds, evicter and sync from now on (a reload). What `below` is, and where, and may_expire() stay. */
 void stack_set(struct stack *s, const struct stack_options *o);
 
 /* The end. No request may be left. `demote`: all of memory goes into the store first. `done` comes on the stack's

@@ -46,6 +46,8 @@ struct stack {
 	struct sess_keys keys;
 	const struct store_kind *below; /* NULL: memory only */
 	char *dir;                      /* owned */
+	bool (*may_expire)(void *arg);  /* NULL: always */
+	void *arg;                      /* borrowed */
 
 	pthread_mutex_t lock;
 	struct stack_settings settings;

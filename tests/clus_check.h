@@ -36,7 +36,7 @@ static inline uint64_t check_hash(struct view bytes)
 
 static inline bool check_may_act(const struct sim *s, unsigned i)
 {
-	return s->nodes[i].core && instant_before(sim_clock(s, i), clus_core_may_act_until(s->nodes[i].core));
+	return s->nodes[i].core && lease_time_before(sim_clock(s, i), clus_core_may_act_until(s->nodes[i].core));
 }
 
 static inline void check_balance(struct sim *s, const struct clus_view *v)

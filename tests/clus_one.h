@@ -48,7 +48,7 @@ static inline void one_step(struct one *o, struct clus_event e)
 {
 	struct clus_effect effect;
 
-	e.now = (struct instant){o->now_ms};
+	e.now = (struct lease_time){o->now_ms};
 	ONE_STEPS(true);
 	o->err = clus_core_step(o->core, &e);
 	ONE_STEPS(false);
@@ -74,7 +74,7 @@ static inline void one_begin(struct one *o, const char *name, uint64_t incarnati
 	struct clus_core_settings s = {.self = &h, .failure_ms = ONE_T, .buckets = ONE_BUCKETS, .peer_count = peers};
 
 	*o = (struct one){.now_ms = ONE_FROM};
-	o->core = clus_core_new(&s, (struct instant){o->now_ms});
+	o->core = clus_core_new(&s, (struct lease_time){o->now_ms});
 	assert(o->core);
 }
 
@@ -171,7 +171,7 @@ static inline bool one_names(const struct one *o, const char *name)
 
 static inline bool one_may_act(const struct one *o)
 {
-	return instant_before((struct instant){o->now_ms}, clus_core_may_act_until(o->core));
+	return lease_time_before((struct lease_time){o->now_ms}, clus_core_may_act_until(o->core));
 }
 
 /* A view of these members, who vote; of "shop", bucket b is managed by managers[b] - '0'. */

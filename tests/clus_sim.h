@@ -145,9 +145,9 @@ static inline unsigned sim_said(const struct sim *s, unsigned i, const char *wha
 	return found;
 }
 
-static inline struct instant sim_clock(const struct sim *s, unsigned i)
+static inline struct lease_time sim_clock(const struct sim *s, unsigned i)
 {
-	return (struct instant){s->nodes[i].skew_ms + s->now_ms * s->nodes[i].rate / 1000};
+	return (struct lease_time){s->nodes[i].skew_ms + s->now_ms * s->nodes[i].rate / 1000};
 }
 
 static inline int sim_find(const struct sim *s, struct view name)
@@ -384,7 +384,7 @@ static inline void sim_deliver(struct sim *s, struct sim_mail *m)
 		n->link[m->from].heard_ms = s->now_ms;
 	if (m->event.kind == CLUS_BEAT) {
 		n->link[m->from].seen_ms = m->sent_ms;
-		m->event.confirmed = (struct instant){m->echo_ms};
+		m->event.confirmed = (struct lease_time){m->echo_ms};
 	}
 	sim_step_core(s, m->to, &m->event);
 }

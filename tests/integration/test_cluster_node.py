@@ -1,7 +1,10 @@
 """One node with a section cluster: what it tells of it, and what it refuses while it is fenced. Clusters of several nodes
 are in test_cluster_form.py and its neighbours."""
 import json
+import os
 import re
+import shutil
+import signal
 import threading
 from urllib.parse import parse_qsl
 
@@ -29,6 +32,40 @@ def told(site, *words):
 def wait_state(site, state):
     return wait.until(lambda: (lambda c: c if c["state"] == state else None)(told(site, "cluster")),
                       lambda: "%s: %r" % (state, told(site, "cluster")))
+
+
+class TestRoot(Case):
+    def setUp(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root has privileges to drop")
+        for name in ("run", "state"):
+            os.makedirs(self.scope.path(name), exist_ok=True)
+            shutil.chown(self.scope.path(name), "nobody", "nogroup")
+        self.lone = lone.Lone(self.scope)
+        certificate, self.key = self.lone.identity
+        for path in (certificate, self.lone.authority.ca, self.lone.authority.crl):
+            os.chmod(path, 0o644)
+        os.chmod(self.lone.authority.dir, 0o755)
+        os.chmod(self.key, 0o600)
+
+    def start(self):
+        return Site(self.scope, "", node='user = "nobody"', tail=self.lone.tail)
+
+    def test_a_key_that_only_root_can_read(self):
+        """It starts, says so, and a reload is refused for it; given to the user, the next one is done."""
+        site = self.start()
+        site.weir.wait_line("level=warn event=cluster_file_is_roots reason=.*%s" % re.escape(self.key))
+        site.weir.process.send(signal.SIGHUP)
+        site.weir.wait_line("event=reload_refused .*%s" % re.escape(self.key))
+        shutil.chown(self.key, "nobody")
+        site.weir.process.send(signal.SIGHUP)
+        site.weir.wait_line("event=reloaded")
+
+    def test_a_key_that_the_user_can_read(self):
+        shutil.chown(self.key, "nobody")
+        site = self.start()
+        site.weir.wait_line("event=started")
+        self.assertEqual(site.weir.lines("event=cluster_file_is_roots"), [])
 
 
 class TestAlone(Case):

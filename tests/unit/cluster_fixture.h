@@ -33,7 +33,7 @@ struct node {
 	uint64_t digest;
 	const char *zone;
 	unsigned lives, left, broken, stopped;
-	char why[200];
+	char why[200], left_why[200];
 };
 
 static struct node nodes[NODES];
@@ -41,8 +41,10 @@ static unsigned folders;
 
 static inline void on_left(void *owner, const char *reason)
 {
-	(void)reason;
-	((struct node *)owner)->left++;
+	struct node *n = owner;
+
+	n->left++;
+	snprintf(n->left_why, sizeof n->left_why, "%s", reason ? reason : "");
 }
 
 static inline void on_broken(void *owner, const char *reason)
@@ -148,7 +150,7 @@ static inline void node_reload(struct node *n)
 	struct cluster_settings s = settings_for(n, NODES);
 
 	s.tls = context_of(n);
-	assert_int_equal(cluster_reload(n->cluster, &s), 0);
+	assert_int_equal(cluster_reload(n->cluster, &s, n->why), 0);
 	tls_context_unref(&s.tls);
 }
 
@@ -179,7 +181,7 @@ static inline uint64_t epoch_of(const struct node *n)
 
 static inline bool acts(const struct node *n)
 {
-	return n->cluster && cluster_may_act(n->cluster, clock_now());
+	return n->cluster && cluster_may_act(n->cluster, clock_lease());
 }
 
 static inline bool in_view(const struct node *n, const char *name)

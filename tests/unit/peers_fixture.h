@@ -32,7 +32,7 @@ struct node {
 	char last_body[32], heard[200];
 	uint64_t last_sum; /* of the last body */
 	uint64_t epoch, epoch_heard;
-	struct instant confirmed;
+	struct lease_time confirmed;
 	char named_address[32], named_name[32];
 	char heard_to[32]; /* for whom it was asked last */
 };
@@ -131,7 +131,7 @@ static inline bool node_frame(void *owner, struct view name, uint64_t incarnatio
 }
 
 static inline void node_beat(void *owner, struct view name, uint64_t incarnation, const struct peer_beat *b,
-			     struct instant confirmed)
+			     struct lease_time confirmed)
 {
 	struct node *n = owner;
 	struct view rest = b->heard, next;

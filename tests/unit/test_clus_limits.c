@@ -46,7 +46,7 @@ static void alone(uint32_t buckets)
 
 	one_begin(&one, "alpha", 1, 0);
 	clus_core_free(&one.core);
-	one.core = clus_core_new(&s, (struct instant){one.now_ms});
+	one.core = clus_core_new(&s, (struct lease_time){one.now_ms});
 	one_tell(&one, CLUS_COORDINATES, view_of(NULL, 0));
 	one_commit(&one);
 	assert_true(one_may_act(&one));
@@ -253,7 +253,7 @@ static void a_core_without_memory(void **state)
 	(void)state;
 	for (unsigned n = 1; n <= 2; n++) {
 		fail_alloc_at(n);
-		assert_null(clus_core_new(&s, (struct instant){1000}));
+		assert_null(clus_core_new(&s, (struct lease_time){1000}));
 	}
 	fail_alloc_at(0);
 }

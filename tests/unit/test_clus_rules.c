@@ -251,7 +251,7 @@ static void a_recalled_view_does_not_bind(void **state)
 			struct clus_core_settings s = {
 			    .self = &h, .failure_ms = T, .buckets = ONE_BUCKETS, .peer_count = 4};
 			memset(s.cluster, 8, sizeof s.cluster);
-			one.core = clus_core_new(&s, (struct instant){one.now_ms});
+			one.core = clus_core_new(&s, (struct lease_time){one.now_ms});
 		}
 		one_tell(&one, CLUS_LEARNT, one_make(&bytes, &mine));
 		assert_int_equal(clus_core_cluster(one.core)[0], kept ? 8 : 0);

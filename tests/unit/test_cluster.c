@@ -131,7 +131,7 @@ static void a_minority_is_fenced(void **state)
 	node_end(&nodes[1]);
 	node_end(&nodes[2]);
 	RUN_UNTIL(!acts(&nodes[0]));
-	assert_false(cluster_may_act(nodes[0].cluster, clock_now()));
+	assert_false(cluster_may_act(nodes[0].cluster, clock_lease()));
 	node_begin(&nodes[1], NODES);
 	RUN_UNTIL(are_one(2));
 }
@@ -144,6 +144,7 @@ static void leave(struct node *n)
 	cluster_leave(n->cluster);
 	cluster_leave(n->cluster); /* once more changes nothing */
 	RUN_UNTIL(n->left == 1);
+	assert_string_equal(n->left_why, "");
 	print_since("left", before);
 	node_end(n);
 	RUN_UNTIL(are_one(2));
@@ -387,12 +388,33 @@ static void a_reload_is_told(void **state)
 	RUN_UNTIL(are_one(3));
 }
 
+/* And what is wrong with it; then all stays as it was. */
+static void a_reload_is_refused(void **state)
+{
+	static char longer[PEER_SETTINGS_MAX + 2];
+	struct cluster_app app = {"forum", longer, 1};
+	char reason[200] = "";
+
+	(void)state;
+	memset(longer, 'x', sizeof longer - 1);
+	node_begin(&nodes[0], 0);
+	RUN_UNTIL(are_one(1));
+	struct cluster_settings s = settings_for(&nodes[0], 0);
+	s.apps = &app;
+	s.zone = "north";
+	assert_int_equal(cluster_reload(nodes[0].cluster, &s, reason), ERR_TOO_LARGE);
+	assert_non_null(strstr(reason, "forum"));
+	loop_settle();
+	assert_false(has_zone(&nodes[0], "alpha", "north"));
+}
+
 /* A thread that does not run gives nobody the right to act: the clock alone takes it. */
 static void the_right_has_an_end(void **state)
 {
 	(void)state;
 	form();
-	assert_false(cluster_may_act(nodes[0].cluster, instant_add_ms(clock_now(), FAILURE_MS / 2 + 1)));
+	struct lease_time end = {clock_lease().ms + FAILURE_MS / 2 + 1};
+	assert_false(cluster_may_act(nodes[0].cluster, end));
 }
 
 /* --- what goes wrong --- */
@@ -409,7 +431,23 @@ static void deliver_blow(struct mail *mail)
 	node_break(b->c, "the disk is gone");
 }
 
-/* It may not act, and the others go on without it. */
+static void deliver_leave_and_blow(struct mail *mail)
+{
+	struct blow *b = CONTAINER_OF(mail, struct blow, mail);
+
+	node_leave(b->c);
+	node_break(b->c, "the disk is gone");
+}
+
+static void strike(struct blow *b, struct node *n, void (*deliver)(struct mail *mail))
+{
+	b->c = n->cluster;
+	b->mail.deliver = deliver;
+	list_init(&b->mail.link);
+	net_loop_post(&n->cluster->loop, &b->mail);
+}
+
+/* It may not act, and the others go on without it. Who lets it leave then is told at once that nothing comes of it. */
 static void broken(void **state)
 {
 	struct test_look l;
@@ -417,9 +455,8 @@ static void broken(void **state)
 	(void)state;
 	form();
 	struct node *boss = node_named(coordinator_of(&nodes[0])), *other = other_than(boss, NULL);
-	struct blow blow = {.mail = {.deliver = deliver_blow}, .c = boss->cluster};
-	list_init(&blow.mail.link);
-	net_loop_post(&boss->cluster->loop, &blow.mail);
+	struct blow blow;
+	strike(&blow, boss, deliver_blow);
 	RUN_UNTIL(boss->broken == 1);
 	assert_string_equal(boss->why, "the disk is gone");
 	assert_false(acts(boss));
@@ -428,9 +465,27 @@ static void broken(void **state)
 	assert_string_equal(l.look.picture.state, "fenced");
 	assert_false(l.look.picture.may_act || l.look.picture.coordinates);
 	cluster_picture_fini(&l.look.picture);
-	cluster_leave(boss->cluster); /* nobody is there to be told, and nothing happens */
+	assert_int_equal(boss->left, 0);
+	cluster_leave(boss->cluster);
+	RUN_UNTIL(boss->left == 1);
+	assert_string_equal(boss->left_why, "the disk is gone");
 	node_end(boss);
 	assert_int_equal(boss->broken, 1);
+	assert_int_equal(boss->left, 1);
+}
+
+static void broken_while_it_leaves(void **state)
+{
+	struct blow blow;
+
+	(void)state;
+	form();
+	struct node *one = other_than(node_named(coordinator_of(&nodes[0])), NULL);
+	strike(&blow, one, deliver_leave_and_blow);
+	RUN_UNTIL(one->broken == 1 && one->left == 1);
+	assert_string_equal(one->left_why, "the disk is gone");
+	node_end(one);
+	assert_int_equal(one->left, 1);
 }
 
 static void cannot_start(void **state)
@@ -487,7 +542,7 @@ static void asked_after_the_end(void **state)
 	node_begin(&nodes[0], NODES);
 	cluster_stop(nodes[0].cluster);
 	s.tls = context_of(&nodes[0]);
-	assert_int_equal(cluster_reload(nodes[0].cluster, &s), 0);
+	assert_int_equal(cluster_reload(nodes[0].cluster, &s, nodes[0].why), 0);
 	tls_context_unref(&s.tls);
 	cluster_leave(nodes[0].cluster);
 	assert_int_equal(cluster_forget(nodes[0].cluster, VIEW("beta")), ERR_BUSY);
@@ -563,8 +618,10 @@ int main(void)
 	    NODE_TEST(a_look),
 	    NODE_TEST(settings_differ),
 	    NODE_TEST(a_reload_is_told),
+	    NODE_TEST(a_reload_is_refused),
 	    NODE_TEST(the_right_has_an_end),
 	    NODE_TEST(broken),
+	    NODE_TEST(broken_while_it_leaves),
 	    NODE_TEST(cannot_start),
 	    NODE_TEST(ends_at_once),
 	    NODE_TEST(asked_after_the_end),

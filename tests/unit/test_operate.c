@@ -203,9 +203,10 @@ static void an_operator_ends_what_is_held(void **unused)
 struct end_ask {
 	struct ask ask;
 	_Atomic unsigned told, there;
+	int err; /* what it answers */
 };
 
-static void note_end(struct stack_job *j)
+static int note_end(struct stack_job *j)
 {
 	struct end_ask *e = CONTAINER_OF(CONTAINER_OF(j, struct ask, job), struct end_ask, ask);
 	struct sess_view v;
@@ -217,6 +218,7 @@ static void note_end(struct stack_job *j)
 	} else {
 		e->there += fake_has(1);
 	}
+	return e->err;
 }
 
 /* Whoever marks what must not begin it anew must have done so when it is gone. */
@@ -244,6 +246,23 @@ static void who_asks_is_told_before_the_end(void **unused)
 			assert_int_equal(e.told, 1);
 		}
 	}
+}
+
+/* Who may not end it any more when it has been found leaves it as it is. */
+static void who_asks_can_refuse_the_end(void **unused)
+{
+	(void)unused;
+	create(1, "a");
+	create_below(2, "a");
+	for (uint32_t n = 1; n <= 2; n++) {
+		struct end_ask e = {.ask = {.job = {.op = STACK_END, .ends = note_end}}, .err = ERR_FENCED};
+		set_name(&e.ask, n);
+		assert_int_equal(ask(&e.ask), ERR_FENCED);
+		stack_job_fini(&e.ask.job);
+		assert_int_equal(e.told, 1);
+		expect_session(n, "a");
+	}
+	assert_int_equal(stats().ended, 0);
 }
 
 static void an_operator_ends_what_is_below(void **unused)
@@ -555,6 +574,7 @@ int main(void)
 	    TEST(without_a_store_all_is_in_memory),
 	    TEST(an_operator_ends_what_is_held),
 	    TEST(who_asks_is_told_before_the_end),
+	    TEST(who_asks_can_refuse_the_end),
 	    TEST(an_operator_ends_what_is_below),
 	    TEST(an_operator_ends_what_is_on_its_way_up),
 	    TEST(an_end_in_a_broken_store_follows_later),

@@ -417,6 +417,40 @@ static void numbers_of_what_is_where(void **unused)
 	assert_int_equal(stats().expired, 0);
 }
 
+static _Atomic bool fenced;
+static _Atomic unsigned refused;
+
+static bool may_expire(void *arg)
+{
+	refused += fenced && arg == &fenced;
+	return !fenced;
+}
+
+/* Who may not say that a session has ended leaves it on disk until he may. */
+static void what_has_expired_below_stays_while_it_may_not_go(void **unused)
+{
+	(void)unused;
+	stop_stack(false);
+	options.may_expire = may_expire;
+	options.arg = &fenced;
+	fenced = true;
+	start_stack();
+	create_below(1, "a");
+	for (unsigned looks = 0; looks < 3; looks++) {
+		unsigned before = refused;
+		pass_s(TTL_S);
+		AWAIT(refused > before);
+		turn();
+		assert_true(fake_has(1));
+	}
+	assert_int_equal(stats().below_expired, 0);
+	fenced = false;
+	pass_s(1);
+	AWAIT(!fake_has(1));
+	turn();
+	assert_int_equal(stats().below_expired, 1);
+}
+
 static void what_expires_below_leaves_memory_alone(void **unused)
 {
 	(void)unused;
@@ -482,6 +516,7 @@ int main(void)
 	    TEST(a_store_that_does_not_open_is_tried_ever_later),
 	    TEST(one_trouble_is_counted_once),
 	    TEST(numbers_of_what_is_where),
+	    TEST(what_has_expired_below_stays_while_it_may_not_go),
 	    TEST(what_expires_below_leaves_memory_alone),
 	    TEST(names_of_apps_keep_their_numbers),
 	};
