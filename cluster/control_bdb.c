@@ -92,8 +92,9 @@ static void deliver_told(struct mail *mail)
 
 void bdb_tell(struct control *c, enum bdb_tell what, struct view bytes)
 {
+	if (c->role == BDB_BROKEN)
+		return;
 	struct told *t = malloc(sizeof(*t));
-
 	if (t) {
 		*t = (struct told){.mail = {.deliver = deliver_told}, .c = c, .what = what};
 		buf_put(&t->bytes, bytes);

@@ -66,8 +66,10 @@ static void forget_record(struct control *c)
 void bdb_look(struct control *c)
 {
 	struct control_record r = {0};
-	int ret = bdb_store_read(c, false, &c->scratch, &r);
 
+	if (c->role == BDB_BROKEN)
+		return; /* there may be no environment */
+	int ret = bdb_store_read(c, false, &c->scratch, &r);
 	if (ret == DB_REP_LOCKOUT || ret == DB_LOCK_DEADLOCK || ret == ENOMEM) {
 		forget_record(c);
 		return;

@@ -68,6 +68,7 @@ void bdb_elect_idle(struct control *c)
 
 /* --- weir-control --- */
 
+/* It stays so: no step that is under way meanwhile takes another role. */
 void bdb_break(struct control *c, int ret, const char *doing)
 {
 	char why[BDB_WHY];
@@ -78,10 +79,12 @@ void bdb_break(struct control *c, int ret, const char *doing)
 	log_event(LOG_ERROR, "control_broken", LOG_V("folder", view_str(c->folder)), LOG_S("doing", doing),
 		  LOG_S("reason", bdb_store_strerror(c, ret)));
 	bool lost = c->role == BDB_RULES && c->pending;
-	c->role = BDB_BROKEN;
 	c->pending = false;
 	if (lost)
 		bdb_tell(c, BDB_LOST, buf_view(&c->pending_bytes));
+	if (c->role == BDB_BROKEN)
+		return; /* by that, and told */
+	c->role = BDB_BROKEN;
 	bdb_tell_broken(c, why);
 }
 

@@ -70,6 +70,8 @@ static uint64_t about(uint64_t ms)
 
 static void become_leaderless(struct control *c, uint64_t elect_in_ms)
 {
+	if (c->role == BDB_BROKEN)
+		return;
 	c->role = BDB_LEADERLESS;
 	c->announced = 0;
 	c->elect_at = instant_add_ms(clock_now(), elect_in_ms);
@@ -135,7 +137,7 @@ static void follow(struct control *c, unsigned peer, uint64_t term)
 	struct bdb_name name;
 
 	bdb_step_down(c);
-	if (term > c->promise.term && !promise(c, peer, term))
+	if (c->role == BDB_BROKEN || (term > c->promise.term && !promise(c, peer, term)))
 		return;
 	c->role = BDB_FOLLOWS;
 	c->ruler = peer;
@@ -358,7 +360,7 @@ void bdb_frame(struct control *c, unsigned peer, const struct control_frame *f)
 	p->rank = f->rank;
 	if (f->term > c->seen_term)
 		c->seen_term = f->term;
-	if (!heed(c, peer, f))
+	if (!heed(c, peer, f) || c->role == BDB_BROKEN)
 		return;
 	switch (f->type) {
 	case CONTROL_STATE:
@@ -445,9 +447,10 @@ static void again(struct control *c)
 			bdb_say(c, c->ruler, CONTROL_STATE, known_agreed(c));
 		break;
 	case BDB_LEADERLESS:
-		if (!c->record_known)
+		if (!c->record_known || c->unnumbered > 0)
 			bdb_look(c);
-		bdb_say_all(c, CONTROL_STATE, 0);
+		if (c->role == BDB_LEADERLESS)
+			bdb_say_all(c, CONTROL_STATE, 0);
 		break;
 	case BDB_BROKEN:
 		break;
