@@ -15,29 +15,83 @@
 
 /* --- names --- */
 
+/* Under the lock; so the next two. The empty name stands for a free number. BDB_PEERS: there is none. */
+static unsigned number_of(const struct control *c, struct view name)
+{
+	unsigned i = 0;
+
+	while (i < BDB_PEERS && !view_eq(bdb_name_view(&c->names[i]), name))
+		i++;
+	return i;
+}
+
+static bool number_for(struct control *c, struct view name, unsigned *out)
+{
+	unsigned i = number_of(c, name);
+
+	if (i == BDB_PEERS) {
+		i = number_of(c, view_of(NULL, 0));
+		if (i == BDB_PEERS)
+			return false;
+		c->names[i].len = (uint8_t)name.len;
+		memcpy(c->names[i].bytes, name.at, name.len);
+	}
+	*out = i;
+	return true;
+}
+
+static bool is_name(struct view name)
+{
+	return name.len > 0 && name.len <= CONTROL_NAME_MAX;
+}
+
+static void tell_full(struct view name)
+{
+	log_event(LOG_WARN, "control_names", LOG_V("name", name), LOG_I("most", BDB_PEERS));
+}
+
 bool bdb_name_number(struct control *c, struct view name, unsigned *out)
 {
-	bool found = false;
-
-	if (name.len == 0 || name.len > CONTROL_NAME_MAX)
+	if (!is_name(name))
 		return false;
 	pthread_mutex_lock(&c->lock);
-	for (unsigned i = 0; i < c->name_count && !found; i++) {
-		found = view_eq(bdb_name_view(&c->names[i]), name);
-		if (found)
-			*out = i;
-	}
-	if (!found && c->name_count < BDB_PEERS) {
-		struct bdb_name *n = &c->names[c->name_count];
-		n->len = (uint8_t)name.len;
-		memcpy(n->bytes, name.at, name.len);
-		*out = c->name_count++;
-		found = true;
-	}
+	bool found = number_for(c, name, out);
 	pthread_mutex_unlock(&c->lock);
 	if (!found)
-		log_event(LOG_WARN, "control_names", LOG_V("name", name), LOG_I("most", BDB_PEERS));
+		tell_full(name);
 	return found;
+}
+
+/* Neither the owner nor weir-control means anybody by it; under the lock. */
+static bool is_unused(const struct control *c, unsigned i)
+{
+	const struct bdb_peer *p = &c->peers[i];
+
+	return c->names[i].len > 0 && !c->there[i] && !c->was_away[i] && c->queued[i] == 0 && !p->there && !p->voter &&
+	       c->promised_to != i && !(c->role == BDB_FOLLOWS && c->ruler == i);
+}
+
+/* Not while Berkeley DB counts votes by these numbers. */
+void bdb_names_sweep(struct control *c)
+{
+	unsigned used = 0;
+	bool freed = false;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < BDB_PEERS; i++)
+		used += c->names[i].len > 0;
+	for (unsigned i = 1; i < BDB_PEERS && used > BDB_PEERS / 2 && c->elect_votes == 0; i++) {
+		if (!is_unused(c, i))
+			continue;
+		c->names[i].len = 0;
+		c->peers[i] = (struct bdb_peer){0};
+		freed = true;
+	}
+	if (freed && c->unnumbered > 0) {
+		c->events |= BDB_EVENT_STORED | (c->voter_count > 0 ? BDB_EVENT_VOTERS : 0);
+		c->awake = true;
+	}
+	pthread_mutex_unlock(&c->lock);
 }
 
 void bdb_name_copy(struct control *c, unsigned peer, struct bdb_name *out)
@@ -184,15 +238,20 @@ static void raise_event(struct control *c, unsigned bit)
 
 static void bdb_on_reached(struct control *c, struct view name, bool there)
 {
-	unsigned peer;
+	unsigned peer = 0;
 
-	if (!bdb_name_number(c, name, &peer) || peer == 0)
+	if (!is_name(name))
 		return;
 	pthread_mutex_lock(&c->lock);
-	c->there[peer] = there;
-	c->was_away[peer] = c->was_away[peer] || !there;
-	raise_event(c, BDB_EVENT_REACHED);
+	bool found = there ? number_for(c, name, &peer) : (peer = number_of(c, name)) < BDB_PEERS;
+	if (found && peer != 0) {
+		c->there[peer] = there;
+		c->was_away[peer] = c->was_away[peer] || !there;
+		raise_event(c, BDB_EVENT_REACHED);
+	}
 	pthread_mutex_unlock(&c->lock);
+	if (!found && there)
+		tell_full(name);
 }
 
 static void bdb_on_voters(struct control *c, const struct view *voters, unsigned voter_count)
@@ -238,6 +297,11 @@ static struct note *note_new(struct control *c, struct view bytes, void (*delive
 	return n;
 }
 
+static size_t cost_of(size_t bytes)
+{
+	return sizeof(struct note) + bytes;
+}
+
 static void tell_malformed(struct control *c, unsigned peer)
 {
 	struct bdb_peer *p = &c->peers[peer];
@@ -258,7 +322,7 @@ static void take_message(struct mail *mail)
 	struct control_frame f;
 
 	pthread_mutex_lock(&c->lock);
-	c->queued -= n->len;
+	c->queued[n->peer] -= cost_of(n->len);
 	pthread_mutex_unlock(&c->lock);
 	if (control_frame_decode(view_of(n->bytes, n->len), &f) == 0)
 		bdb_frame(c, n->peer, &f);
@@ -267,13 +331,18 @@ static void take_message(struct mail *mail)
 	free(n);
 }
 
-static bool has_room(struct control *c, size_t bytes)
+/* Each has room of its own, so that one that floods takes none of another's. Who is not there has none. */
+static bool take_room(struct control *c, struct view from, size_t bytes, unsigned *out)
 {
+	if (!is_name(from))
+		return false;
 	pthread_mutex_lock(&c->lock);
-	bool room = c->queued + bytes <= BDB_QUEUE_BYTES;
+	unsigned i = number_of(c, from);
+	bool room = i != 0 && i < BDB_PEERS && c->there[i] && c->queued[i] + cost_of(bytes) <= BDB_QUEUE_BYTES;
 	if (room)
-		c->queued += bytes;
+		c->queued[i] += cost_of(bytes);
 	pthread_mutex_unlock(&c->lock);
+	*out = i;
 	return room;
 }
 
@@ -283,7 +352,7 @@ static void bdb_on_message(struct control *c, struct view from, struct view byte
 	unsigned peer;
 	struct note *n;
 
-	if (bytes.len > CONTROL_FRAME_MAX || !bdb_name_number(c, from, &peer) || peer == 0 || !has_room(c, bytes.len))
+	if (bytes.len > CONTROL_FRAME_MAX || !take_room(c, from, bytes.len, &peer))
 		return;
 	n = note_new(c, bytes, take_message);
 	if (n) {
@@ -292,7 +361,7 @@ static void bdb_on_message(struct control *c, struct view from, struct view byte
 		return;
 	}
 	pthread_mutex_lock(&c->lock);
-	c->queued -= bytes.len;
+	c->queued[peer] -= cost_of(bytes.len);
 	pthread_mutex_unlock(&c->lock);
 }
 

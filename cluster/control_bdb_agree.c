@@ -12,13 +12,28 @@
 
 void bdb_set_voters(struct control *c, const struct view *voters, unsigned count)
 {
+	unsigned peer;
+
 	for (unsigned i = 0; i < BDB_PEERS; i++)
 		c->peers[i].voter = false;
+	c->unnumbered = 0;
 	for (unsigned i = 0; i < count; i++) {
-		unsigned peer;
 		if (bdb_name_number(c, voters[i], &peer))
 			c->peers[peer].voter = true;
+		else
+			c->unnumbered++;
 	}
+}
+
+static bool have_numbers(struct control *c, const struct view *voters, unsigned count)
+{
+	unsigned peer;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!bdb_name_number(c, voters[i], &peer))
+			return false;
+	}
+	return true;
 }
 
 /* --- a follower --- */
@@ -164,9 +179,10 @@ bool bdb_write(struct control *c, struct view bytes, const struct view *voters, 
 {
 	buf_clear(&c->pending_bytes);
 	buf_put(&c->pending_bytes, bytes);
-	if (buf_error(&c->pending_bytes)) {
+	if (buf_error(&c->pending_bytes) || !have_numbers(c, voters, voter_count)) {
 		buf_fini(&c->pending_bytes);
-		bdb_tell(c, BDB_LOST, bytes);
+		if (c->role == BDB_RULES)
+			bdb_tell(c, BDB_LOST, bytes);
 		bdb_step_down(c);
 		return false;
 	}
@@ -181,7 +197,7 @@ bool bdb_write_anew(struct control *c)
 	unsigned count = 0;
 	int ret = bdb_store_read(c, true, &c->scratch, &r);
 
-	if (ret != 0 && ret != DB_NOTFOUND) {
+	if ((ret != 0 && ret != DB_NOTFOUND) || c->unnumbered > 0) {
 		bdb_step_down(c);
 		return false;
 	}

@@ -7,8 +7,10 @@
 
 /* --- control_bdb.c; any thread --- */
 
-/* A number for the name; false: it is no name, or there are too many. */
+/* A number for the name, of weir-control alone; false: it is no name, or there are too many. */
 bool bdb_name_number(struct control *c, struct view name, unsigned *out);
+/* Numbers that nobody uses are free again, where there are many; of weir-control. */
+void bdb_names_sweep(struct control *c);
 void bdb_name_copy(struct control *c, unsigned peer, struct bdb_name *out);
 static inline struct view bdb_name_view(const struct bdb_name *n)
 {

@@ -218,6 +218,7 @@ static void *run_control(void *arg)
 		if (c->role != BDB_BROKEN)
 			handle_events(c, events);
 		mailbox_deliver(&c->inbox);
+		bdb_names_sweep(c);
 		wait_ms = c->role == BDB_BROKEN ? UINT64_MAX : bdb_tick(c);
 	}
 	c->role = BDB_BROKEN;

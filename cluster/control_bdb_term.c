@@ -43,19 +43,30 @@ void bdb_say_all(struct control *c, enum control_frame_type type, uint64_t numbe
 
 /* --- roles --- */
 
-unsigned bdb_majority(const struct control *c)
+static unsigned count_voters(const struct control *c)
 {
-	unsigned voters = 0;
+	unsigned voters = c->unnumbered;
 
 	for (unsigned i = 0; i < BDB_PEERS; i++)
 		voters += c->peers[i].voter;
-	return voters / 2 + 1;
+	return voters;
+}
+
+unsigned bdb_majority(const struct control *c)
+{
+	return count_voters(c) / 2 + 1;
 }
 
 /* It was damaged, or is being made the same as a ruler's: it must not rule. */
 static bool has_forgotten(const struct control *c)
 {
 	return !c->record_known || control_rank_compare(c->rank, c->promise.stored) < 0;
+}
+
+/* Nor may who cannot write down all voters. */
+static bool must_not_rule(const struct control *c)
+{
+	return has_forgotten(c) || c->unnumbered > 0 || (c->stands_back && instant_before(clock_now(), c->back_at));
 }
 
 /* So that two do not get in each other's way again and again. */
@@ -112,11 +123,6 @@ void bdb_stand_back(struct control *c)
 	bdb_step_down(c);
 }
 
-static bool stands_back(const struct control *c)
-{
-	return c->stands_back && instant_before(clock_now(), c->back_at);
-}
-
 /* False: it could not be written down, and nothing is promised. */
 static bool promise(struct control *c, unsigned peer, uint64_t term)
 {
@@ -161,7 +167,7 @@ static bool is_candidate(const struct bdb_peer *p)
  * as much has the least. */
 static uint32_t effective_priority(const struct control *c)
 {
-	if (has_forgotten(c) || stands_back(c))
+	if (must_not_rule(c))
 		return 0;
 	for (unsigned i = 1; i < BDB_PEERS; i++) {
 		if (is_candidate(&c->peers[i]) && control_rank_compare(c->peers[i].rank, c->rank) > 0)
@@ -218,22 +224,21 @@ static void rule(struct control *c)
 
 static void count_promises(struct control *c)
 {
-	unsigned promised = 0, refused = 0, voters = 0;
+	unsigned promised = 0, refused = 0;
 
 	for (unsigned i = 0; i < BDB_PEERS; i++) {
-		voters += c->peers[i].voter;
 		promised += c->peers[i].voter && c->peers[i].promised == c->promise.term;
 		refused += c->peers[i].voter && c->peers[i].refused;
 	}
 	if (promised >= bdb_majority(c))
 		rule(c);
-	else if (voters - refused < bdb_majority(c))
+	else if (count_voters(c) - refused < bdb_majority(c))
 		become_leaderless(c, about(c->election_ms / 2));
 }
 
 void bdb_elected(struct control *c)
 {
-	if (c->role != BDB_LEADERLESS || has_forgotten(c) || stands_back(c) || !c->peers[0].voter)
+	if (c->role != BDB_LEADERLESS || must_not_rule(c) || !c->peers[0].voter)
 		return;
 	uint64_t term = (c->seen_term > c->promise.term ? c->seen_term : c->promise.term) + 1;
 	if (!promise(c, 0, term))
