@@ -37,6 +37,9 @@ static void *run_elections(void *arg)
 		pthread_cond_broadcast(&c->elect_wake);
 		pthread_cond_signal(&c->wake);
 	}
+	/* One that was wanted meanwhile is not held: nobody is to wait for it. */
+	c->elect_votes = 0;
+	pthread_cond_broadcast(&c->elect_wake);
 	pthread_mutex_unlock(&c->lock);
 	return NULL;
 }
@@ -45,7 +48,7 @@ void bdb_elect(struct control *c, unsigned sites, unsigned votes)
 {
 	pthread_mutex_lock(&c->lock);
 	c->elect_sites = sites;
-	c->elect_votes = votes;
+	c->elect_votes = c->ending ? 0 : votes;
 	pthread_cond_broadcast(&c->elect_wake);
 	pthread_mutex_unlock(&c->lock);
 }
