@@ -315,6 +315,14 @@ static void tell_malformed(struct control *c, unsigned peer)
 		  LOG_V("node", bdb_name_view(&name)), LOG_S("reason", "malformed"));
 }
 
+/* Terms that are made up could use all of them up, and then nobody is elected any more. */
+static bool can_be(const struct control *c, const struct control_frame *f)
+{
+	uint64_t most = c->promise.term + BDB_TERM_LEAP;
+
+	return f->term <= most && f->rank.term <= most && (f->type != CONTROL_ASK || f->number <= most);
+}
+
 static void take_message(struct mail *mail)
 {
 	struct note *n = CONTAINER_OF(mail, struct note, mail);
@@ -324,7 +332,7 @@ static void take_message(struct mail *mail)
 	pthread_mutex_lock(&c->lock);
 	c->queued[n->peer] -= cost_of(n->len);
 	pthread_mutex_unlock(&c->lock);
-	if (control_frame_decode(view_of(n->bytes, n->len), &f) == 0)
+	if (control_frame_decode(view_of(n->bytes, n->len), &f) == 0 && can_be(c, &f))
 		bdb_frame(c, n->peer, &f);
 	else
 		tell_malformed(c, n->peer);

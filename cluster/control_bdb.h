@@ -32,6 +32,9 @@ enum {
 	BDB_AGAIN_MS = 50,         /* until what was not answered is said again */
 };
 
+/* Terms of 50 ms each would take six years for so many: no node is that far ahead of another. */
+#define BDB_TERM_LEAP ((uint64_t)1 << 32)
+
 enum bdb_role {
 	BDB_LEADERLESS,
 	BDB_FOLLOWS,
@@ -67,7 +70,7 @@ struct bdb_peer {
 	struct control_rank rank;
 	uint64_t promised; /* this term, to us */
 	bool refused;      /* the term that we ask for */
-	bool malformed;    /* it has sent what is no frame: that was logged, once for each link */
+	bool malformed;    /* it has sent what cannot be: that was logged, once for each link */
 	uint64_t stored;   /* the record of our term that it has */
 };
 
