@@ -32,6 +32,11 @@ enum {
 	BDB_AGAIN_MS = 50,         /* until what was not answered is said again */
 };
 
+/* What stands for the greatest record that was said to be stored where nobody knows that: more than any. Its number says
+ * whether what was promised is unknown too. */
+#define BDB_UNKNOWN_TERM ((uint64_t)INT64_MAX)
+enum { BDB_UNKNOWN_STORED = 0, BDB_UNKNOWN_PROMISE = 1 };
+
 /* Terms of 50 ms each would take six years for so many: no node is that far ahead of another. */
 #define BDB_TERM_LEAP ((uint64_t)1 << 32)
 
@@ -130,7 +135,7 @@ struct control {
 	struct control_rank rank; /* of the record that is stored here; 0, 0: none */
 	struct bdb_peer peers[BDB_PEERS];
 	bool is_alone;    /* the only voter, as far as the owner knows */
-	bool has_promise; /* there was a sound file of it */
+	bool is_new;      /* there was no promise file, sound or not */
 	unsigned unnumbered; /* voters that have no number, for want of free ones; they count all the same */
 	bool has_voters;  /* its voters are of a record, which knows better than the owner */
 

@@ -52,7 +52,9 @@ static bool note_stored(struct control *c, struct control_rank rank)
 {
 	struct control_rank before = c->promise.stored;
 
-	if (control_rank_compare(before, rank) >= 0)
+	if (bdb_promise_is_unknown(c))
+		return false;
+	if (before.term != BDB_UNKNOWN_TERM && control_rank_compare(before, rank) >= 0)
 		return true;
 	c->promise.stored = rank;
 	if (bdb_promise_save(c, true))

@@ -93,7 +93,12 @@ MUST_USE int bdb_promise_open(struct control *c, char why[BDB_WHY]);
 void bdb_promise_close(struct control *c);
 /* Durable: once it returns true, no crash takes it back. */
 bool bdb_promise_save(struct control *c, bool durable);
-/* Once the record is known: without the file, the least that it can have promised is what the record says. */
+/* Once the record is known: who is new, or alone, has nothing to be afraid of. */
 bool bdb_promise_mend(struct control *c);
+/* What it has promised cannot be told any more. */
+static inline bool bdb_promise_is_unknown(const struct control *c)
+{
+	return c->promise.stored.term == BDB_UNKNOWN_TERM && c->promise.stored.number == BDB_UNKNOWN_PROMISE;
+}
 
 #endif

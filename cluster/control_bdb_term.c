@@ -353,6 +353,28 @@ static void library(struct control *c, unsigned peer, const struct control_frame
 	}
 }
 
+/* Who asked for a promise had written down the term before. So when all others have said theirs, nothing that was
+ * promised is later, and what a ruler of such a term or a later one has stored here counts again. */
+static void find_promise(struct control *c)
+{
+	uint64_t term = c->promise.term;
+
+	if (!bdb_promise_is_unknown(c) || c->unnumbered > 0)
+		return;
+	for (unsigned i = 1; i < BDB_PEERS; i++) {
+		const struct bdb_peer *p = &c->peers[i];
+		if (p->voter && (!p->there || !p->heard))
+			return;
+		if (p->voter && p->term > term)
+			term = p->term;
+	}
+	if (term > c->promise.term && c->role == BDB_FOLLOWS)
+		become_leaderless(c, 0);
+	c->promise.stored.number = BDB_UNKNOWN_STORED;
+	if (!promise(c, 0, term))
+		c->promise.stored.number = BDB_UNKNOWN_PROMISE;
+}
+
 void bdb_frame(struct control *c, unsigned peer, const struct control_frame *f)
 {
 	struct bdb_peer *p = &c->peers[peer];
@@ -365,6 +387,7 @@ void bdb_frame(struct control *c, unsigned peer, const struct control_frame *f)
 	p->rank = f->rank;
 	if (f->term > c->seen_term)
 		c->seen_term = f->term;
+	find_promise(c);
 	if (!heed(c, peer, f) || c->role == BDB_BROKEN)
 		return;
 	switch (f->type) {
