@@ -93,7 +93,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush control cluster peers peers_refused
+	operate_list disk_flush control control_faults cluster peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -172,6 +172,8 @@ FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
 $(OUT)/unit/test_tls_memory $(OUT)/unit/test_clus_limits: LDFLAGS_ALL += -Wl,--wrap=realloc,--wrap=calloc
 $(OUT)/unit/test_peers_memory: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc,--wrap=calloc
+# Berkeley DB and the disk fail in this one (tests/unit/failing_db.h).
+$(OUT)/unit/test_control_faults: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
 # The disk is a gate in this one.
 $(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
 

@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Terms of 50 ms each would take six years for so many: no node is that far ahead of another. */
+#define BDB_TERM_LEAP ((uint64_t)1 << 32)
+
 /* --- names --- */
 
 /* Under the lock; so the next two. The empty name stands for a free number. BDB_PEERS: there is none. */

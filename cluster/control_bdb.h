@@ -32,14 +32,6 @@ enum {
 	BDB_AGAIN_MS = 50,         /* until what was not answered is said again */
 };
 
-/* What stands for the greatest record that was said to be stored where nobody knows that: more than any. Its number says
- * whether what was promised is unknown too. */
-#define BDB_UNKNOWN_TERM ((uint64_t)INT64_MAX)
-enum { BDB_UNKNOWN_STORED = 0, BDB_UNKNOWN_PROMISE = 1 };
-
-/* Terms of 50 ms each would take six years for so many: no node is that far ahead of another. */
-#define BDB_TERM_LEAP ((uint64_t)1 << 32)
-
 enum bdb_role {
 	BDB_LEADERLESS,
 	BDB_FOLLOWS,
@@ -134,10 +126,10 @@ struct control {
 	bool record_known;        /* otherwise Berkeley DB is about to make it the same as the ruler's */
 	struct control_rank rank; /* of the record that is stored here; 0, 0: none */
 	struct bdb_peer peers[BDB_PEERS];
-	bool is_alone;    /* the only voter, as far as the owner knows */
-	bool is_new;      /* there was no promise file, sound or not */
+	bool is_alone;       /* the only voter, as far as the owner knows */
+	bool is_new;         /* there was no promise file, sound or not */
 	unsigned unnumbered; /* voters that have no number, for want of free ones; they count all the same */
-	bool has_voters;  /* its voters are of a record, which knows better than the owner */
+	bool has_voters;     /* its voters are of a record, which knows better than the owner */
 
 	/* Of a ruler: the record that waits for a majority. */
 	bool pending;

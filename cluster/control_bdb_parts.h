@@ -88,6 +88,11 @@ const char *bdb_store_strerror(struct control *c, int ret);
 
 /* --- control_bdb_promise.c --- */
 
+/* What stands for the greatest record that was said to be stored where nobody knows that: more than any. Its number
+ * says whether what was promised is unknown too. */
+#define BDB_UNKNOWN_TERM ((uint64_t)INT64_MAX)
+enum { BDB_UNKNOWN_STORED = 0, BDB_UNKNOWN_PROMISE = 1 };
+
 /* Of a folder that was taken: reads the file. 0 or ERR_BROKEN. */
 MUST_USE int bdb_promise_open(struct control *c, char why[BDB_WHY]);
 void bdb_promise_close(struct control *c);
