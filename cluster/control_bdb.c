@@ -250,6 +250,7 @@ static void bdb_on_reached(struct control *c, struct view name, bool there)
 	if (found && peer != 0) {
 		c->there[peer] = there;
 		c->was_away[peer] = c->was_away[peer] || !there;
+		c->link[peer] += !there;
 		raise_event(c, BDB_EVENT_REACHED);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -282,6 +283,7 @@ struct note {
 	struct mail mail;
 	struct control *c;
 	unsigned peer;
+	uint32_t link;                              /* of the peer, by which it came */
 	struct bdb_name voters[CONTROL_VOTERS_MAX]; /* of a proposal */
 	unsigned voter_count;
 	size_t len;
@@ -334,16 +336,19 @@ static void take_message(struct mail *mail)
 
 	pthread_mutex_lock(&c->lock);
 	c->queued[n->peer] -= cost_of(n->len);
+	bool is_late = c->link[n->peer] != n->link;
 	pthread_mutex_unlock(&c->lock);
-	if (control_frame_decode(view_of(n->bytes, n->len), &f) == 0 && can_be(c, &f))
+	/* What came by a former link may not hold any more: who sent it can have turned to another one meanwhile. */
+	bool sound = !is_late && control_frame_decode(view_of(n->bytes, n->len), &f) == 0 && can_be(c, &f);
+	if (sound)
 		bdb_frame(c, n->peer, &f);
-	else
+	else if (!is_late)
 		tell_malformed(c, n->peer);
 	free(n);
 }
 
 /* Each has room of its own, so that one that floods takes none of another's. Who is not there has none. */
-static bool take_room(struct control *c, struct view from, size_t bytes, unsigned *out)
+static bool take_room(struct control *c, struct view from, size_t bytes, unsigned *out, uint32_t *link)
 {
 	if (!is_name(from))
 		return false;
@@ -352,6 +357,7 @@ static bool take_room(struct control *c, struct view from, size_t bytes, unsigne
 	bool room = i != 0 && i < BDB_PEERS && c->there[i] && c->queued[i] + cost_of(bytes) <= BDB_QUEUE_BYTES;
 	if (room)
 		c->queued[i] += cost_of(bytes);
+	*link = room ? c->link[i] : 0;
 	pthread_mutex_unlock(&c->lock);
 	*out = i;
 	return room;
@@ -361,13 +367,15 @@ static bool take_room(struct control *c, struct view from, size_t bytes, unsigne
 static void bdb_on_message(struct control *c, struct view from, struct view bytes)
 {
 	unsigned peer;
+	uint32_t link;
 	struct note *n;
 
-	if (bytes.len > CONTROL_FRAME_MAX || !take_room(c, from, bytes.len, &peer))
+	if (bytes.len > CONTROL_FRAME_MAX || !take_room(c, from, bytes.len, &peer, &link))
 		return;
 	n = note_new(c, bytes, take_message);
 	if (n) {
 		n->peer = peer;
+		n->link = link;
 		mailbox_post(&c->inbox, &n->mail);
 		return;
 	}

@@ -98,6 +98,7 @@ struct control {
 	struct bdb_name names[BDB_PEERS];           /* lock; an empty one is free */
 	bool there[BDB_PEERS];                      /* lock: as the owner has it */
 	bool was_away[BDB_PEERS];                   /* lock: it was not, since weir-control has looked */
+	uint32_t link[BDB_PEERS];                   /* lock: counts the links to it */
 	struct bdb_name voters[CONTROL_VOTERS_MAX]; /* lock: that the owner has told */
 	unsigned voter_count;                       /* lock */
 	struct control_frame head;                  /* lock: what stands in the head of each frame */

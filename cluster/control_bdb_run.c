@@ -94,6 +94,8 @@ void bdb_break(struct control *c, int ret, const char *doing)
 /* What it knew is no part of the ruler's any more, and the ruler cannot say what is. */
 static void renew(struct control *c)
 {
+	if (c->role == BDB_BROKEN)
+		return;
 	log_event(LOG_WARN, "control_renewed", LOG_V("folder", view_str(c->folder)));
 	bdb_elect_idle(c);
 	int ret = bdb_store_renew(c);

@@ -271,10 +271,28 @@ static inline void pass_ms(uint64_t ms)
 		network_turn();
 }
 
+/* What is on its way between them is lost with the link. */
+static inline void packets_drop(int a, int b)
+{
+	struct list keep;
+	struct list *node;
+
+	list_init(&keep);
+	while ((node = list_pop(&packets))) {
+		struct packet *p = CONTAINER_OF(node, struct packet, link);
+		if ((p->from == a && p->to == b) || (p->from == b && p->to == a))
+			free(p);
+		else
+			list_append(&keep, node);
+	}
+	list_move_all(&packets, &keep);
+}
+
 static inline void link_set(int a, int b, bool up)
 {
 	if (a == b || linked[a][b] == up)
 		return;
+	packets_drop(a, b);
 	linked[a][b] = linked[b][a] = up;
 	if (nodes[a].control && nodes[b].control) {
 		control_bdb.reached(nodes[a].control, view_str(nodes[b].name), up);
@@ -350,9 +368,13 @@ static inline void node_stop(int i)
 	n->control = NULL;
 	n->coordinates = false;
 	n->follows = NOBODY;
-	for (int k = 0; k < NODES; k++)
-		if (k != i && linked[i][k] && nodes[k].control)
+	for (int k = 0; k < NODES; k++) {
+		if (k == i)
+			continue;
+		packets_drop(i, k);
+		if (linked[i][k] && nodes[k].control)
 			control_bdb.reached(nodes[k].control, view_str(n->name), false);
+	}
 	WAIT_FOR(n->stopped);
 }
 

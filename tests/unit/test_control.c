@@ -423,8 +423,8 @@ static bool is_small(int i)
 	return system(command) == 0;
 }
 
-/* The log does not pile up. Of a coordinator that has brought somebody up to date, as it does with new nodes, Berkeley
- * DB keeps it for half a minute: that is not waited for. */
+/* The log does not pile up; a file of it goes when a later view is agreed. Of a coordinator that has brought somebody
+ * up to date, as it does with new nodes, Berkeley DB keeps it for half a minute: that is not waited for. */
 static void the_folder_stays_small(void **state)
 {
 	(void)state;
@@ -432,8 +432,12 @@ static void the_folder_stays_small(void **state)
 	int first = coordinator_of(THREE);
 	for (int i = 0; i < 40; i++)
 		commit_with(first, THREE, 1 << 19);
-	WAIT_FOR(all_know(THREE));
-	WAIT_FOR(is_small((first + 1) % 3) && is_small((first + 2) % 3));
+	struct instant since = clock_now();
+	while (!is_small((first + 1) % 3) || !is_small((first + 2) % 3)) {
+		assert_true(instant_since_ms(clock_now(), since) < PATIENCE_LONG_MS);
+		commit_with(first, THREE, 100);
+		WAIT_FOR(all_know(THREE));
+	}
 }
 
 /* Bytes that are no message; and from somebody without a link. */
@@ -474,6 +478,11 @@ static void it_stops_in_every_state(void **state)
 	}
 }
 
+static bool is_patient(struct instant since)
+{
+	return instant_since_ms(clock_now(), since) < PATIENCE_LONG_MS;
+}
+
 /* Links come and go, nodes stop and start, and all the while views are proposed; the fixture looks that nothing that
  * was agreed is ever missing. Then there is peace, and one view. */
 static void whatever_happens_nothing_agreed_is_lost(void **state)
@@ -483,7 +492,8 @@ static void whatever_happens_nothing_agreed_is_lost(void **state)
 	loss_percent = 3;
 	proposers_stop = true;
 	nodes_start(FIVE);
-	for (int step = 0; step < 100 || (greatest_agreed <= 3 && step < 2000); step++) {
+	struct instant since = clock_now();
+	for (int step = 0; step < 100 || (greatest_agreed <= 3 && is_patient(since)); step++) {
 		int a = rand_r(&seed) % 5, b = rand_r(&seed) % 5;
 		switch (rand_r(&seed) % 6) {
 		case 0:
@@ -503,7 +513,8 @@ static void whatever_happens_nothing_agreed_is_lost(void **state)
 			if (nodes[a].coordinates && nodes[a].committed + nodes[a].lost >= nodes[a].proposed)
 				propose_with(a, FIVE, 1000);
 		}
-		pass_ms((uint64_t)rand_r(&seed) % 40);
+		/* A busy machine gets more time, until something is agreed. */
+		pass_ms((uint64_t)rand_r(&seed) % (step < 100 ? 40 : 400));
 	}
 	loss_percent = 0;
 	links_set(FIVE, FIVE, true);

@@ -314,6 +314,27 @@ static void a_flood_drowns_nobody_else(void **state)
 	assert_true(failing[0].taken[1] < 10000);
 }
 
+/* Who has sent it can have turned to somebody else meanwhile, and what it has stored does not count. */
+static void what_came_by_a_former_link_is_dropped(void **state)
+{
+	(void)state;
+	node_start(0, THREE);
+	atomic_store(&failing[0].taking, true);
+	atomic_store(&failing[0].hold_messages, true);
+	control_bdb.reached(nodes[0].control, VIEW("n1"), true);
+	say_library(0, "n1", 100);
+	WAIT_FOR(failing[0].held_messages);
+	say_library(0, "n1", 100);
+	control_bdb.reached(nodes[0].control, VIEW("n1"), false);
+	control_bdb.reached(nodes[0].control, VIEW("n1"), true);
+	say_library(0, "n1", 100);
+	control_bdb.reached(nodes[0].control, VIEW("n2"), true);
+	say_library(0, "n2", 100);
+	atomic_store(&failing[0].hold_messages, false);
+	WAIT_FOR(failing[0].taken[2] == 1);
+	assert_int_equal(failing[0].taken[1], 2);
+}
+
 static void a_term_that_is_made_up_is_not_heeded(void **state)
 {
 	const struct control_frame leap = {.type = CONTROL_STATE, .term = INT64_MAX};
@@ -355,6 +376,7 @@ int main(int argc, char **argv)
 	    FAULT(many_names_come_and_go),
 	    FAULT(a_voter_without_a_number_is_not_written),
 	    FAULT(a_flood_drowns_nobody_else),
+	    FAULT(what_came_by_a_former_link_is_dropped),
 	    FAULT(a_term_that_is_made_up_is_not_heeded),
 	};
 
