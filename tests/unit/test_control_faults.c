@@ -21,6 +21,15 @@ static int three_with_a_view(void)
 	return first;
 }
 
+static void lose_with(int who, unsigned voters)
+{
+	const struct node *n = &nodes[who];
+
+	propose_with(who, voters, 100);
+	WAIT_FOR(n->committed == n->proposed || (n->lost == n->proposed && !n->coordinates));
+	assert_int_equal(n->lost, n->proposed);
+}
+
 static unsigned without(int i)
 {
 	return (unsigned)THREE & ~(1U << i);
@@ -122,9 +131,7 @@ static void what_is_not_on_the_disk_is_not_stored(void **state)
 	int first = three_with_a_view();
 	for (int i = 0; i < 3; i++)
 		atomic_store(&failing[i].sync, i != first);
-	propose_with(first, THREE, 100);
-	WAIT_FOR(nodes[first].lost == nodes[first].proposed || nodes[first].committed == nodes[first].proposed);
-	assert_int_equal(nodes[first].lost, nodes[first].proposed);
+	lose_with(first, THREE);
 	for (int i = 0; i < 3; i++)
 		atomic_store(&failing[i].sync, false);
 	commit_and_know(coordinator_of(THREE));
@@ -135,9 +142,7 @@ static void a_ruler_without_its_disk_does_not_count_itself(void **state)
 	(void)state;
 	int first = three_with_a_view();
 	atomic_store(&failing[first].sync, true);
-	propose_with(first, THREE, 100);
-	WAIT_FOR(nodes[first].lost == nodes[first].proposed || nodes[first].committed == nodes[first].proposed);
-	assert_int_equal(nodes[first].lost, nodes[first].proposed);
+	lose_with(first, THREE);
 	atomic_store(&failing[first].sync, false);
 	commit_and_know(coordinator_of(THREE));
 }
@@ -281,9 +286,7 @@ static void a_voter_without_a_number_is_not_written(void **state)
 	(void)state;
 	int first = three_with_a_view();
 	strangers(0, 61, true);
-	propose_with(first, 15, 100);
-	WAIT_FOR(nodes[first].lost == nodes[first].proposed || nodes[first].committed == nodes[first].proposed);
-	assert_int_equal(nodes[first].lost, nodes[first].proposed);
+	lose_with(first, 15);
 	strangers(0, 61, false);
 	commit_and_know(coordinator_of(THREE));
 	first = settled(THREE);
