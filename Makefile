@@ -91,9 +91,9 @@ unit: $(UNIT)
 # --- everything that must hold before a change lands ---
 
 # Threads are tested where there are some.
-THREADED := mailbox cluster_again table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
+THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush control cluster cluster_sleep peers peers_refused
+	operate_list disk_flush control control_faults cluster cluster_again cluster_sleep peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -174,6 +174,8 @@ $(OUT)/unit/test_tls_memory $(OUT)/unit/test_clus_limits: LDFLAGS_ALL += -Wl,--w
 $(OUT)/unit/test_peers_memory: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc,--wrap=calloc
 # The machine sleeps in this one.
 $(OUT)/unit/test_cluster_sleep: LDFLAGS_ALL += -Wl,--wrap=clock_gettime
+# Berkeley DB and the disk fail in this one (tests/unit/failing_db.h).
+$(OUT)/unit/test_control_faults: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
 # The disk is a gate in this one.
 $(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
 

@@ -13,31 +13,88 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Terms of 50 ms each would take six years for so many: no node is that far ahead of another. */
+#define BDB_TERM_LEAP ((uint64_t)1 << 32)
+
 /* --- names --- */
+
+/* Under the lock; so the next two. The empty name stands for a free number. BDB_PEERS: there is none. */
+static unsigned number_of(const struct control *c, struct view name)
+{
+	unsigned i = 0;
+
+	while (i < BDB_PEERS && !view_eq(bdb_name_view(&c->names[i]), name))
+		i++;
+	return i;
+}
+
+static bool number_for(struct control *c, struct view name, unsigned *out)
+{
+	unsigned i = number_of(c, name);
+
+	if (i == BDB_PEERS) {
+		i = number_of(c, view_of(NULL, 0));
+		if (i == BDB_PEERS)
+			return false;
+		c->names[i].len = (uint8_t)name.len;
+		memcpy(c->names[i].bytes, name.at, name.len);
+	}
+	*out = i;
+	return true;
+}
+
+static bool is_name(struct view name)
+{
+	return name.len > 0 && name.len <= CONTROL_NAME_MAX;
+}
+
+static void tell_full(struct view name)
+{
+	log_event(LOG_WARN, "control_names", LOG_V("name", name), LOG_I("most", BDB_PEERS));
+}
 
 bool bdb_name_number(struct control *c, struct view name, unsigned *out)
 {
-	bool found = false;
-
-	if (name.len == 0 || name.len > CONTROL_NAME_MAX)
+	if (!is_name(name))
 		return false;
 	pthread_mutex_lock(&c->lock);
-	for (unsigned i = 0; i < c->name_count && !found; i++) {
-		found = view_eq(bdb_name_view(&c->names[i]), name);
-		if (found)
-			*out = i;
-	}
-	if (!found && c->name_count < BDB_PEERS) {
-		struct bdb_name *n = &c->names[c->name_count];
-		n->len = (uint8_t)name.len;
-		memcpy(n->bytes, name.at, name.len);
-		*out = c->name_count++;
-		found = true;
-	}
+	bool found = number_for(c, name, out);
 	pthread_mutex_unlock(&c->lock);
 	if (!found)
-		log_event(LOG_WARN, "control_names", LOG_V("name", name), LOG_I("most", BDB_PEERS));
+		tell_full(name);
 	return found;
+}
+
+/* Neither the owner nor weir-control means anybody by it; under the lock. */
+static bool is_unused(const struct control *c, unsigned i)
+{
+	const struct bdb_peer *p = &c->peers[i];
+
+	return c->names[i].len > 0 && !c->there[i] && !c->was_away[i] && c->queued[i] == 0 && !p->there && !p->voter &&
+	       c->promised_to != i && !(c->role == BDB_FOLLOWS && c->ruler == i);
+}
+
+/* Not while Berkeley DB counts votes by these numbers. */
+void bdb_names_sweep(struct control *c)
+{
+	unsigned used = 0;
+	bool freed = false;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < BDB_PEERS; i++)
+		used += c->names[i].len > 0;
+	for (unsigned i = 1; i < BDB_PEERS && used > BDB_PEERS / 2 && c->elect_votes == 0; i++) {
+		if (!is_unused(c, i))
+			continue;
+		c->names[i].len = 0;
+		c->peers[i] = (struct bdb_peer){0};
+		freed = true;
+	}
+	if (freed && c->unnumbered > 0) {
+		c->events |= BDB_EVENT_STORED | (c->voter_count > 0 ? BDB_EVENT_VOTERS : 0);
+		c->awake = true;
+	}
+	pthread_mutex_unlock(&c->lock);
 }
 
 void bdb_name_copy(struct control *c, unsigned peer, struct bdb_name *out)
@@ -92,8 +149,9 @@ static void deliver_told(struct mail *mail)
 
 void bdb_tell(struct control *c, enum bdb_tell what, struct view bytes)
 {
+	if (c->role == BDB_BROKEN)
+		return;
 	struct told *t = malloc(sizeof(*t));
-
 	if (t) {
 		*t = (struct told){.mail = {.deliver = deliver_told}, .c = c, .what = what};
 		buf_put(&t->bytes, bytes);
@@ -183,15 +241,21 @@ static void raise_event(struct control *c, unsigned bit)
 
 static void bdb_on_reached(struct control *c, struct view name, bool there)
 {
-	unsigned peer;
+	unsigned peer = 0;
 
-	if (!bdb_name_number(c, name, &peer) || peer == 0)
+	if (!is_name(name))
 		return;
 	pthread_mutex_lock(&c->lock);
-	c->there[peer] = there;
-	c->was_away[peer] = c->was_away[peer] || !there;
-	raise_event(c, BDB_EVENT_REACHED);
+	bool found = there ? number_for(c, name, &peer) : (peer = number_of(c, name)) < BDB_PEERS;
+	if (found && peer != 0) {
+		c->there[peer] = there;
+		c->was_away[peer] = c->was_away[peer] || !there;
+		c->link[peer] += !there;
+		raise_event(c, BDB_EVENT_REACHED);
+	}
 	pthread_mutex_unlock(&c->lock);
+	if (!found && there)
+		tell_full(name);
 }
 
 static void bdb_on_voters(struct control *c, const struct view *voters, unsigned voter_count)
@@ -219,6 +283,7 @@ struct note {
 	struct mail mail;
 	struct control *c;
 	unsigned peer;
+	uint32_t link;                              /* of the peer, by which it came */
 	struct bdb_name voters[CONTROL_VOTERS_MAX]; /* of a proposal */
 	unsigned voter_count;
 	size_t len;
@@ -237,6 +302,11 @@ static struct note *note_new(struct control *c, struct view bytes, void (*delive
 	return n;
 }
 
+static size_t cost_of(size_t bytes)
+{
+	return sizeof(struct note) + bytes;
+}
+
 static void tell_malformed(struct control *c, unsigned peer)
 {
 	struct bdb_peer *p = &c->peers[peer];
@@ -250,6 +320,14 @@ static void tell_malformed(struct control *c, unsigned peer)
 		  LOG_V("node", bdb_name_view(&name)), LOG_S("reason", "malformed"));
 }
 
+/* Terms that are made up could use all of them up, and then nobody is elected any more. */
+static bool can_be(const struct control *c, const struct control_frame *f)
+{
+	uint64_t most = c->promise.term + BDB_TERM_LEAP;
+
+	return f->term <= most && f->rank.term <= most && (f->type != CONTROL_ASK || f->number <= most);
+}
+
 static void take_message(struct mail *mail)
 {
 	struct note *n = CONTAINER_OF(mail, struct note, mail);
@@ -257,22 +335,31 @@ static void take_message(struct mail *mail)
 	struct control_frame f;
 
 	pthread_mutex_lock(&c->lock);
-	c->queued -= n->len;
+	c->queued[n->peer] -= cost_of(n->len);
+	bool is_late = c->link[n->peer] != n->link;
 	pthread_mutex_unlock(&c->lock);
-	if (control_frame_decode(view_of(n->bytes, n->len), &f) == 0)
+	/* What came by a former link may not hold any more: who sent it can have turned to another one meanwhile. */
+	bool sound = !is_late && control_frame_decode(view_of(n->bytes, n->len), &f) == 0 && can_be(c, &f);
+	if (sound)
 		bdb_frame(c, n->peer, &f);
-	else
+	else if (!is_late)
 		tell_malformed(c, n->peer);
 	free(n);
 }
 
-static bool has_room(struct control *c, size_t bytes)
+/* Each has room of its own, so that one that floods takes none of another's. Who is not there has none. */
+static bool take_room(struct control *c, struct view from, size_t bytes, unsigned *out, uint32_t *link)
 {
+	if (!is_name(from))
+		return false;
 	pthread_mutex_lock(&c->lock);
-	bool room = c->queued + bytes <= BDB_QUEUE_BYTES;
+	unsigned i = number_of(c, from);
+	bool room = i != 0 && i < BDB_PEERS && c->there[i] && c->queued[i] + cost_of(bytes) <= BDB_QUEUE_BYTES;
 	if (room)
-		c->queued += bytes;
+		c->queued[i] += cost_of(bytes);
+	*link = room ? c->link[i] : 0;
 	pthread_mutex_unlock(&c->lock);
+	*out = i;
 	return room;
 }
 
@@ -280,18 +367,20 @@ static bool has_room(struct control *c, size_t bytes)
 static void bdb_on_message(struct control *c, struct view from, struct view bytes)
 {
 	unsigned peer;
+	uint32_t link;
 	struct note *n;
 
-	if (bytes.len > CONTROL_FRAME_MAX || !bdb_name_number(c, from, &peer) || peer == 0 || !has_room(c, bytes.len))
+	if (bytes.len > CONTROL_FRAME_MAX || !take_room(c, from, bytes.len, &peer, &link))
 		return;
 	n = note_new(c, bytes, take_message);
 	if (n) {
 		n->peer = peer;
+		n->link = link;
 		mailbox_post(&c->inbox, &n->mail);
 		return;
 	}
 	pthread_mutex_lock(&c->lock);
-	c->queued -= bytes.len;
+	c->queued[peer] -= cost_of(bytes.len);
 	pthread_mutex_unlock(&c->lock);
 }
 

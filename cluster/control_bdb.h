@@ -26,9 +26,9 @@
 #include <limits.h>
 
 enum {
-	BDB_PEERS = 64, /* names that one process meets; a peer's number is Berkeley DB's id of it; 0: this node */
+	BDB_PEERS = 64, /* names at a time; a peer's number is Berkeley DB's id of it; 0: this node */
 	BDB_WHY = 200,
-	BDB_QUEUE_BYTES = 8 << 20, /* of messages that wait; more are dropped, as by a bad network */
+	BDB_QUEUE_BYTES = 4 << 20, /* of a peer's messages that wait; more are dropped, as by a bad network */
 	BDB_AGAIN_MS = 50,         /* until what was not answered is said again */
 };
 
@@ -67,7 +67,7 @@ struct bdb_peer {
 	struct control_rank rank;
 	uint64_t promised; /* this term, to us */
 	bool refused;      /* the term that we ask for */
-	bool malformed;    /* it has sent what is no frame: that was logged, once for each link */
+	bool malformed;    /* it has sent what cannot be: that was logged, once for each link */
 	uint64_t stored;   /* the record of our term that it has */
 };
 
@@ -95,15 +95,15 @@ struct control {
 	bool awake;                                 /* lock: there is something for weir-control */
 	bool ending;                                /* lock */
 	unsigned events;                            /* lock */
-	struct bdb_name names[BDB_PEERS];           /* lock; only grows */
-	unsigned name_count;                        /* lock */
+	struct bdb_name names[BDB_PEERS];           /* lock; an empty one is free */
 	bool there[BDB_PEERS];                      /* lock: as the owner has it */
 	bool was_away[BDB_PEERS];                   /* lock: it was not, since weir-control has looked */
+	uint32_t link[BDB_PEERS];                   /* lock: counts the links to it */
 	struct bdb_name voters[CONTROL_VOTERS_MAX]; /* lock: that the owner has told */
 	unsigned voter_count;                       /* lock */
 	struct control_frame head;                  /* lock: what stands in the head of each frame */
 	bool mute;                                  /* lock: what Berkeley DB sends does not leave */
-	size_t queued;                              /* lock: bytes in the inbox */
+	size_t queued[BDB_PEERS];                   /* lock: bytes in the inbox, for each peer */
 	unsigned elect_sites, elect_votes;          /* lock: an election is wanted or under way; 0: none is */
 	pthread_cond_t elect_wake;                  /* of weir-elect; and of who waits for it */
 	char why[BDB_WHY];                          /* lock: what Berkeley DB said first of what is wrong */
@@ -127,9 +127,10 @@ struct control {
 	bool record_known;        /* otherwise Berkeley DB is about to make it the same as the ruler's */
 	struct control_rank rank; /* of the record that is stored here; 0, 0: none */
 	struct bdb_peer peers[BDB_PEERS];
-	bool is_alone;    /* the only voter, as far as the owner knows */
-	bool has_promise; /* there was a sound file of it */
-	bool has_voters;  /* its voters are of a record, which knows better than the owner */
+	bool is_alone;       /* the only voter, as far as the owner knows */
+	bool is_new;         /* there was no promise file, sound or not */
+	unsigned unnumbered; /* voters that have no number, for want of free ones; they count all the same */
+	bool has_voters;     /* its voters are of a record, which knows better than the owner */
 
 	/* Of a ruler: the record that waits for a majority. */
 	bool pending;

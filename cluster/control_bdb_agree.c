@@ -12,13 +12,28 @@
 
 void bdb_set_voters(struct control *c, const struct view *voters, unsigned count)
 {
+	unsigned peer;
+
 	for (unsigned i = 0; i < BDB_PEERS; i++)
 		c->peers[i].voter = false;
+	c->unnumbered = 0;
 	for (unsigned i = 0; i < count; i++) {
-		unsigned peer;
 		if (bdb_name_number(c, voters[i], &peer))
 			c->peers[peer].voter = true;
+		else
+			c->unnumbered++;
 	}
+}
+
+static bool have_numbers(struct control *c, const struct view *voters, unsigned count)
+{
+	unsigned peer;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!bdb_name_number(c, voters[i], &peer))
+			return false;
+	}
+	return true;
 }
 
 /* --- a follower --- */
@@ -32,16 +47,30 @@ void bdb_learn(struct control *c)
 		bdb_tell(c, BDB_LEARNT, r.bytes);
 }
 
+/* Before it is said: a database that is torn later is told by this alone from one that never had the record. */
+static bool note_stored(struct control *c, struct control_rank rank)
+{
+	struct control_rank before = c->promise.stored;
+
+	if (bdb_promise_is_unknown(c))
+		return false;
+	if (before.term != BDB_UNKNOWN_TERM && control_rank_compare(before, rank) >= 0)
+		return true;
+	c->promise.stored = rank;
+	if (bdb_promise_save(c, true))
+		return true;
+	c->promise.stored = before;
+	return false;
+}
+
 static void follow_record(struct control *c)
 {
 	if (c->role != BDB_FOLLOWS || !c->record_known || c->rank.term != c->promise.term)
 		return;
-	if (control_rank_compare(c->promise.stored, c->rank) < 0) {
-		c->promise.stored = c->rank;
-		(void)bdb_promise_save(c, false);
-	}
+	bool stored = note_stored(c, c->rank);
 	if (c->announced < c->rank.number) {
-		bdb_say(c, c->ruler, CONTROL_STORED, c->rank.number);
+		if (stored)
+			bdb_say(c, c->ruler, CONTROL_STORED, c->rank.number);
 	} else if (control_rank_compare(c->promise.agreed, c->rank) < 0) {
 		c->promise.agreed = c->rank;
 		(void)bdb_promise_save(c, false);
@@ -55,8 +84,6 @@ static void follow_record(struct control *c)
 /* From now on the promise alone says what was stored here. */
 static void forget_record(struct control *c)
 {
-	if (c->record_known)
-		(void)bdb_promise_save(c, true);
 	c->record_known = false;
 	bdb_head(c);
 }
@@ -66,8 +93,10 @@ static void forget_record(struct control *c)
 void bdb_look(struct control *c)
 {
 	struct control_record r = {0};
-	int ret = bdb_store_read(c, false, &c->scratch, &r);
 
+	if (c->role == BDB_BROKEN)
+		return; /* there may be no environment */
+	int ret = bdb_store_read(c, false, &c->scratch, &r);
 	if (ret == DB_REP_LOCKOUT || ret == DB_LOCK_DEADLOCK || ret == ENOMEM) {
 		forget_record(c);
 		return;
@@ -129,14 +158,15 @@ static bool write_record(struct control *c, const struct view *voters, unsigned 
 	c->deadline = instant_add_ms(clock_now(), c->failure_ms);
 	c->again_at = instant_add_ms(clock_now(), BDB_AGAIN_MS);
 	int ret = bdb_store_write(c, &r);
-	if (ret) {
+	if (ret)
 		log_event(LOG_ERROR, "control_write", LOG_V("folder", view_str(c->folder)),
 			  LOG_S("reason", bdb_store_strerror(c, ret)));
+	else
+		c->rank = r.rank;
+	if (ret || !note_stored(c, r.rank)) {
 		bdb_step_down(c);
 		return false;
 	}
-	c->rank = c->promise.stored = r.rank;
-	(void)bdb_promise_save(c, false);
 	c->peers[0].stored = r.rank.number;
 	if (voter_count > 0) {
 		c->has_voters = true;
@@ -151,9 +181,10 @@ bool bdb_write(struct control *c, struct view bytes, const struct view *voters, 
 {
 	buf_clear(&c->pending_bytes);
 	buf_put(&c->pending_bytes, bytes);
-	if (buf_error(&c->pending_bytes)) {
+	if (buf_error(&c->pending_bytes) || !have_numbers(c, voters, voter_count)) {
 		buf_fini(&c->pending_bytes);
-		bdb_tell(c, BDB_LOST, bytes);
+		if (c->role == BDB_RULES)
+			bdb_tell(c, BDB_LOST, bytes);
 		bdb_step_down(c);
 		return false;
 	}
@@ -168,7 +199,7 @@ bool bdb_write_anew(struct control *c)
 	unsigned count = 0;
 	int ret = bdb_store_read(c, true, &c->scratch, &r);
 
-	if (ret != 0 && ret != DB_NOTFOUND) {
+	if ((ret != 0 && ret != DB_NOTFOUND) || c->unnumbered > 0) {
 		bdb_step_down(c);
 		return false;
 	}

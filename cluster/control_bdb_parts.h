@@ -7,8 +7,10 @@
 
 /* --- control_bdb.c; any thread --- */
 
-/* A number for the name; false: it is no name, or there are too many. */
+/* A number for the name, of weir-control alone; false: it is no name, or there are too many. */
 bool bdb_name_number(struct control *c, struct view name, unsigned *out);
+/* Numbers that nobody uses are free again, where there are many; of weir-control. */
+void bdb_names_sweep(struct control *c);
 void bdb_name_copy(struct control *c, unsigned peer, struct bdb_name *out);
 static inline struct view bdb_name_view(const struct bdb_name *n)
 {
@@ -86,12 +88,22 @@ const char *bdb_store_strerror(struct control *c, int ret);
 
 /* --- control_bdb_promise.c --- */
 
+/* What stands for the greatest record that was said to be stored where nobody knows that: more than any. Its number
+ * says whether what was promised is unknown too. */
+#define BDB_UNKNOWN_TERM ((uint64_t)INT64_MAX)
+enum { BDB_UNKNOWN_STORED = 0, BDB_UNKNOWN_PROMISE = 1 };
+
 /* Of a folder that was taken: reads the file. 0 or ERR_BROKEN. */
 MUST_USE int bdb_promise_open(struct control *c, char why[BDB_WHY]);
 void bdb_promise_close(struct control *c);
 /* Durable: once it returns true, no crash takes it back. */
 bool bdb_promise_save(struct control *c, bool durable);
-/* Once the record is known: without the file, the least that it can have promised is what the record says. */
+/* Once the record is known: who is new, or alone, has nothing to be afraid of. */
 bool bdb_promise_mend(struct control *c);
+/* What it has promised cannot be told any more. */
+static inline bool bdb_promise_is_unknown(const struct control *c)
+{
+	return c->promise.stored.term == BDB_UNKNOWN_TERM && c->promise.stored.number == BDB_UNKNOWN_PROMISE;
+}
 
 #endif

@@ -34,16 +34,13 @@ int bdb_promise_open(struct control *c, char why[BDB_WHY])
 		snprintf(why, BDB_WHY, "%.100s: promise: %s", c->folder, strerror(errno));
 		return ERR_BROKEN;
 	}
-	c->has_promise = control_promise_decode(view_of(bytes, (size_t)n), &c->promise) == 0;
-	if (!c->has_promise && n > 0)
+	if (control_promise_decode(view_of(bytes, (size_t)n), &c->promise) == 0)
+		return 0;
+	c->is_new = n == 0; /* and stays so if the start fails: nothing is written yet */
+	if (!c->is_new)
 		tell_damaged(c);
-	if (c->has_promise)
-		return 0;
-	c->promise = (struct control_promise){0};
-	if (ftruncate(c->promise_fd, 0) == 0 && bdb_promise_save(c, true) && folder_sync(c->folder) == 0)
-		return 0;
-	snprintf(why, BDB_WHY, "%.100s: promise: cannot be written", c->folder);
-	return ERR_BROKEN;
+	c->promise = (struct control_promise){.stored = {BDB_UNKNOWN_TERM, BDB_UNKNOWN_PROMISE}};
+	return 0;
 }
 
 void bdb_promise_close(struct control *c)
@@ -65,13 +62,19 @@ bool bdb_promise_save(struct control *c, bool durable)
 	return false;
 }
 
-/* And who is the only voter would wait for ever for others that know what it has forgotten. */
+/* Who is the only voter would wait for ever for others that know what it has forgotten. */
 bool bdb_promise_mend(struct control *c)
 {
-	if (c->has_promise && !(c->is_alone && c->rank.number == 0))
+	bool alone = c->is_alone && c->peers[0].voter && bdb_majority(c) == 1;
+	bool nothing = c->rank.number == 0, unknown = bdb_promise_is_unknown(c);
+	bool harmless = alone ? nothing || unknown : nothing && c->is_new;
+
+	if (!harmless && !unknown)
 		return true;
-	c->promise.stored = c->rank;
+	if (harmless)
+		c->promise.stored = c->rank;
 	if (c->promise.term < c->rank.term)
 		c->promise.term = c->rank.term;
-	return bdb_promise_save(c, true);
+	return bdb_promise_save(c, true) && ftruncate(c->promise_fd, CONTROL_PROMISE_BYTES) == 0 &&
+	       folder_sync(c->folder) == 0;
 }

@@ -37,6 +37,9 @@ static void *run_elections(void *arg)
 		pthread_cond_broadcast(&c->elect_wake);
 		pthread_cond_signal(&c->wake);
 	}
+	/* One that was wanted meanwhile is not held: nobody is to wait for it. */
+	c->elect_votes = 0;
+	pthread_cond_broadcast(&c->elect_wake);
 	pthread_mutex_unlock(&c->lock);
 	return NULL;
 }
@@ -45,7 +48,7 @@ void bdb_elect(struct control *c, unsigned sites, unsigned votes)
 {
 	pthread_mutex_lock(&c->lock);
 	c->elect_sites = sites;
-	c->elect_votes = votes;
+	c->elect_votes = c->ending ? 0 : votes;
 	pthread_cond_broadcast(&c->elect_wake);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -68,6 +71,7 @@ void bdb_elect_idle(struct control *c)
 
 /* --- weir-control --- */
 
+/* It stays so: no step that is under way meanwhile takes another role. */
 void bdb_break(struct control *c, int ret, const char *doing)
 {
 	char why[BDB_WHY];
@@ -78,16 +82,20 @@ void bdb_break(struct control *c, int ret, const char *doing)
 	log_event(LOG_ERROR, "control_broken", LOG_V("folder", view_str(c->folder)), LOG_S("doing", doing),
 		  LOG_S("reason", bdb_store_strerror(c, ret)));
 	bool lost = c->role == BDB_RULES && c->pending;
-	c->role = BDB_BROKEN;
 	c->pending = false;
 	if (lost)
 		bdb_tell(c, BDB_LOST, buf_view(&c->pending_bytes));
+	if (c->role == BDB_BROKEN)
+		return; /* by that, and told */
+	c->role = BDB_BROKEN;
 	bdb_tell_broken(c, why);
 }
 
 /* What it knew is no part of the ruler's any more, and the ruler cannot say what is. */
 static void renew(struct control *c)
 {
+	if (c->role == BDB_BROKEN)
+		return;
 	log_event(LOG_WARN, "control_renewed", LOG_V("folder", view_str(c->folder)));
 	bdb_elect_idle(c);
 	int ret = bdb_store_renew(c);
@@ -215,6 +223,7 @@ static void *run_control(void *arg)
 		if (c->role != BDB_BROKEN)
 			handle_events(c, events);
 		mailbox_deliver(&c->inbox);
+		bdb_names_sweep(c);
 		wait_ms = c->role == BDB_BROKEN ? UINT64_MAX : bdb_tick(c);
 	}
 	c->role = BDB_BROKEN;

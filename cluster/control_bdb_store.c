@@ -73,15 +73,22 @@ static void on_event(DB_ENV *env, uint32_t event, void *info)
 	pthread_mutex_unlock(&c->lock);
 }
 
-const char *bdb_store_strerror(struct control *c, int ret)
+/* After a panic everything says just that there was one. */
+static int cause_of(struct control *c, int ret)
 {
 	pthread_mutex_lock(&c->lock);
 	int panic = c->panic;
 	pthread_mutex_unlock(&c->lock);
-	return db_strerror(ret == DB_RUNRECOVERY && panic ? panic : ret);
+	return ret == DB_RUNRECOVERY && panic ? panic : ret;
 }
 
-/* Whether it met damage, and not a want of space, memory or rights. */
+const char *bdb_store_strerror(struct control *c, int ret)
+{
+	return db_strerror(cause_of(c, ret));
+}
+
+/* Whether it met damage, and not a want of space, memory or rights, or another version of Berkeley DB: one that is
+ * installed on all nodes together would have each of them give up what it has. */
 static bool is_damage(int ret)
 {
 	switch (ret) {
@@ -96,6 +103,8 @@ static bool is_damage(int ret)
 	case EPERM:
 	case EROFS:
 	case ENAMETOOLONG:
+	case DB_OLD_VERSION:
+	case DB_VERSION_MISMATCH:
 	case ERR_VERSION:
 		return false;
 	default:
@@ -291,7 +300,7 @@ int bdb_store_open(struct control *c, char why[BDB_WHY])
 
 	if (ret == 0)
 		ret = open_all(c);
-	if (is_damage(ret)) {
+	if (is_damage(cause_of(c, ret))) {
 		log_event(LOG_WARN, "control_damaged", LOG_V("folder", view_str(c->folder)), LOG_S("file", FOLDER_DB),
 			  LOG_S("reason", bdb_store_strerror(c, ret)), LOG_S("moved", FOLDER_DAMAGED));
 		bdb_store_close(c);

@@ -43,19 +43,30 @@ void bdb_say_all(struct control *c, enum control_frame_type type, uint64_t numbe
 
 /* --- roles --- */
 
-unsigned bdb_majority(const struct control *c)
+static unsigned count_voters(const struct control *c)
 {
-	unsigned voters = 0;
+	unsigned voters = c->unnumbered;
 
 	for (unsigned i = 0; i < BDB_PEERS; i++)
 		voters += c->peers[i].voter;
-	return voters / 2 + 1;
+	return voters;
+}
+
+unsigned bdb_majority(const struct control *c)
+{
+	return count_voters(c) / 2 + 1;
 }
 
 /* It was damaged, or is being made the same as a ruler's: it must not rule. */
 static bool has_forgotten(const struct control *c)
 {
 	return !c->record_known || control_rank_compare(c->rank, c->promise.stored) < 0;
+}
+
+/* Nor may who cannot write down all voters. */
+static bool must_not_rule(const struct control *c)
+{
+	return has_forgotten(c) || c->unnumbered > 0 || (c->stands_back && instant_before(clock_now(), c->back_at));
 }
 
 /* So that two do not get in each other's way again and again. */
@@ -70,6 +81,8 @@ static uint64_t about(uint64_t ms)
 
 static void become_leaderless(struct control *c, uint64_t elect_in_ms)
 {
+	if (c->role == BDB_BROKEN)
+		return;
 	c->role = BDB_LEADERLESS;
 	c->announced = 0;
 	c->elect_at = instant_add_ms(clock_now(), elect_in_ms);
@@ -110,11 +123,6 @@ void bdb_stand_back(struct control *c)
 	bdb_step_down(c);
 }
 
-static bool stands_back(const struct control *c)
-{
-	return c->stands_back && instant_before(clock_now(), c->back_at);
-}
-
 /* False: it could not be written down, and nothing is promised. */
 static bool promise(struct control *c, unsigned peer, uint64_t term)
 {
@@ -135,7 +143,7 @@ static void follow(struct control *c, unsigned peer, uint64_t term)
 	struct bdb_name name;
 
 	bdb_step_down(c);
-	if (term > c->promise.term && !promise(c, peer, term))
+	if (c->role == BDB_BROKEN || (term > c->promise.term && !promise(c, peer, term)))
 		return;
 	c->role = BDB_FOLLOWS;
 	c->ruler = peer;
@@ -159,7 +167,7 @@ static bool is_candidate(const struct bdb_peer *p)
  * as much has the least. */
 static uint32_t effective_priority(const struct control *c)
 {
-	if (has_forgotten(c) || stands_back(c))
+	if (must_not_rule(c))
 		return 0;
 	for (unsigned i = 1; i < BDB_PEERS; i++) {
 		if (is_candidate(&c->peers[i]) && control_rank_compare(c->peers[i].rank, c->rank) > 0)
@@ -224,22 +232,21 @@ static void rule(struct control *c)
 
 static void count_promises(struct control *c)
 {
-	unsigned promised = 0, refused = 0, voters = 0;
+	unsigned promised = 0, refused = 0;
 
 	for (unsigned i = 0; i < BDB_PEERS; i++) {
-		voters += c->peers[i].voter;
 		promised += c->peers[i].voter && c->peers[i].promised == c->promise.term;
 		refused += c->peers[i].voter && c->peers[i].refused;
 	}
 	if (promised >= bdb_majority(c))
 		rule(c);
-	else if (voters - refused < bdb_majority(c))
+	else if (count_voters(c) - refused < bdb_majority(c))
 		become_leaderless(c, about(c->election_ms / 2));
 }
 
 void bdb_elected(struct control *c)
 {
-	if (c->role != BDB_LEADERLESS || has_forgotten(c) || stands_back(c) || !c->peers[0].voter)
+	if (c->role != BDB_LEADERLESS || must_not_rule(c) || !c->peers[0].voter)
 		return;
 	uint64_t term = (c->seen_term > c->promise.term ? c->seen_term : c->promise.term) + 1;
 	if (!promise(c, 0, term))
@@ -354,6 +361,28 @@ static void library(struct control *c, unsigned peer, const struct control_frame
 	}
 }
 
+/* Who asked for a promise had written down the term before. So when all others have said theirs, nothing that was
+ * promised is later, and what a ruler of such a term or a later one has stored here counts again. */
+static void find_promise(struct control *c)
+{
+	uint64_t term = c->promise.term;
+
+	if (!bdb_promise_is_unknown(c) || c->unnumbered > 0)
+		return;
+	for (unsigned i = 1; i < BDB_PEERS; i++) {
+		const struct bdb_peer *p = &c->peers[i];
+		if (p->voter && (!p->there || !p->heard))
+			return;
+		if (p->voter && p->term > term)
+			term = p->term;
+	}
+	if (term > c->promise.term && c->role == BDB_FOLLOWS)
+		become_leaderless(c, 0);
+	c->promise.stored.number = BDB_UNKNOWN_STORED;
+	if (!promise(c, 0, term))
+		c->promise.stored.number = BDB_UNKNOWN_PROMISE;
+}
+
 void bdb_frame(struct control *c, unsigned peer, const struct control_frame *f)
 {
 	struct bdb_peer *p = &c->peers[peer];
@@ -366,7 +395,8 @@ void bdb_frame(struct control *c, unsigned peer, const struct control_frame *f)
 	p->rank = f->rank;
 	if (f->term > c->seen_term)
 		c->seen_term = f->term;
-	if (!heed(c, peer, f))
+	find_promise(c);
+	if (!heed(c, peer, f) || c->role == BDB_BROKEN)
 		return;
 	switch (f->type) {
 	case CONTROL_STATE:
@@ -453,9 +483,10 @@ static void again(struct control *c)
 			bdb_say(c, c->ruler, CONTROL_STATE, known_agreed(c));
 		break;
 	case BDB_LEADERLESS:
-		if (!c->record_known)
+		if (!c->record_known || c->unnumbered > 0)
 			bdb_look(c);
-		bdb_say_all(c, CONTROL_STATE, 0);
+		if (c->role == BDB_LEADERLESS)
+			bdb_say_all(c, CONTROL_STATE, 0);
 		break;
 	case BDB_BROKEN:
 		break;

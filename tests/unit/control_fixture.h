@@ -14,7 +14,28 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-enum { NODES = 7, NOBODY = -1, EPOCHS = 4096, VIEW_HEAD = 12, FAILURE_MS = 1000, ELECTION_MS = 100 };
+#ifdef __SANITIZE_THREAD__
+/* All reports are of the order in which Berkeley DB takes the latches of its own pages. Of ours it meets only the lock
+ * of `struct control`, in on_send() and its like, and nothing of it is called under that one. Races are still told. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+	return "deadlock:libdb-5.3";
+}
+#endif
+
+/* PATIENCE_LONG_MS: a machine that is busy with something else. FAILURE_MS: in tests that do not wait for it, so long
+ * that they do not meet it either. */
+enum {
+	NODES = 7,
+	NOBODY = -1,
+	EPOCHS = 4096,
+	VIEW_HEAD = 12,
+	FAILURE_MS = 60000,
+	FAILURE_SOON_MS = 500,
+	ELECTION_MS = 100,
+	PATIENCE_LONG_MS = 120000,
+};
 
 struct node {
 	struct control *control; /* NULL: it does not run */
@@ -37,6 +58,8 @@ struct packet {
 	uint8_t bytes[];
 };
 
+enum { THREE = 7, FIVE = 31 }; /* nodes, as bits */
+
 static struct node nodes[NODES];
 static bool linked[NODES][NODES];           /* both ways */
 static bool silent[NODES][NODES];           /* one way: what is sent is lost, and nobody knows */
@@ -48,6 +71,7 @@ static bool was_agreed[EPOCHS];
 static uint64_t greatest_agreed, greatest_epoch;
 static unsigned seed;
 static bool proposers_stop;
+static uint64_t failure_ms;
 
 /* --- a view of the tests: its epoch, who has made it, and something to fill up --- */
 
@@ -86,7 +110,7 @@ static inline void on_coordinates(void *owner, struct view bytes)
 {
 	struct node *n = owner;
 
-	assert_false(n->coordinates);
+	assert_false(n->coordinates || n->broken);
 	n->coordinates = true;
 	n->follows = NOBODY;
 	n->told++;
@@ -95,12 +119,14 @@ static inline void on_coordinates(void *owner, struct view bytes)
 	agreed(n, bytes);
 }
 
+/* NOBODY: a name that is linked, and no more. */
 static inline int node_of(struct view name)
 {
 	for (int i = 0; i < NODES; i++)
 		if (view_eq(view_str(nodes[i].name), name))
 			return i;
-	fail_msg("told a name that nobody has");
+	if (!view_starts(name, VIEW("stranger")))
+		fail_msg("told a name that nobody has");
 	return NOBODY;
 }
 
@@ -108,6 +134,7 @@ static inline void on_follows(void *owner, struct view name)
 {
 	struct node *n = owner;
 
+	assert_false(n->broken);
 	n->follows = node_of(name);
 	n->coordinates = false;
 	n->told++;
@@ -117,6 +144,7 @@ static inline void on_leaderless(void *owner)
 {
 	struct node *n = owner;
 
+	assert_false(n->broken);
 	n->follows = NOBODY;
 	n->coordinates = false;
 	n->told++;
@@ -138,6 +166,7 @@ static inline void on_lost(void *owner, struct view bytes)
 {
 	struct node *n = owner;
 
+	assert_false(n->broken);
 	assert_int_equal(epoch_of(bytes), n->proposed);
 	n->lost = n->proposed;
 }
@@ -154,10 +183,10 @@ static inline void on_learnt(void *owner, struct view bytes)
 static inline bool on_send(void *owner, struct view name, struct view bytes)
 {
 	int from = (int)((struct node *)owner - nodes), to = node_of(name);
-	bool lost = silent[from][to] || (loss_percent && (unsigned)rand_r(&seed) % 100 < loss_percent);
 
-	if (!linked[from][to] || !nodes[to].control)
+	if (to == NOBODY || !linked[from][to] || !nodes[to].control)
 		return false;
+	bool lost = silent[from][to] || (loss_percent && (unsigned)rand_r(&seed) % 100 < loss_percent);
 	if (silent_after[from][to] > 0 && --silent_after[from][to] == 0)
 		silent[from][to] = true;
 	if (lost)
@@ -177,6 +206,7 @@ static inline void on_broken(void *owner, const char *why)
 {
 	struct node *n = owner;
 
+	assert_false(n->broken);
 	n->broken = true;
 	n->coordinates = false;
 	n->follows = NOBODY;
@@ -226,7 +256,7 @@ static inline void network_turn(void)
 	do {                                                                                                           \
 		struct instant since_ = clock_now();                                                                   \
 		while (!(condition)) {                                                                                 \
-			if (instant_since_ms(clock_now(), since_) > PATIENCE_MS)                                       \
+			if (instant_since_ms(clock_now(), since_) > PATIENCE_LONG_MS)                                  \
 				fail_msg("in vain: %s", #condition);                                                   \
 			network_turn();                                                                                \
 		}                                                                                                      \
@@ -241,10 +271,28 @@ static inline void pass_ms(uint64_t ms)
 		network_turn();
 }
 
+/* What is on its way between them is lost with the link. */
+static inline void packets_drop(int a, int b)
+{
+	struct list keep;
+	struct list *node;
+
+	list_init(&keep);
+	while ((node = list_pop(&packets))) {
+		struct packet *p = CONTAINER_OF(node, struct packet, link);
+		if ((p->from == a && p->to == b) || (p->from == b && p->to == a))
+			free(p);
+		else
+			list_append(&keep, node);
+	}
+	list_move_all(&packets, &keep);
+}
+
 static inline void link_set(int a, int b, bool up)
 {
 	if (a == b || linked[a][b] == up)
 		return;
+	packets_drop(a, b);
 	linked[a][b] = linked[b][a] = up;
 	if (nodes[a].control && nodes[b].control) {
 		control_bdb.reached(nodes[a].control, view_str(nodes[b].name), up);
@@ -280,7 +328,7 @@ static inline int node_try(int i, unsigned voters)
 	struct control_settings s = {.folder = n->dir,
 				     .self = view_str(n->name),
 				     .priority = n->priority,
-				     .failure_ms = FAILURE_MS,
+				     .failure_ms = failure_ms,
 				     .election_ms = ELECTION_MS,
 				     .voters = names,
 				     .voter_count = names_of(voters, names)};
@@ -320,9 +368,13 @@ static inline void node_stop(int i)
 	n->control = NULL;
 	n->coordinates = false;
 	n->follows = NOBODY;
-	for (int k = 0; k < NODES; k++)
-		if (k != i && linked[i][k] && nodes[k].control)
+	for (int k = 0; k < NODES; k++) {
+		if (k == i)
+			continue;
+		packets_drop(i, k);
+		if (linked[i][k] && nodes[k].control)
 			control_bdb.reached(nodes[k].control, view_str(n->name), false);
+	}
 	WAIT_FOR(n->stopped);
 }
 
@@ -402,6 +454,7 @@ static inline int control_set_up(void **unused)
 	memset(was_agreed, 0, sizeof(was_agreed));
 	was_agreed[0] = true;
 	loss_percent = delay_us = 0;
+	failure_ms = FAILURE_MS;
 	proposers_stop = false;
 	greatest_agreed = greatest_epoch = 0;
 	seed = 1;
