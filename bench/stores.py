@@ -20,11 +20,12 @@ from client import ask
 from middle import MANAGED, Middle, start_nginx, write_weir
 from processes import Failed
 
-MOVING_HEAD = ("sync", "demoted/s", "goal", "x Berkeley DB", "promoted/s", "goal", "x Berkeley DB")
+MOVING_HEAD = ("sync", "demoted/s", "x puts", "goal", "promoted/s", "x puts", "goal", "x gets")
 MEANWHILE_HEAD = ("what goes on", "sessions/s", "requests/s", "p50 us", "p99 us", "idle p99 us", "p99 x idle", "goal")
 CROWD_HEAD = ("what", "sessions/s", "requests/s", "p99 us", "memory.bytes of max", "goal", "failed", "goal")
 START_HEAD = ("start with so many sessions on disk", "after", "first answer ms", "first session ms", "goal")
-GOALS = {"none": (50000, 100000), "write": (50000, 100000), "group": (40000, 100000)}
+# 50,000 down and 100,000 up where Berkeley DB alone puts 78,000; with `group` 40,000 down where it puts 65,000.
+GOALS = {"none": (0.64, 1.28), "write": (0.64, 1.28), "group": (0.62, None)}
 STATE_BYTES = 1024
 SESSION_BYTES = 1200  # in memory, with all that belongs to it
 LOOK_S = 0.05
@@ -256,18 +257,27 @@ def moving(bench, o, count):
         )
         for line, alone in zip(ours, floor):
             found[line["sync"]].append({**line, **alone})
-    return [
-        (
-            sync,
-            table.spread([r["demote_per_s"] for r in rounds]),
-            "at least {:,}".format(GOALS[sync][0]),
-            table.spread([r["demote_per_s"] / r["put_per_s"] for r in rounds], 2),
-            table.spread([r["promote_per_s"] for r in rounds]),
-            "at least {:,}".format(GOALS[sync][1]),
-            table.spread([r["promote_per_s"] / r["get_per_s"] for r in rounds], 2),
-        )
-        for sync, rounds in found.items()
-    ]
+    return [moving_row(sync, rounds) for sync, rounds in found.items()]
+
+
+def moving_row(sync, rounds):
+    def times(ours, alone):
+        return table.spread([r[ours] / r[alone] for r in rounds], 2)
+
+    def at_least(goal):
+        return "at least %.2f" % goal if goal else ""
+
+    down, up = GOALS[sync]
+    return (
+        sync,
+        table.spread([r["demote_per_s"] for r in rounds]),
+        times("demote_per_s", "put_per_s"),
+        at_least(down),
+        table.spread([r["promote_per_s"] for r in rounds]),
+        times("promote_per_s", "put_per_s"),
+        at_least(up),
+        times("promote_per_s", "get_per_s"),
+    )
 
 
 # --- 2: what requests feel of it ---

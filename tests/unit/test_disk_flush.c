@@ -20,7 +20,7 @@ static struct {
 	pthread_cond_t changed;
 	bool shut;
 	bool joining; /* somebody waits for the thread: it was told to stop */
-	int waiting; /* descriptor; -1: none */
+	int waiting;  /* descriptor; -1: none */
 	int flushed[8];
 	unsigned count;
 } disk = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .waiting = -1};
