@@ -3,6 +3,8 @@
 #ifndef WEIR_TESTS_UNIT_APART_H
 #define WEIR_TESTS_UNIT_APART_H
 
+#include "base/clock.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,11 +23,12 @@ struct apart {
 	const char *name;
 	pid_t pid; /* 0: none runs here */
 	FILE *said;
+	struct instant since;
 };
 
 static inline bool apart_start(struct apart *a, const char *name)
 {
-	*a = (struct apart){.name = name, .said = tmpfile()};
+	*a = (struct apart){.name = name, .said = tmpfile(), .since = clock_now()};
 	if (!a->said)
 		return false;
 	fflush(stdout);
@@ -47,7 +50,8 @@ static inline bool apart_end(struct apart *a, int status)
 	bool passed = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	char line[512];
 
-	printf("[ %s ] %s\n", passed ? "      OK" : " FAILED ", a->name);
+	printf("[ %s ] %s (%.1f s)\n", passed ? "      OK" : " FAILED ", a->name,
+	       (double)instant_since_ms(clock_now(), a->since) / 1000);
 	rewind(a->said);
 	while (!passed && fgets(line, sizeof(line), a->said))
 		fputs(line, stdout);

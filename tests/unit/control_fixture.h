@@ -25,14 +25,15 @@ const char *__tsan_default_suppressions(void)
 #endif
 
 /* PATIENCE_LONG_MS: a machine that is busy with something else. FAILURE_MS: in tests that do not wait for it, so long
- * that they do not meet it either. */
+ * that they do not meet it either. FAILURE_LOSSY_MS: enough to bring a node up to date although much is lost. */
 enum {
 	NODES = 7,
 	NOBODY = -1,
 	EPOCHS = 4096,
 	VIEW_HEAD = 12,
 	FAILURE_MS = 60000,
-	FAILURE_SOON_MS = 500,
+	FAILURE_SOON_MS = 2000,
+	FAILURE_LOSSY_MS = 5000,
 	ELECTION_MS = 100,
 	PATIENCE_LONG_MS = 120000,
 };
