@@ -62,10 +62,12 @@ static void who_has_slept_may_not_act(void **state)
 	for (unsigned i = 0; i < NODES; i++)
 		halt(&halts[i], &nodes[i]);
 	slept_ms += 1000 * ((FAILURE_MS + 999) / 1000);
+	unsigned acting = 0;
 	for (unsigned i = 0; i < NODES; i++)
-		assert_false(acts(&nodes[i]));
+		acting += acts(&nodes[i]);
 	for (unsigned i = 0; i < NODES; i++)
 		sem_post(&halts[i].go_on);
+	assert_int_equal(acting, 0);
 	RUN_UNTIL(are_one(NODES));
 }
 
