@@ -8,7 +8,7 @@ static const struct sess_commit END = {.end = true}, RENEW = {.renew = true};
 static void begin_demotion(const char *text)
 {
 	create(1, text);
-	fake_stop(FAKE_COMMIT);
+	stop_commit();
 	pass_s(IDLE_S + 1);
 	fake_await(FAKE_COMMIT);
 	assert_true(in_memory(1));
