@@ -91,7 +91,7 @@ unit: $(UNIT)
 
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
-	stack stack_clock stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
+	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
 	operate_list disk_flush
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
