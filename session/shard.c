@@ -204,8 +204,8 @@ void shard_drop(struct shard *sh, struct session *s, struct shard_after *after)
 void shard_expire(struct shard *sh, struct session *s, struct shard_after *after)
 {
 	INVARIANT(!sess_core_in_use(s));
-	/* Or it is counted by who finds what is below of it, which has expired too. */
-	sh->expired += !s->below || s->outlived;
+	/* Or it is counted by who finds what is below of it, or is on its way there, which has expired too. */
+	sh->expired += !(s->below || s->leaving) || s->outlived;
 	if (s->outlived) {
 		shard_end(sh, s, after);
 		return;
