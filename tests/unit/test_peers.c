@@ -413,3 +413,31 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, peers_folder, peers_folder_gone);
 }
+/* Its connection has given way to one that never comes, and its host refuses: of that two events come, and the first
+ * one changes whom to dial. */
+static void wishes_change_amid_an_event(void **state)
+{
+	struct raw r;
+	struct buf body = {0};
+	struct peer_goodbye bye = {.reason = PEER_BYE_DUPLICATE};
+	struct peer_hello h = raw_hello("beta", 22);
+	struct node nobody = {0};
+
+	(void)state;
+	close(listen_somewhere(&nobody.port));
+	snprintf(nobody.address, sizeof nobody.address, "127.0.0.1:%u", nobody.port);
+	node_start_patient(&alpha, "alpha", 11);
+	raw_connect(&r, &alpha, "eu", "eu", "beta");
+	raw_greet(&r, &h);
+	RAW_UNTIL(&r, alpha.ups == 1);
+	want(&alpha, &nobody, "beta");
+	alpha.gives_up = true;
+	peer_goodbye_encode(&bye, &body);
+	raw_send(&r, PEER_GOODBYE, buf_view(&body));
+	buf_fini(&body);
+	RAW_UNTIL(&r, alpha.downs[PEERS_REFUSED] == 1);
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	raw_close(&r);
+}
+
+	    TEST(wishes_change_amid_an_event),
