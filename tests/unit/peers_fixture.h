@@ -16,7 +16,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum { FAILURE_MS = 400 };
+enum { FAILURE_MS = 1000 };
 
 struct node {
 	struct peers *peers; /* NULL: not there */
