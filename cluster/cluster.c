@@ -128,6 +128,7 @@ static struct cluster *cluster_new(const struct cluster_settings *s, const struc
 	list_init(&c->events);
 	pthread_mutex_init(&c->view_lock, NULL);
 	net_timer_init(&c->tick, node_on_tick);
+	net_timer_init(&c->farewell, node_on_farewell);
 	mail_init(&c->leave, deliver_leave);
 	mail_init(&c->stop, deliver_stop);
 	mail_init(&c->left, deliver_left);
@@ -251,7 +252,6 @@ void cluster_leave(struct cluster *c)
 	net_loop_post(&c->loop, &c->leave);
 }
 
-int cluster_forget(struct cluster *c, struct view name)
 /* Nobody takes himself out, and only the coordinator takes others out: these two end. */
 static int may_forget(const struct cluster *c, const struct clus_view *v, struct view name)
 {
@@ -262,6 +262,7 @@ static int may_forget(const struct cluster *c, const struct clus_view *v, struct
 	return clus_view_member(v, name) == CLUS_NONE && clus_view_voter(v, name) == CLUS_NONE ? ERR_GONE : 0;
 }
 
+int cluster_forget(struct cluster *c, struct view name)
 {
 	struct cluster_view *v = cluster_view_take(c);
 	int err = c->stop_asked || !v || !atomic_load_explicit(&c->led, memory_order_acquire) ? ERR_BUSY : 0;

@@ -57,7 +57,8 @@ void cluster_leave(struct cluster *c);
  * the coordinator, which must leave or end themselves; ERR_BUSY: there is no coordinator who would hear it;
  * ERR_NO_MEMORY. It has happened when a view without it is there. */
 MUST_USE int cluster_forget(struct cluster *c, struct view name);
-/* Ends without a word to the others but GOODBYE. `stopped` tells; then cluster_free(). */
+/* Ends without a word to the others but GOODBYE, which they take for the end of the process: when nobody acts on
+ * cluster_may_act() any more. `stopped` tells; then cluster_free(). */
 void cluster_stop(struct cluster *c);
 void cluster_free(struct cluster **c);
 

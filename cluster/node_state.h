@@ -62,9 +62,11 @@ struct cluster {
 	unsigned running;        /* of peers and control */
 	bool stepping, starting, ended, stopping, closed, coordinating;
 	int start_err;
-	struct net_timer tick;
-	struct list events;           /* of struct node_event */
-	struct node_own *own, *first; /* owned; first: with which it was started, may be the same */
+	struct net_timer tick, farewell; /* farewell: it is broken, and the others are told when it runs out */
+	bool asked;                      /* the control plane, which owes an answer, ... */
+	unsigned asked_ticks;            /* ... for so long */
+	struct list events;              /* of struct node_event */
+	struct node_own *own, *first;    /* owned; first: with which it was started, may be the same */
 	char name_text[PEER_NAME_MAX + 1];
 	struct view name;
 	uint64_t incarnation, failure_ms, election_ms;
@@ -93,6 +95,7 @@ void node_stop(struct cluster *c);
 void node_take_own(struct cluster *c, struct node_own *own);
 void node_leave(struct cluster *c);
 void node_on_tick(struct net_timer *t);
+void node_on_farewell(struct net_timer *t);
 void *node_run(void *c);
 void node_part_ended(struct cluster *c);
 
