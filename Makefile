@@ -93,7 +93,8 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush control control_faults cluster cluster_again cluster_sleep peers peers_refused
+	operate_list disk_flush control control_faults cluster cluster_again cluster_faults cluster_sleep \
+	peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads

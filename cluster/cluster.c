@@ -128,6 +128,7 @@ static struct cluster *cluster_new(const struct cluster_settings *s, const struc
 	list_init(&c->events);
 	pthread_mutex_init(&c->view_lock, NULL);
 	net_timer_init(&c->tick, node_on_tick);
+	net_timer_init(&c->farewell, node_on_farewell);
 	mail_init(&c->leave, deliver_leave);
 	mail_init(&c->stop, deliver_stop);
 	mail_init(&c->left, deliver_left);
@@ -250,21 +251,26 @@ void cluster_leave(struct cluster *c)
 	net_loop_post(&c->loop, &c->leave);
 }
 
+/* Nobody takes himself out, and only the coordinator takes others out: these two end. */
+static int may_forget(const struct cluster *c, const struct clus_view *v, struct view name)
+{
+	if (view_eq(name, c->name) || view_eq(name, v->members[v->coordinator].name))
+		return ERR_REFUSED;
+	if (clus_view_member(v, c->name) == CLUS_NONE)
+		return ERR_BUSY; /* the coordinator does not listen to who is out */
+	return clus_view_member(v, name) == CLUS_NONE && clus_view_voter(v, name) == CLUS_NONE ? ERR_GONE : 0;
+}
+
 int cluster_forget(struct cluster *c, struct view name)
 {
 	struct cluster_view *v = cluster_view_take(c);
-	bool led = atomic_load_explicit(&c->led, memory_order_acquire);
-	bool known =
-	    v && (clus_view_member(&v->view, name) != CLUS_NONE || clus_view_voter(&v->view, name) != CLUS_NONE);
+	int err = c->stop_asked || !v || !atomic_load_explicit(&c->led, memory_order_acquire) ? ERR_BUSY : 0;
 
-	if (v)
-		cluster_view_unref(&v);
-	else
-		led = false;
-	if (!led || c->stop_asked)
-		return ERR_BUSY;
-	if (!known)
-		return ERR_GONE;
+	if (!err)
+		err = may_forget(c, &v->view, name);
+	cluster_view_unref(&v);
+	if (err)
+		return err;
 	struct order *o = order_new(c, deliver_forget);
 	if (!o)
 		return ERR_NO_MEMORY;

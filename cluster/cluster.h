@@ -54,10 +54,12 @@ MUST_USE int cluster_start(struct cluster **out, const struct cluster_settings *
 MUST_USE int cluster_reload(struct cluster *c, const struct cluster_settings *s, char why[200]);
 /* In good order: the others take over its buckets. `left` tells. */
 void cluster_leave(struct cluster *c);
-/* An operator takes NAME out, and its vote. 0; ERR_GONE: it is no member and no voter; ERR_BUSY: there is no
- * coordinator to tell; ERR_NO_MEMORY. It has happened when a view without it is there. */
+/* An operator takes NAME out, and its vote. 0; ERR_GONE: it is no member and no voter; ERR_REFUSED: it is this node or
+ * the coordinator, which must leave or end themselves; ERR_BUSY: there is no coordinator who would hear it;
+ * ERR_NO_MEMORY. It has happened when a view without it is there. */
 MUST_USE int cluster_forget(struct cluster *c, struct view name);
-/* Ends without a word to the others but GOODBYE. `stopped` tells; then cluster_free(). */
+/* Ends without a word to the others but GOODBYE, which they take for the end of the process: when nobody acts on
+ * cluster_may_act() any more. `stopped` tells; then cluster_free(). */
 void cluster_stop(struct cluster *c);
 void cluster_free(struct cluster **c);
 

@@ -21,6 +21,8 @@ static void say(struct cluster *c, enum clus_event_kind kind, struct view name, 
 		node_break(c, "no random numbers");
 		return;
 	}
+	if (kind != CLUS_LEARNT)
+		c->asked = false;
 	if (c->coordinating && (kind == CLUS_FOLLOWS || kind == CLUS_LEADERLESS))
 		log_event(LOG_INFO, "coordinator_ended", LOG_V("name", c->name));
 	if (kind == CLUS_COORDINATES || kind == CLUS_FOLLOWS || kind == CLUS_LEADERLESS)
@@ -157,6 +159,14 @@ static void set_voters(struct cluster *c, const struct clus_effect *e)
 	take_voters(c, e);
 }
 
+/* Since the first question that is open. */
+static void wait_for_answer(struct cluster *c)
+{
+	if (!c->asked)
+		c->asked_ticks = 0;
+	c->asked = true;
+}
+
 /* A voter that is new in it counts for it already. */
 static void propose(struct cluster *c, const struct clus_effect *e)
 {
@@ -170,7 +180,18 @@ static void propose(struct cluster *c, const struct clus_effect *e)
 			c->kind->reached(c->control, e->voters[i], true);
 		}
 	}
+	wait_for_answer(c);
 	c->kind->propose(c->control, e->bytes, e->voters, e->voter_count);
+}
+
+/* It answers where it has said last that this node coordinates. */
+static void step_down(struct cluster *c)
+{
+	if (!c->control)
+		return;
+	if (c->coordinating)
+		wait_for_answer(c);
+	c->kind->step_down(c->control);
 }
 
 /* --- views --- */
@@ -335,8 +356,7 @@ void node_do(struct cluster *c, const struct clus_effect *e)
 		propose(c, e);
 		break;
 	case CLUS_DO_STEP_DOWN:
-		if (c->control)
-			c->kind->step_down(c->control);
+		step_down(c);
 		break;
 	case CLUS_DO_SET_VOTERS:
 		set_voters(c, e);

@@ -10,7 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICKS = 16, TICK_MS = 10 };
+enum {
+	TICKS = 16,
+	TICK_MS = 10,
+	HANGS_TICKS = 4 * TICKS, /* so many without an answer of the control plane, ... */
+	HANGS_MS = 5000,         /* ... but for so long at least */
+};
 
 /* --- steps --- */
 
@@ -102,13 +107,27 @@ void node_step(struct cluster *c, struct clus_event *e)
 	give_right(c);
 }
 
+/* Its disk, as a rule. The others see a ruler that lives and would follow it for ever. Ticks are counted and not time:
+ * a process that was stopped has not waited. */
+static bool control_hangs(struct cluster *c, uint64_t tick_ms)
+{
+	if (!c->asked)
+		return false;
+	c->asked_ticks++;
+	return c->asked_ticks > HANGS_TICKS && c->asked_ticks * tick_ms > HANGS_MS;
+}
+
 void node_on_tick(struct net_timer *t)
 {
 	struct cluster *c = CONTAINER_OF(t, struct cluster, tick);
 	struct clus_event e = {.kind = CLUS_TICK};
-	uint64_t ms = c->failure_ms / TICKS;
+	uint64_t ms = c->failure_ms / TICKS > TICK_MS ? c->failure_ms / TICKS : TICK_MS;
 
-	net_timer_start(&c->loop, t, ms > TICK_MS ? ms : TICK_MS);
+	net_timer_start(&c->loop, t, ms);
+	if (control_hangs(c, ms)) {
+		node_break(c, "the control plane does not answer: is its disk there?");
+		return;
+	}
 	if (!c->published)
 		node_publish(c);
 	node_step(c, &e);
@@ -174,10 +193,9 @@ static void on_control_stopped(void *owner)
 	node_part_ended(owner);
 }
 
-/* Others are told that this process is no member any more; what is under way comes to nothing. */
-static void end(struct cluster *c)
+/* Fenced, and without a say; what is under way comes to nothing. */
+static void fall_silent(struct cluster *c)
 {
-	struct peers *peers = c->peers;
 	struct control *control = c->control;
 
 	if (c->ended)
@@ -185,33 +203,53 @@ static void end(struct cluster *c)
 	c->ended = true;
 	give_right(c);
 	net_timer_stop(&c->loop, &c->tick);
-	c->peers = NULL;
 	c->control = NULL;
 	if (control)
 		c->kind->stop(control, on_control_stopped);
+}
+
+/* Others are told that nothing of this process acts any more. */
+static void end_links(struct cluster *c)
+{
+	struct peers *peers = c->peers;
+
+	net_timer_stop(&c->loop, &c->farewell);
+	c->peers = NULL;
 	if (peers)
 		peers_stop(peers);
 }
 
+void node_on_farewell(struct net_timer *t)
+{
+	end_links(CONTAINER_OF(t, struct cluster, farewell));
+}
+
+/* The workers go on. What one of them has asked the fence for just now is done within the time that each fenced node
+ * has for it: until then nobody may take this one for dead, neither by a word nor because its socket is closed. */
 void node_break(struct cluster *c, const char *why)
 {
 	if (c->ended)
 		return;
 	snprintf(c->why, sizeof c->why, "%s", why);
-	if (!c->starting) {
-		c->broke = true;
-		log_event(LOG_ERROR, "cluster_broken", LOG_V("reason", view_str(why)));
-		net_loop_post(c->main, &c->broken);
+	fall_silent(c);
+	if (c->starting) {
+		end_links(c);
+		return;
 	}
+	c->broke = true;
+	log_event(LOG_ERROR, "cluster_broken", LOG_V("reason", view_str(why)));
+	net_loop_post(c->main, &c->broken);
 	if (c->leaving)
 		node_say_left(c, true);
-	end(c);
+	net_timer_start(&c->loop, &c->farewell, c->failure_ms / 2);
 }
 
+/* Its owner has ended the workers before. */
 void node_stop(struct cluster *c)
 {
 	c->stopping = true;
-	end(c);
+	fall_silent(c);
+	end_links(c);
 	perhaps_over(c);
 }
 

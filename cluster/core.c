@@ -332,6 +332,9 @@ static void report(struct clus_core *c, const struct clus_event *e)
 
 	if (!c->coordinating || !n || !n->up)
 		return;
+	/* Who wants in has no say about those who are. */
+	if ((r->kind == PEER_REPORT_REFUSED || r->kind == PEER_REPORT_FORGET) && core_is_out(c, n))
+		return;
 	switch (r->kind) {
 	case PEER_REPORT_REFUSED:
 		core_refused(c, r->name, r->incarnation);

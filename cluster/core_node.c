@@ -406,7 +406,7 @@ static bool is_our_coordinator(const struct clus_core *c, const struct clus_node
 }
 
 /* It may wait to be let in, until it says that it knows the view without it. */
-static bool is_out(const struct clus_core *c, const struct clus_node *n)
+bool core_is_out(const struct clus_core *c, const struct clus_node *n)
 {
 	uint16_t m = clus_view_member(&c->view, n->name);
 
@@ -422,7 +422,7 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 		return;
 	n->heard = true;
 	n->heard_at = c->now;
-	c->dirty = c->dirty || (n->epoch != e->beat->epoch && is_out(c, n));
+	c->dirty = c->dirty || (n->epoch != e->beat->epoch && core_is_out(c, n));
 	n->epoch = e->beat->epoch;
 	if (instant_before(n->confirmed, confirmed) && !instant_before(c->now, confirmed))
 		n->confirmed = confirmed;

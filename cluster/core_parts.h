@@ -34,6 +34,8 @@ void core_link_up(struct clus_core *c, const struct clus_event *e);
 void core_link_down(struct clus_core *c, const struct clus_event *e);
 void core_beat(struct clus_core *c, const struct clus_event *e);
 void core_send_view(struct clus_core *c, struct clus_node *n);
+/* This incarnation is no member of the view. */
+bool core_is_out(const struct clus_core *c, const struct clus_node *n);
 void core_refused(struct clus_core *c, struct view name, uint64_t incarnation);
 void core_wants_leave(struct clus_core *c, struct clus_node *n);
 

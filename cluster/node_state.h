@@ -64,9 +64,11 @@ struct cluster {
 	bool stepping, starting, ended, stopping, closed, coordinating;
 	bool broke, leaving, left_said;
 	int start_err;
-	struct net_timer tick;
-	struct list events;           /* of struct node_event */
-	struct node_own *own, *first; /* owned; first: with which it was started, may be the same */
+	struct net_timer tick, farewell; /* farewell: it is broken, and the others are told when it runs out */
+	bool asked;                      /* the control plane, which owes an answer, ... */
+	unsigned asked_ticks;            /* ... for so long */
+	struct list events;              /* of struct node_event */
+	struct node_own *own, *first;    /* owned; first: with which it was started, may be the same */
 	char name_text[PEER_NAME_MAX + 1];
 	struct view name;
 	uint64_t incarnation, failure_ms, election_ms;
@@ -96,6 +98,7 @@ void node_take_own(struct cluster *c, struct node_own *own);
 void node_leave(struct cluster *c);
 void node_say_left(struct cluster *c, bool in_vain);
 void node_on_tick(struct net_timer *t);
+void node_on_farewell(struct net_timer *t);
 void *node_run(void *c);
 void node_part_ended(struct cluster *c);
 

@@ -94,9 +94,11 @@ MUST_USE int peers_want(struct peers *p, const struct peers_target *targets, siz
 /* 0; ERR_CLOSED: there is no link; ERR_BUSY: too much waits, `drained` will come; ERR_NO_MEMORY. A VIEW takes the place
  * of one that still waits, and is never refused as busy. VIEW, CONTROL and REPORT only. */
 MUST_USE int peers_send(struct peers *p, struct view name, enum peer_type type, struct view body);
-/* What ops->frame has put off: bodies of so many bytes in so many frames, of this incarnation. Nothing happens when the
- * connection that they came on is there no more. */
-void peers_dealt(struct peers *p, struct view name, uint64_t incarnation, enum peer_link link, size_t body_bytes,
+/* The number of the connection that is the link now; 0: none. In ops->frame, the one that the frame has come on. */
+uint64_t peers_connection(const struct peers *p, struct view name, enum peer_link link);
+/* What ops->frame has put off: bodies of so many bytes in so many frames that came on this connection. Nothing happens
+ * when it is there no more: the next one has credits of its own. */
+void peers_dealt(struct peers *p, struct view name, uint64_t connection, enum peer_link link, size_t body_bytes,
 		 size_t frames);
 /* That incarnation is let in no more; its links end with GOODBYE `removed`. ERR_NO_MEMORY. */
 MUST_USE int peers_forbid(struct peers *p, struct view name, uint64_t incarnation);

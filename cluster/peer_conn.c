@@ -22,6 +22,7 @@ static struct conn *conn_new(struct peers *p, bool dialled, enum peer_link kind,
 	c->peers = p;
 	c->dialled = dialled;
 	c->kind = kind;
+	c->number = ++p->conns_made;
 	c->since = net_now(p->loop);
 	c->deadline = instant_add_ms(c->since, PEER_GREET_MS);
 	list_init(&c->link);

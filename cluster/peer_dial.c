@@ -92,14 +92,15 @@ void dial_done(struct conn *c)
 /* Told of each node that is named; whoever else was there last may be anywhere now. */
 static void say_refused(struct target *t, uint64_t incarnation)
 {
-	struct peer *peer = peers_find(t->peers, name_of(t));
+	struct peers *p = t->peers;
+	struct peer *peer = peers_find(p, name_of(t));
 
 	if (!peer || peer->links[PEER_LINK_CONTROL].open || peer->links[PEER_LINK_BULK].open)
 		return;
 	if (peer->up)
-		peer_say_down(t->peers, peer, PEERS_CLOSED);
-	if (!t->peers->stopping)
-		t->peers->ops->down(t->peers->owner, peer->name, incarnation, PEERS_REFUSED);
+		peer_say_down(p, peer, PEERS_CLOSED); /* its owner may want other targets now: `t` is gone */
+	if (!p->stopping)
+		p->ops->down(p->owner, peer->name, incarnation, PEERS_REFUSED);
 }
 
 void dial_failed(struct conn *c, bool refused)

@@ -132,13 +132,18 @@ static void hear_frame(struct conn *c, const struct peer_frame *f)
 		give_back(c, bytes);
 }
 
-void peers_dealt(struct peers *p, struct view name, uint64_t incarnation, enum peer_link link, size_t body_bytes,
+uint64_t peers_connection(const struct peers *p, struct view name, enum peer_link link)
+{
+	const struct peer *peer = peers_find(p, name);
+
+	return peer && peer->links[link].open ? peer->links[link].open->number : 0;
+}
+
+void peers_dealt(struct peers *p, struct view name, uint64_t connection, enum peer_link link, size_t body_bytes,
 		 size_t frames)
 {
-	struct peer *peer = peers_find(p, name);
-
-	if (peer && peer->incarnation == incarnation && peer->links[link].open)
-		give_back(peer->links[link].open, body_bytes + frames * PEER_HEAD_BYTES);
+	if (connection != 0 && peers_connection(p, name, link) == connection)
+		give_back(peers_find(p, name)->links[link].open, body_bytes + frames * PEER_HEAD_BYTES);
 }
 
 /* --- all --- */

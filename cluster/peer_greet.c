@@ -87,18 +87,21 @@ static bool is_let_in(struct conn *c, const struct peer_hello *h)
 	return false;
 }
 
+/* Another process of that name lives. The links of one that is dead are ended by its host, or by their silence; who
+ * draws another incarnation ends them first; and whom the owner takes for dead has none. Links that are made anew,
+ * because HELLO says something else, are not all away at once. */
+static bool is_in_use(const struct peer *peer, uint64_t incarnation)
+{
+	return peer->incarnation != incarnation &&
+	       (peer->links[PEER_LINK_CONTROL].open || peer->links[PEER_LINK_BULK].open);
+}
+
 /* The one that was is dead. */
 static void bury(struct peers *p, struct peer *peer)
 {
-	uint64_t old = peer->incarnation;
-
-	peer_forbid(peer, old);
+	peer_forbid(peer, peer->incarnation);
 	if (peer->up)
 		peer_say_down(p, peer, PEERS_CLOSED);
-	for (size_t kind = 0; kind < PEER_LINKS; kind++) {
-		if (peer->links[kind].open)
-			conn_goodbye(peer->links[kind].open, PEER_BYE_REMOVED, "another incarnation has come");
-	}
 }
 
 /* False: the one that is there stays. */
@@ -164,6 +167,10 @@ static void greet(struct conn *c, const struct peer_hello *h)
 	}
 	if (peer_is_forbidden(peer, h->incarnation)) {
 		refuse(c, PEER_BYE_REMOVED, "its incarnation was removed");
+		return;
+	}
+	if (is_in_use(peer, h->incarnation)) {
+		refuse(c, PEER_BYE_NAME, "another process of this name is linked");
 		return;
 	}
 	c->kind = h->link;

@@ -38,6 +38,7 @@ struct conn {
 	struct peer *peer;     /* from OPEN on */
 	enum conn_state state;
 	enum peer_link kind;
+	uint64_t number;       /* among all that there ever were */
 	bool dialled, counted; /* counted: among peers->greeting */
 	bool gives_way;        /* to another connection of the pair: the node is not down */
 	bool renew;            /* what its HELLO has said holds no more */
@@ -118,6 +119,7 @@ struct peers {
 	size_t target_count;
 	struct list conns;
 	size_t conn_count;
+	uint64_t conns_made;
 	unsigned greeting; /* accepted, not open */
 	uv_poll_t listener;
 	int listen_fd;

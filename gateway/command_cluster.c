@@ -152,6 +152,8 @@ void command_forget(struct command *c)
 	int err = cluster_forget(control_gateway(c->daemon)->cluster, view_str(name));
 	if (err == ERR_GONE) {
 		command_fail(c, ADMIN_NOT_FOUND, "there is no member and no voter of this name");
+	} else if (err == ERR_REFUSED) {
+		command_fail(c, ADMIN_REFUSED, "%s is this node or coordinates: drain it, or end its process", name);
 	} else if (err == ERR_BUSY) {
 		command_fail(c, ADMIN_UNAVAILABLE, "there is no coordinator who could take it out");
 	} else if (err) {

@@ -106,7 +106,7 @@ uint16_t peer_version_common(const struct peer_hello *a, const struct peer_hello
 	ROW(PEER_BYE_MALFORMED, 3, "malformed")                                                                        \
 	ROW(PEER_BYE_VERSION, 4, "version")                                                                            \
 	ROW(PEER_BYE_CLUSTER, 5, "other cluster") /* another cluster id */                                             \
-	ROW(PEER_BYE_NAME, 6, "name")             /* not the name of its certificate, or our own */                    \
+	ROW(PEER_BYE_NAME, 6, "name")             /* not the name of its certificate, our own, or in use */            \
 	ROW(PEER_BYE_REMOVED, 7, "removed")       /* an incarnation that was taken out of the view */                  \
 	ROW(PEER_BYE_SILENT, 8, "silent")                                                                              \
 	ROW(PEER_BYE_OVERRUN, 9, "overrun") /* sent more than its credit */                                            \

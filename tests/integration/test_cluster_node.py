@@ -125,6 +125,8 @@ class TestAlone(Case):
         code, _, err = ctl(self.site, "cluster", "forget", "nobody")
         self.assertEqual((code, err), (4, "weirctl: there is no member and no voter of this name\n"))
         self.assertEqual(ctl(self.site, "cluster", "forget")[0], 2)
+        self.assertEqual(ctl(self.site, "cluster", "forget", "test"),
+                         (1, "", "weirctl: test is this node or coordinates: drain it, or end its process\n"))
         self.site.weir.wait_line('event=admin_command command="cluster forget nobody" .*result=not-found')
 
     def test_status(self):

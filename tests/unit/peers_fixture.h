@@ -16,7 +16,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum { FAILURE_MS = 400 };
+enum { FAILURE_MS = 1000 };
 
 struct node {
 	struct peers *peers; /* NULL: not there */
@@ -28,7 +28,8 @@ struct node {
 	unsigned ups, downs[5], named, frames, views, beats, drains, stops;
 	uint64_t up_incarnation, up_epoch, down_incarnation;
 	size_t put_off_bytes, put_off_frames, body_bytes;
-	bool puts_off;
+	uint64_t put_off_connection; /* of the last that was put off */
+	bool puts_off, gives_up;     /* gives_up: wants nobody any more when it hears that one is down */
 	char last_body[32], heard[200];
 	uint64_t last_sum; /* of the last body */
 	uint64_t epoch, epoch_heard;
@@ -99,6 +100,8 @@ static inline void node_down(void *owner, struct view name, uint64_t incarnation
 	(void)name;
 	n->downs[reason]++;
 	n->down_incarnation = incarnation;
+	if (n->gives_up)
+		assert_int_equal(peers_want(n->peers, NULL, 0), 0);
 }
 
 static inline uint64_t sum_of(struct view v)
@@ -115,7 +118,6 @@ static inline bool node_frame(void *owner, struct view name, uint64_t incarnatio
 {
 	struct node *n = owner;
 
-	(void)name;
 	(void)incarnation;
 	n->frames++;
 	n->views += type == PEER_VIEW;
@@ -126,6 +128,7 @@ static inline bool node_frame(void *owner, struct view name, uint64_t incarnatio
 	if (n->puts_off) {
 		n->put_off_bytes += body.len;
 		n->put_off_frames++;
+		n->put_off_connection = peers_connection(n->peers, name, PEER_LINK_CONTROL);
 	}
 	return !n->puts_off;
 }
@@ -208,6 +211,15 @@ static inline void node_start(struct node *n, const char *name, uint64_t incarna
 	struct tls_context *c = load_today("eu", "eu", name);
 
 	node_start_with(n, name, incarnation, FAILURE_MS, c);
+	tls_context_unref(&c);
+}
+
+/* Silence is nothing that comes within a test. */
+static inline void node_start_patient(struct node *n, const char *name, uint64_t incarnation)
+{
+	struct tls_context *c = load_today("eu", "eu", name);
+
+	node_start_with(n, name, incarnation, PATIENCE_MS, c);
 	tls_context_unref(&c);
 }
 

@@ -439,6 +439,28 @@ static void refused_is_said_of_one_incarnation(void **state)
 	one_end(&one);
 }
 
+/* It is linked, and has still to learn which view it is not in. */
+static void who_is_no_member_has_no_say(void **state)
+{
+	struct peer_report r = {.kind = PEER_REPORT_REFUSED, .name = VIEW("delta"), .incarnation = 3};
+	struct clus_event e = {.kind = CLUS_REPORT, .name = VIEW("yuri"), .report = &r};
+
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_up(&one, "yuri", 8, 5);
+	one_down(&one, "delta", CLUS_DOWN_CLOSED, 3);
+	one_step(&one, e);
+	assert_true(one_proposes(&one, "delta"));
+	r = (struct peer_report){.kind = PEER_REPORT_FORGET, .name = VIEW("echo")};
+	one_step(&one, e);
+	assert_true(one_names(&one, "echo"));
+	e.name = VIEW("beta");
+	one_step(&one, e);
+	assert_false(one_names(&one, "echo"));
+	one_end(&one);
+}
+
 /* It is linked, and a proposal that nobody has agreed on yet is without it. */
 static void who_is_not_in_the_proposal_is_not_named(void **state)
 {
@@ -568,6 +590,7 @@ int main(void)
 	    cmocka_unit_test(who_comes_with_an_old_view_must_know_the_new_one_first),
 	    cmocka_unit_test(only_what_left_on_this_link_is_confirmed),
 	    cmocka_unit_test(refused_is_said_of_one_incarnation),
+	    cmocka_unit_test(who_is_no_member_has_no_say),
 	    cmocka_unit_test(who_is_not_in_the_proposal_is_not_named),
 	    cmocka_unit_test(votes_change_one_by_one),
 	    cmocka_unit_test(who_may_not_vote_does_not),

@@ -362,10 +362,12 @@ static void a_slow_receiver(void **state)
 	assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_REPORT, view_of(large, 90)), ERR_BUSY);
 	unsigned before = beta.frames;
 	beta.puts_off = false;
-	peers_dealt(beta.peers, VIEW("alpha"), 12, PEER_LINK_CONTROL, beta.put_off_bytes, beta.put_off_frames);
+	peers_dealt(beta.peers, VIEW("alpha"), beta.put_off_connection + 1, PEER_LINK_CONTROL, beta.put_off_bytes,
+		    beta.put_off_frames);
 	loop_settle();
 	assert_int_equal(beta.frames, before);
-	peers_dealt(beta.peers, VIEW("alpha"), 11, PEER_LINK_CONTROL, beta.put_off_bytes, beta.put_off_frames);
+	peers_dealt(beta.peers, VIEW("alpha"), beta.put_off_connection, PEER_LINK_CONTROL, beta.put_off_bytes,
+		    beta.put_off_frames);
 	RUN_UNTIL(beta.frames > before);
 	RUN_UNTIL(beta.views == 1);
 	RUN_UNTIL(beta.frames == sent + 1);
@@ -374,6 +376,37 @@ static void a_slow_receiver(void **state)
 	assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_CONTROL, view_of(large, PEER_BODY_MAX)), 0);
 	RUN_UNTIL(beta.frames == sent + 2);
 	assert_int_equal(alpha.downs[PEERS_CLOSED] + beta.downs[PEERS_CLOSED], 0);
+}
+
+static uint32_t credit_of_alpha(void)
+{
+	return status(&alpha, "beta").links[PEER_LINK_CONTROL].credit;
+}
+
+/* What came on a connection that is there no more gives nothing back to the next one. */
+static void credits_of_one_connection(void **state)
+{
+	enum { BYTES = 600000 };
+
+	(void)state;
+	node_start_patient(&alpha, "alpha", 11);
+	node_start_patient(&beta, "beta", 22);
+	want(&alpha, &beta, "beta");
+	RUN_UNTIL(both_open(&alpha, "beta") && both_open(&beta, "alpha"));
+	beta.puts_off = true;
+	assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_CONTROL, view_of(large, BYTES)), 0);
+	RUN_UNTIL(beta.frames == 1);
+	uint64_t first = beta.put_off_connection;
+	peers_redial(alpha.peers);
+	RUN_UNTIL(alpha.ups == 2 && beta.ups == 2);
+	assert_int_equal(peers_send(alpha.peers, VIEW("beta"), PEER_CONTROL, view_of(large, BYTES)), 0);
+	RUN_UNTIL(beta.frames == 2);
+	uint32_t left = credit_of_alpha();
+	peers_dealt(beta.peers, VIEW("alpha"), first, PEER_LINK_CONTROL, BYTES, 1);
+	loop_settle();
+	assert_int_equal(credit_of_alpha(), left);
+	peers_dealt(beta.peers, VIEW("alpha"), beta.put_off_connection, PEER_LINK_CONTROL, BYTES, 1);
+	RUN_UNTIL(credit_of_alpha() == left + PEER_HEAD_BYTES + BYTES);
 }
 
 int main(void)
@@ -396,6 +429,7 @@ int main(void)
 	    TEST(too_long),
 	    TEST(overrun),
 	    TEST(a_slow_receiver),
+	    TEST(credits_of_one_connection),
 	};
 
 	return cmocka_run_group_tests(tests, peers_folder, peers_folder_gone);
