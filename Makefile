@@ -110,7 +110,7 @@ check:
 	@$(AGAIN) BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
-	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py \
+	@WEIR=build/tsan/weir tests/integration/run -j $(JOBS) test_sessions.py test_backends.py test_admin.py test_commands.py \
 		test_status.TestNumbers test_status.TestAnswer test_status.TestLife \
 		test_adopted.py test_adopted_queue.py test_socket_life.py test_socket_locks.py test_socket_raw.py \
 		test_socket_reload.py test_socket_php.TestExclusive test_socket_php.TestPersistent \
@@ -124,7 +124,7 @@ unit-programs: $(UNIT)
 integration:
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps
 	@$(AGAIN) -j$(JOBS) BUILD=release all apps node-modules
-	@tests/integration/run $(TESTS)
+	@tests/integration/run -j $(JOBS) $(TESTS)
 
 TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
 FORMAT := $(TIDY) $(wildcard $(addsuffix /*.h,$(DIRS)) bench/*.[ch] tests/*.h tests/*/*.[ch] tests/integration/apps/*.c)
