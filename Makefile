@@ -92,7 +92,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush
+	operate_list disk_flush disk_threads
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads

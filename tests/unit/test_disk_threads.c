@@ -10,13 +10,15 @@
 
 enum { STEPPED_BACK = 5, STATE_BYTES = 10000, BATCH = 20, THREAD_NAME_BYTES = 16, BOUND_S = 20 };
 
-static struct {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
+struct waits {
 	unsigned logs, sessions; /* how often each was waited for */
 	char thread[THREAD_NAME_BYTES];
 	int nice;
-} waits = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static struct waits waits; /* guarded by lock */
 
 int __wrap_fdatasync(int fd);
 int __wrap_fdatasync(int fd)
@@ -27,28 +29,30 @@ int __wrap_fdatasync(int fd)
 	if (readlink(link, path, sizeof path - 1) < 0)
 		return -1;
 	const char *name = strrchr(path, '/');
-	pthread_mutex_lock(&waits.lock);
+	pthread_mutex_lock(&lock);
 	waits.logs += name && strncmp(name, "/log.", 5) == 0;
 	waits.sessions += name && strcmp(name, "/" DISK_FILE) == 0;
 	pthread_getname_np(pthread_self(), waits.thread, sizeof waits.thread);
 	waits.nice = getpriority(PRIO_PROCESS, 0); /* of this thread: Linux */
-	pthread_cond_signal(&waits.changed);
-	pthread_mutex_unlock(&waits.lock);
+	pthread_cond_signal(&changed);
+	pthread_mutex_unlock(&lock);
 	return 0;
 }
 
-static void wait_for_both_files(void)
+static struct waits wait_for_both_files(void)
 {
 	struct timespec end;
 	int err = 0;
 
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += BOUND_S;
-	pthread_mutex_lock(&waits.lock);
+	pthread_mutex_lock(&lock);
 	while (err == 0 && (waits.logs == 0 || waits.sessions == 0))
-		err = pthread_cond_timedwait(&waits.changed, &waits.lock, &end);
-	pthread_mutex_unlock(&waits.lock);
+		err = pthread_cond_timedwait(&changed, &lock, &end);
+	struct waits seen = waits;
+	pthread_mutex_unlock(&lock);
 	assert_int_equal(err, 0);
+	return seen;
 }
 
 static unsigned threads(void)
@@ -67,7 +71,6 @@ static unsigned threads(void)
  * checkpoint. */
 static void open_and_fill(enum store_sync sync)
 {
-	waits.logs = waits.sessions = 0;
 	contract.options.max_bytes = 64 << 20;
 	contract.options.sync = sync;
 	open_store();
@@ -79,10 +82,11 @@ static void open_and_fill(enum store_sync sync)
 
 static void expect_flusher(enum store_sync sync)
 {
+	waits = (struct waits){0}; /* nobody else is there yet */
 	open_and_fill(sync);
-	wait_for_both_files();
-	assert_string_equal(waits.thread, "weir-flush");
-	assert_int_equal(waits.nice, STEPPED_BACK);
+	struct waits seen = wait_for_both_files();
+	assert_string_equal(seen.thread, "weir-flush");
+	assert_int_equal(seen.nice, STEPPED_BACK);
 }
 
 static void with_write_a_thread_waits(void **state)
