@@ -40,6 +40,15 @@ class TestCommandLine(Case):
         for word in ("-c", "-t", "-v"):
             self.assertIn(word, text)
 
+    def test_the_full_example_has_every_option(self):
+        """It says so; weir -o says which there are."""
+        _, text = weir.run(["-o"])
+        known = set(re.findall(r"^ +([a-z-]+) = ", text, re.M))
+        self.assertIn("lock-wait", known)
+        with open(os.path.join(case.TREE, "examples", "weir", "full.conf")) as f:
+            shown = set(re.findall(r"([a-z-]+) +=", f.read()))
+        self.assertEqual(known - shown, set())
+
     def test_unknown_flag(self):
         code, text = weir.run(["-Z"])
         self.assertNotEqual(code, 0)
