@@ -92,7 +92,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush
+	operate_list disk_flush disk_threads
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -167,8 +167,9 @@ install: $(OUT)/weir $(OUT)/weirctl
 
 FAIL_ALLOC := test_buf test_fcgi test_params test_scgi test_cgi test_record test_resp
 $(FAIL_ALLOC:%=$(OUT)/unit/%): LDFLAGS_ALL += -Wl,--wrap=realloc
-# The disk is a gate in this one.
+# The disk is a gate in this one, and one that notes who waits for it in the other.
 $(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
+$(OUT)/unit/test_disk_threads: LDFLAGS_ALL += -Wl,--wrap=fdatasync
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 
