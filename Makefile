@@ -93,7 +93,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush control control_faults cluster cluster_again cluster_faults cluster_sleep \
+	operate_list disk_flush disk_threads control control_faults cluster cluster_again cluster_faults cluster_sleep \
 	peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
@@ -113,7 +113,7 @@ check:
 	@$(AGAIN) BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
-	@WEIR=build/tsan/weir tests/integration/run test_sessions.py test_backends.py test_admin.py test_commands.py \
+	@WEIR=build/tsan/weir tests/integration/run -j $(JOBS) test_sessions.py test_backends.py test_admin.py test_commands.py \
 		test_status.TestNumbers test_status.TestAnswer test_status.TestLife \
 		test_adopted.py test_adopted_queue.py test_socket_life.py test_socket_locks.py test_socket_raw.py \
 		test_socket_reload.py test_socket_php.TestExclusive test_socket_php.TestPersistent \
@@ -127,7 +127,7 @@ unit-programs: $(UNIT)
 integration:
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps
 	@$(AGAIN) -j$(JOBS) BUILD=release all apps node-modules
-	@tests/integration/run $(TESTS)
+	@tests/integration/run -j $(JOBS) $(TESTS)
 
 TIDY := $(foreach d,$(DIRS),$(wildcard $d/*.c)) $(wildcard examples/apps/*.c)
 FORMAT := $(TIDY) $(wildcard $(addsuffix /*.h,$(DIRS)) bench/*.[ch] tests/*.h tests/*/*.[ch] tests/integration/apps/*.c)
@@ -177,8 +177,9 @@ $(OUT)/unit/test_peers_memory: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc,-
 $(OUT)/unit/test_cluster_sleep: LDFLAGS_ALL += -Wl,--wrap=clock_gettime
 # Berkeley DB and the disk fail in this one (tests/unit/failing_db.h).
 $(OUT)/unit/test_control_faults: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
-# The disk is a gate in this one.
+# The disk is a gate in this one, and one that notes who waits for it in the other.
 $(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
+$(OUT)/unit/test_disk_threads: LDFLAGS_ALL += -Wl,--wrap=fdatasync
 
 # --- fuzzing: each tests/fuzz/fuzz_NAME.c is a target, its corpus tests/fuzz/corpus/NAME ---
 

@@ -15,7 +15,7 @@ void thread_step_back(void);
 
 /* Whoever else waits for this processor goes first. For threads whose work waits better than that of others, in the
  * midst of a long piece of it: a thread of SCHED_BATCH that has become runnable interrupts nobody, and would wait until
- * the time of the one that runs is over, which are milliseconds. Costs about a microsecond where nobody waits. */
+ * the time of the one that runs is over, which are milliseconds. Costs a system call where nobody waits. */
 void thread_give_way(void);
 
 #endif

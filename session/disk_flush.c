@@ -45,6 +45,18 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Its thread is not there, or has ended. */
+static void take_apart(struct disk_flush *f)
+{
+	for (int i = 0; i < DISK_FLUSH_FILES; i++) {
+		if (f->fds[i] >= 0)
+			close(f->fds[i]);
+	}
+	pthread_cond_destroy(&f->asked);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
 struct disk_flush *disk_flush_new(void)
 {
 	struct disk_flush *f = calloc(1, sizeof(*f));
@@ -57,9 +69,7 @@ struct disk_flush *disk_flush_new(void)
 	pthread_cond_init(&f->asked, NULL);
 	if (thread_start(&f->thread, run, f) == 0)
 		return f;
-	pthread_cond_destroy(&f->asked);
-	pthread_mutex_destroy(&f->lock);
-	free(f);
+	take_apart(f);
 	return NULL;
 }
 
@@ -75,13 +85,7 @@ void disk_flush_free(struct disk_flush **fp)
 	pthread_cond_signal(&f->asked);
 	pthread_mutex_unlock(&f->lock);
 	pthread_join(f->thread, NULL);
-	for (int i = 0; i < DISK_FLUSH_FILES; i++) {
-		if (f->fds[i] >= 0)
-			close(f->fds[i]);
-	}
-	pthread_cond_destroy(&f->asked);
-	pthread_mutex_destroy(&f->lock);
-	free(f);
+	take_apart(f);
 }
 
 void disk_flush_begin(struct disk_flush *f, enum disk_flush_file file, int fd)

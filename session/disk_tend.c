@@ -44,6 +44,16 @@ static int look_at_log(struct store *s, uint64_t *bytes, uint32_t *file)
 	return 0;
 }
 
+/* Who waits for the disk ahead of a checkpoint; NULL: nobody. A thread that could not be made is tried for again. */
+static struct disk_flush *flusher(struct store *s)
+{
+	if (s->sync == STORE_SYNC_GROUP)
+		return NULL;
+	if (!s->flush)
+		s->flush = disk_flush_new();
+	return s->flush;
+}
+
 /* What was written to it so far is on its way to the disk; the store does not wait. A hint only: nothing is said of its
  * failure. */
 static void begin_writing(struct store *s, enum disk_flush_file file, const char *name)
@@ -53,11 +63,9 @@ static void begin_writing(struct store *s, enum disk_flush_file file, const char
 
 	if (fd < 0)
 		return;
-	bool waits_anyway = s->sync == STORE_SYNC_GROUP;
-	if (!waits_anyway && !s->flush)
-		s->flush = disk_flush_new();
-	if (!waits_anyway && s->flush) {
-		disk_flush_begin(s->flush, file, fd);
+	struct disk_flush *f = flusher(s);
+	if (f) {
+		disk_flush_begin(f, file, fd);
 		return;
 	}
 	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);

@@ -12,10 +12,11 @@ import stat
 import threading
 import time
 
-from harness import address, case, cgi, fcgi, wait, weir
+from harness import address, case, cgi, fcgi, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case
 from harness.site import Front, Site
+from test_stores import STATUS, stats
 
 ROOT = os.geteuid() == 0
 
@@ -38,6 +39,15 @@ class TestCommandLine(Case):
         self.assertEqual(code, 0)
         for word in ("-c", "-t", "-v"):
             self.assertIn(word, text)
+
+    def test_the_full_example_has_every_option(self):
+        """It says so; weir -o says which there are."""
+        _, text = weir.run(["-o"])
+        known = set(re.findall(r"^ +([a-z-]+) = ", text, re.M))
+        self.assertIn("lock-wait", known)
+        with open(os.path.join(case.TREE, "examples", "weir", "full.conf")) as f:
+            shown = set(re.findall(r"([a-z-]+) +=", f.read()))
+        self.assertEqual(known - shown, set())
 
     def test_unknown_flag(self):
         code, text = weir.run(["-Z"])
@@ -175,19 +185,27 @@ class TestSignals(Case):
 
     def test_signals_are_the_main_threads(self):
         """So they are all that there is to be held back at the end."""
-        pid = Site(self.scope, "", workers=2).weir.pid
         ours = sum(1 << (n - 1) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2))
 
-        def threads():
+        def threads(pid):
             """[(name, whether it hears one of them)]"""
             found = []
-            for task in os.listdir("/proc/%d/task" % pid):
-                with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+            for task in stall.threads(pid):
+                with open("/proc/%d/task/%d/status" % (pid, task)) as f:
                     fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
                 found.append((fields["Name"], int(fields["SigBlk"], 16) & ours != ours))
             return sorted(found)
-        wait.until(lambda: threads() == [("weir", True), ("weir-store", False)] + [("weir-worker", False)] * 2,
-                   lambda: "only the main thread hears signals: %r" % threads())
+        usual = [("weir", True), ("weir-store", False)] + [("weir-worker", False)] * 2
+        for sync, more in (("group", []), ("write", [("weir-flush", False)])):
+            with self.subTest(sync):
+                # Once there is a piece of its log, which is small, the disk store has all its threads.
+                site = Site(self.scope, "max-size = 600k", options="max-header = 1M", workers=2,
+                            tail="store { memory { after = 1s } disk { max = 16M  sync = %s } }\n" % sync + STATUS)
+                self.assertEqual(site.ask("size=500000", jar=cgi.Jar()).status, 200)
+                wait.until(lambda: stats(site)["memory"]["sessions"] == 0, lambda: "demotion: %r" % stats(site))
+                wait.until(lambda: threads(site.weir.pid) == sorted(usual + more),
+                           lambda: "only the main thread hears signals: %r" % threads(site.weir.pid))
+                site.weir.stop()
 
     def test_term_while_requests_wait(self):
         """For a lock and for a backend connection: they are part of what runs."""
@@ -357,21 +375,24 @@ class TestNode(Case):
                 site.weir.stop()
 
     def test_scheduling(self):
-        """All workers, and no other thread: the applications are started by one that is not a worker."""
-        def policies(pid):
-            names = {}
-            for task in os.listdir("/proc/%d/task" % pid):
-                with open("/proc/%d/task/%s/comm" % (pid, task)) as f:
-                    names.setdefault(f.read().strip(), []).append(os.sched_getscheduler(int(task)))
-            return names
+        """All workers, and no other thread: the applications are started by one that is not a worker. The store's thread
+        is nicer than the others."""
+        usual, nicer = os.getpriority(os.PRIO_PROCESS, 0), 5
+
+        def ways(pid):
+            """{name of the threads: [(policy, nice)]}"""
+            found = {}
+            for task, name in stall.threads(pid).items():
+                found.setdefault(name, []).append((os.sched_getscheduler(task), os.getpriority(os.PRIO_PROCESS, task)))
+            return found
         for word, policy in (("batch", os.SCHED_BATCH), ("normal", os.SCHED_OTHER)):
             with self.subTest(word):
                 site = Site(self.scope, "", workers=3, node="scheduling = %s" % word)
-                pid = site.weir.pid
-                wait.until(lambda: len(policies(pid).get("weir-worker", [])) == 3, "three workers")
+                expected = {"weir": [(os.SCHED_OTHER, usual)], "weir-store": [(os.SCHED_OTHER, nicer)],
+                            "weir-worker": [(policy, usual)] * 3}
+                wait.until(lambda: ways(site.weir.pid) == expected, lambda: "the threads: %r" % ways(site.weir.pid))
                 wait.until(lambda: site.ask("").status == 200, "an answer")
-                self.assertEqual(policies(pid), {"weir": [os.SCHED_OTHER], "weir-store": [os.SCHED_OTHER],
-                                                 "weir-worker": [policy] * 3})
+                self.assertEqual(ways(site.weir.pid), expected)
                 site.weir.stop()
 
     def test_all_workers_serve(self):

@@ -2,8 +2,6 @@
  * a gate here (the Makefile links fdatasync() to it, and pthread_join() to what tells of it). */
 #include "session/disk_flush.h"
 
-#include "base/clock.h"
-
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -151,7 +149,6 @@ static void test_the_newest_counts(void **state)
 	assert_int_equal(disk.flushed[2], sessions);
 }
 
-/* What has not begun at the end never begins, and leaks nothing. */
 static void *free_it(void *arg)
 {
 	struct disk_flush *f = arg;
@@ -160,6 +157,7 @@ static void *free_it(void *arg)
 	return NULL;
 }
 
+/* What has not begun at the end never begins, and leaks nothing. */
 static void test_the_end_drops_what_waits(void **state)
 {
 	struct disk_flush *f = *state;
