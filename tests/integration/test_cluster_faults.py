@@ -2,12 +2,16 @@
 one view; that epochs only rise and nothing was ever decided twice is looked for in all logs at the end of each test."""
 import time
 
-from harness import cluster, wait
+from harness import cgi, cluster, wait, weir
+from harness.backend import Backend
+from harness.site import Front
+
+FAILURE_S = 2  # failure-timeout of these clusters, in seconds
 
 
 class TestProcesses(cluster.Case):
-    def three(self, *more):
-        c = self.formed("a", "b", "c", *more)
+    def three(self, *more, **options):
+        c = self.formed("a", "b", "c", *more, **options)
         c.wait_voters(sorted(c.nodes))
         return c
 
@@ -34,6 +38,13 @@ class TestProcesses(cluster.Case):
         old = c.coordinator("a").name
         c[old].kill()
         self.assertIn(c.wait_agree(c.others(old))["coordinator"], c.others(old))
+
+    def test_who_refuses_is_gone_at_once(self):
+        """Nobody waits for failure-timeout where a process has ended and its host says so."""
+        c = self.three("d", "e", failure_timeout="60s")
+        for name in (c.others(c.coordinator("a").name)[0], c.coordinator("a").name):
+            c[name].kill()
+            c.wait_agree(c.running, bound=15)
 
     def test_it_comes_back_as_another(self):
         c = self.three()
@@ -68,18 +79,25 @@ class TestProcesses(cluster.Case):
         self.assertEqual(c["a"].weirctl("cluster", "forget", "d")[0], 0)
         c.wait_voters("abc")
 
-    def stands_still(self, who):
-        c = self.three()
+    def stands_still(self, who, *more):
+        c = self.three(*more, apps=[weir.app("shop", [Backend(self.scope).text()])])
         name = c.coordinator("a").name if who == "coordinator" else c.others(c.coordinator("a").name)[0]
+        front, jar = Front(c[name].where, "fastcgi", c[name]), cgi.Jar()
+        self.assertEqual(front.ask(jar=jar).status, 200)
         c[name].pause()
         began = time.monotonic()
         left = c.others(name)
         view = c.wait_agree(left)
-        wait.until(lambda: time.monotonic() - began > 10, "ten seconds, as long as it stands still")
-        self.assertEqual(c[left[0]].view(), view)
-        c[name].resume()
-        # It installs no view of its own, and comes back as another one.
-        after = c.wait_agree("abc")
+        with front.client() as client:
+            client.start(front.params(jar=jar))  # it waits in the socket; the process finds it as soon as it goes on
+            wait.until(lambda: time.monotonic() - began > 10, "ten seconds, as long as it stands still")
+            self.assertEqual(c[left[0]].view(), view)
+            c[name].resume()
+            self.assertEqual(client.response().status, 503)
+        # It serves nothing until it is a member again, as another one, in a view that is not its own.
+        wait.until(lambda: front.ask(jar=jar).status == 200, "it serves")
+        self.assertGreater(c[name].show()["epoch"], view["epoch"])
+        after = c.wait_agree(sorted(c.nodes))
         self.assertGreater(after["epoch"], view["epoch"])
 
     def test_a_member_stands_still(self):
@@ -87,6 +105,9 @@ class TestProcesses(cluster.Case):
 
     def test_the_coordinator_stands_still(self):
         self.stands_still("coordinator")
+
+    def test_the_coordinator_of_five_stands_still(self):
+        self.stands_still("coordinator", "d", "e")
 
     def test_all_stand_still(self):
         c = self.three()
@@ -108,8 +129,11 @@ class TestLinks(cluster.Case):
     def test_a_member_is_cut_off(self):
         c = self.five()
         name = c.others(c.coordinator("a").name)[0]
+        began = time.monotonic()
         c.net.isolate([name])
         c.wait_agree(c.others(name))
+        # That it was silent was believed no sooner: it may have spoken just before.
+        self.assertGreater(time.monotonic() - began, FAILURE_S / 2)
         c.wait_fenced(name)
         c.net.mend()
         c.wait_agree("abcde")
@@ -209,6 +233,39 @@ class TestLinks(cluster.Case):
             wait.until(lambda: c.agree(list("abcde"), on=["c"]) or c["c"].show(), "an answer")
             c.net.mend(*pairs[i % 4])
         c.wait_agree("abcde")
+
+
+class TestThree(cluster.Case):
+    """The same of three, of which one is a minority."""
+
+    def three(self):
+        c = self.formed("a", "b", "c")
+        if c.net.kind != "namespaces":
+            c.net.cut("a", "b")
+        c.wait_voters("abc")
+        return c
+
+    def apart(self, who, cut):
+        c = self.three()
+        name = c.coordinator("a").name if who == "coordinator" else c.others(c.coordinator("a").name)[0]
+        cut(c, name)
+        view = c.wait_agree(c.others(name))
+        c.wait_fenced(name)
+        self.assertNotEqual(view["coordinator"], name)
+        c.net.mend()
+        self.assertGreater(c.wait_agree("abc")["epoch"], view["epoch"])
+
+    def test_a_member_is_cut_off(self):
+        self.apart("member", lambda c, name: c.net.isolate([name]))
+
+    def test_the_coordinator_is_cut_off(self):
+        self.apart("coordinator", lambda c, name: c.net.isolate([name]))
+
+    def test_the_coordinator_hears_nobody(self):
+        def cut(c, name):
+            for other in c.others(name):
+                c.net.cut(other, name, both=False)
+        self.apart("coordinator", cut)
 
 
 class TestWitness(cluster.Case):

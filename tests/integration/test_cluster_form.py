@@ -151,8 +151,8 @@ class TestEnd(cluster.Case):
         self.assertEqual(c["a"].show()["id"], id_)
         self.assertGreater(view["epoch"], epoch)
 
-    def restart_all(self, number):
-        c = self.formed("a", "b", "c")
+    def restart_all(self, number, names="abc"):
+        c = self.formed(*names)
         view = c["a"].view()
         old = {m["name"]: m["incarnation"] for m in view["members"]}
         for node in c:
@@ -160,7 +160,7 @@ class TestEnd(cluster.Case):
         for node in c:
             node.kill() if number == signal.SIGKILL else node.wait_exit()
         c.start()
-        new = c.wait_agree("abc")
+        new = c.wait_agree(names)
         self.assertGreater(new["epoch"], view["epoch"])
         self.assertEqual(new["cluster"], view["cluster"])
         self.assertFalse([m for m in new["members"] if m["incarnation"] == old[m["name"]]])
@@ -170,6 +170,9 @@ class TestEnd(cluster.Case):
 
     def test_all_are_killed_at_once(self):
         self.restart_all(signal.SIGKILL)
+
+    def test_five_are_killed_at_once(self):
+        self.restart_all(signal.SIGKILL, "abcde")
 
 
 class TestDatabase(cluster.Case):

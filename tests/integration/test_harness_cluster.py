@@ -10,8 +10,8 @@ COMMITTED = "2026-01-01T00:00:00.000Z level=info event=view_committed epoch=%d d
 
 
 class TestHistory(case.Case):
-    def problems(self, **logs):
-        return history.problems({k.replace("_", " "): v for k, v in logs.items()})
+    def problems(self, members=(), **logs):
+        return history.problems({k.replace("_", " "): v for k, v in logs.items()}, members)
 
     def test_good(self):
         self.assertEqual(self.problems(a_0=COMMITTED % (1, "x") + INSTALLED % (1, "a", "x") + INSTALLED % (3, "b", "z"),
@@ -22,6 +22,21 @@ class TestHistory(case.Case):
         said = self.problems(a_0=INSTALLED % (2, "a", "x") + INSTALLED % (1, "a", "y"))
         self.assertEqual(said, ["a 0 installed epoch 1 after 2"])
         self.assertEqual(self.problems(a_0=INSTALLED % (2, "a", "x") * 2), ["a 0 installed epoch 2 after 2"])
+
+    def test_an_epoch_that_falls_with_a_restart(self):
+        """What was stored is where it begins; it is not less."""
+        before = INSTALLED % (2, "a", "x")
+        self.assertEqual(self.problems(a_0=before, a_1=before + INSTALLED % (3, "a", "y")), [])
+        self.assertEqual(self.problems(a_0=before, a_1=INSTALLED % (1, "a", "y")), ["a 1 installed epoch 1 after 2"])
+
+    def test_events_of_another_name(self):
+        """Who was a member has said so in its log."""
+        good = COMMITTED % (1, "x") + INSTALLED % (1, "a", "x")
+        self.assertEqual(self.problems("a", a_0=good), [])
+        self.assertEqual(self.problems("ab", a_0=good, b_0=good.replace("view_", "map_")),
+                         ["b was a member, and its log has no view_installed"])
+        self.assertEqual(self.problems("a", a_0=INSTALLED % (1, "a", "x")),
+                         ["there were views, and no log has a view_committed"])
 
     def test_two_coordinators(self):
         said = self.problems(a_0=INSTALLED % (2, "a", "x"), b_0=INSTALLED % (2, "b", "x"))
@@ -81,7 +96,9 @@ class TestAgree(case.Case):
         """told: (state, epoch shown, view)"""
         self.cluster.nodes = {n: Told(n, state and {"state": state, "epoch": epoch}, view)
                               for n, (state, epoch, view) in zip("abc", told)}
-        return self.cluster.agree(list(members))
+        view = self.cluster.agree(list(members))
+        self.cluster.members.clear()  # they have no logs
+        return view
 
     def test_agree(self):
         good = ("member", 3, self.view())

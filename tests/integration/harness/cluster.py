@@ -188,6 +188,7 @@ class Cluster:
         # Faults are seen soon; with sanitizers and a busy machine not sooner.
         self.options = dict({"failure-timeout": "2s", "buckets": "64"}, **options)
         self.nodes = {}
+        self.members = set()  # those that were seen to be some
         self.founders = list(names)
         scope.at_end(self.check)
         for n in names:
@@ -230,7 +231,10 @@ class Cluster:
                 return None
             views.append(view)
         good = {m["name"] for m in views[0]["members"]} == set(members) and views[0]["coordinator"] in members
-        return views[0] if good and all(v == views[0] for v in views) else None
+        if not good or any(v != views[0] for v in views):
+            return None
+        self.members.update(on or members)
+        return views[0]
 
     def wait_agree(self, members, on=None, bound=None):
         def shown():
@@ -263,7 +267,7 @@ class Cluster:
         return found
 
     def check(self):
-        history.check(self.logs())
+        history.check(self.logs(), self.members)
 
 
 def openssl_client(host, to, *more, given=b""):

@@ -32,29 +32,36 @@ def events(text, *names):
     return [e for e in found if not names or e.name in names]
 
 
-def problems(logs):
-    """logs: {what a process is called: its log}; a node that was restarted has one for each of its processes. A node is
-    called the part before the first blank. All that must not be, a line each."""
-    found, coordinators, digests = [], {}, {}
+def problems(logs, members=()):
+    """logs: {what a process is called: its log}; a node that was restarted has one for each of its processes, in their
+    order. A node is called the part before the first blank. members: the nodes that were seen to be some. All that must
+    not be, a line each."""
+    found, coordinators, digests, last = [], {}, {}, {}
     for process, text in logs.items():
-        node, last = process.split(" ")[0], 0
+        node, began = process.split(" ")[0], False
         for e in events(text, "view_installed", "view_committed"):
             epoch = e.number("epoch")
             who = node if e.name == "view_committed" else e["coordinator"]
             coordinators.setdefault(epoch, {}).setdefault(who, "%s: %s" % (process, e.line))
             digests.setdefault(epoch, {}).setdefault(e["digest"], "%s: %s" % (process, e.line))
             if e.name == "view_installed":
-                if epoch <= last:
-                    found.append("%s installed epoch %d after %d" % (process, epoch, last))
-                last = epoch
+                # Who is started again begins with the view that it has stored.
+                if epoch < last.get(node, 0) + began:
+                    found.append("%s installed epoch %d after %d" % (process, epoch, last[node]))
+                last[node], began = epoch, True
     for what, by_epoch in (("coordinators", coordinators), ("views", digests)):
         for epoch, all_ in sorted(by_epoch.items()):
             if len(all_) > 1:
                 found.append("epoch %d has %d %s:\n  %s" % (epoch, len(all_), what, "\n  ".join(all_.values())))
+    # Or an event has another name now, and this here finds nothing, whatever happens.
+    found += ["%s was a member, and its log has no view_installed" % n for n in sorted(members) if n not in last]
+    committed = any(events(text, "view_committed") for text in logs.values())
+    if members and not committed:
+        found.append("there were views, and no log has a view_committed")
     return found
 
 
-def check(logs):
-    found = problems(logs)
+def check(logs, members=()):
+    found = problems(logs, members)
     if found:
         raise AssertionError("what must never be:\n" + "\n".join(found))
