@@ -31,6 +31,7 @@ enum {
 
 const struct admin_command admin_commands[ADMIN_COMMANDS] = {
     [ADMIN_STATUS] = {"status", "", 0, false, "how weir does: requests, sessions, stores", false},
+    [ADMIN_HEALTH] = {"health", "", 0, false, "whether clients should be sent here; fails where not", false},
     [ADMIN_APPS] = {"apps", "", 0, false, "the apps, and how many requests wait", false},
     [ADMIN_APP_START] = {"app start", "APP", 0, true, "let the app have requests again", false},
     [ADMIN_APP_STOP] = {"app stop", "APP", 0, true, "give the app no requests (503), and demote its sessions", false},

@@ -6,6 +6,7 @@
 
 enum admin_command_id {
 	ADMIN_STATUS,
+	ADMIN_HEALTH,
 	ADMIN_APPS,
 	ADMIN_APP_START,
 	ADMIN_APP_STOP,

@@ -46,7 +46,7 @@ class TestWeirctl(Case):
         _, name, _ = admin.new_session(self.site)
         wait.until(lambda: json.loads(self.ctl("--json", "status")[1])["disk"]["state"] == "ready", "the disk store")
         backend = self.site.backend.where
-        for words in (["status"], ["apps"], ["backends"], ["sessions"], ["session", "show", name],
+        for words in (["status"], ["health"], ["apps"], ["backends"], ["sessions"], ["session", "show", name],
                       ["session", "show", name, "--state"], ["session", "pin", name], ["session", "unpin", name],
                       ["session", "demote", name], ["session", "promote", name], ["log-level"], ["log-level", "info"],
                       ["metrics"], ["backend", "drain", backend], ["backend", "ready", "main", backend],
