@@ -62,6 +62,7 @@ const struct admin_command admin_commands[ADMIN_COMMANDS] = {
 			"make a cluster's authority in a new folder (of weirctl)", true},
     [ADMIN_PKI_ISSUE] = {"pki issue", "DIR NODE", BIT(ADMIN_NAMES) | BIT(ADMIN_DAYS) | BIT(ADMIN_FORCE), true,
 			 "make a node's key and certificate (of weirctl)", true},
+    [ADMIN_PKI_LIST] = {"pki list", "DIR", 0, false, "what an authority has issued (of weirctl)", true},
     [ADMIN_PKI_REVOKE] = {"pki revoke", "DIR NODE", 0, true,
 			  "put a node's certificates on the revocation list (of weirctl)", true},
     [ADMIN_HELP] = {"help", "[COMMAND] ...", 0, false, "the commands, or one of them", false},
