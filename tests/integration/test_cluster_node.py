@@ -213,6 +213,20 @@ class TestReload(Case):
         self.site.weir.wait_line("event=reload_refused .*expired")
         self.assertEqual(told(self.site, "cluster")["state"], "member")
 
+    def test_a_certificate_that_ends_soon(self):
+        """Said in the log and to whoever looks, until there is a new one."""
+        self.assertEqual(told(self.site, "cluster")["trouble"], [])
+        self.lone.authority.issue("test", "--days", "3", "--force")
+        self.assertEqual(ctl(self.site, "reload")[0], 0)
+        self.site.weir.wait_line('level=warn event=cluster_certificate reason="it ends soon" seconds=25[0-9]+$')
+        [row] = told(self.site, "cluster")["trouble"]
+        self.assertEqual(row["node"], "test")
+        self.assertRegex(row["what"], "^has a certificate or a revocation list that ends in [23] days$")
+        self.assertRegex(ctl(self.site, "cluster")[1], r"(?m)^certificate ends +in 2d 23h$|^certificate ends +in 3d$")
+        self.lone.authority.issue("test", "--force")
+        self.assertEqual(ctl(self.site, "reload")[0], 0)
+        self.assertEqual(told(self.site, "cluster")["trouble"], [])
+
     def test_apps(self):
         """Others are told of an app that is new, and of settings that have changed."""
         self.rewrite("cluster \"eu\"", weir.app("second", ['backend "unix:/nowhere" { }'], match=["path:/2"]) + 'cluster "eu"')
