@@ -71,6 +71,7 @@ class TestMadeUp(Case):
     def test_members(self):
         self.show(troubled)
         self.assertEqual(self.browser.text("#cluster-state"), "fenced")
+        self.assertEqual(self.browser.run("document.title"), "fenced: test · weir")
         self.assertRegex(self.browser.text("#cluster-words"),
                          r"^Epoch 41 · 5 members · beta coordinates · alpha, beta, charlie, echo, witness vote, no majority "
                          r"heard · certificate until [A-Z][a-z]{2} \d+, 20\d\d$")
