@@ -254,9 +254,10 @@ static bool fill(const struct pki_row *row, struct tls_pki_entry *out)
 static int fill_all(struct pki *p, struct tls_pki_list *out)
 {
 	struct tls_pki_list l = {.count = p->count, .at = calloc(p->count + 1, sizeof *l.at)};
-	int err =
-	    l.at ? tell(p, p->authority, &l.authority) : pki_say(p, ERR_NO_MEMORY, NULL, error_text(ERR_NO_MEMORY));
 
+	if (!l.at)
+		return pki_say(p, ERR_NO_MEMORY, NULL, error_text(ERR_NO_MEMORY));
+	int err = tell(p, p->authority, &l.authority);
 	for (size_t i = 0; !err && i < p->count; i++) {
 		if (!fill(&p->rows[i], &l.at[i]))
 			err = pki_say(p, ERR_CONFIG, "index", "a time in it is none");
