@@ -1,4 +1,4 @@
-/* What the cluster's node writes to the log. The events and their fields are told in doc/cluster.md. */
+/* What the cluster's node writes to the log. The events and their fields are told in weir(8). */
 #include "cluster/node_state.h"
 
 #include "base/bigendian.h"

@@ -119,7 +119,9 @@ static enum ctl_exit issue(const struct admin_request *r)
 		return failed(err, why);
 	print_issued(r, node, &issued);
 	if (!r->options[ADMIN_JSON])
-		printf("\nthe node gets %s/%s.pem and %s/%s.key, which nobody else may read\n", dir, node, dir, node);
+		printf("\nthe node gets %s/%s.pem and %s/%s.key; there the key must be the property of the user\n"
+		       "that weir runs as, who reads it again at each reload, and of nobody else\n",
+		       dir, node, dir, node);
 	return CTL_DONE;
 }
 
@@ -142,6 +144,62 @@ static enum ctl_exit revoke(const struct admin_request *r)
 	return CTL_DONE;
 }
 
+static const char *state_of(const struct tls_pki_entry *e, struct wall_time now)
+{
+	return e->revoked.s ? "revoked" : e->expires.s <= now.s ? "expired" : "good";
+}
+
+static void print_list_json(const struct tls_pki_list *l, struct wall_time now)
+{
+	char until[DATE_BYTES], revoked[DATE_BYTES];
+
+	printf("{\"cluster\":\"%s\",\"expires\":\"%s\",\"certificates\":[", l->authority.cluster,
+	       date(l->authority.expires, until));
+	for (size_t i = 0; i < l->count; i++) {
+		const struct tls_pki_entry *e = &l->at[i];
+		bool is_revoked = e->revoked.s != 0;
+		printf("%s{\"node\":\"%s\",\"serial\":\"%s\",\"expires\":\"%s\",\"state\":\"%s\",\"revoked\":%s%s%s}",
+		       i ? "," : "", e->node, e->serial, date(e->expires, until), state_of(e, now),
+		       is_revoked ? "\"" : "", is_revoked ? date(e->revoked, revoked) : "null", is_revoked ? "\"" : "");
+	}
+	printf("]}\n");
+}
+
+static void print_list(const struct tls_pki_list *l, struct wall_time now)
+{
+	char until[DATE_BYTES], revoked[DATE_BYTES];
+	int node = 4, serial = 6;
+
+	printf("cluster    %s\nauthority  until %s\n", l->authority.cluster, date(l->authority.expires, until));
+	for (size_t i = 0; i < l->count; i++) {
+		node = (int)strlen(l->at[i].node) > node ? (int)strlen(l->at[i].node) : node;
+		serial = (int)strlen(l->at[i].serial) > serial ? (int)strlen(l->at[i].serial) : serial;
+	}
+	if (l->count > 0)
+		printf("\n%-*s  %-*s  %-20s  STATE\n", node, "NODE", serial, "SERIAL", "EXPIRES");
+	for (size_t i = 0; i < l->count; i++) {
+		const struct tls_pki_entry *e = &l->at[i];
+		printf("%-*s  %-*s  %-20s  %s%s%s\n", node, e->node, serial, e->serial, date(e->expires, until),
+		       state_of(e, now), e->revoked.s ? " " : "", e->revoked.s ? date(e->revoked, revoked) : "");
+	}
+}
+
+static enum ctl_exit list(const struct admin_request *r)
+{
+	char why[TLS_LINE_BYTES];
+	struct tls_pki_list l;
+	int err = tls_pki_list(r->arguments[0], &l, why);
+
+	if (err)
+		return failed(err, why);
+	if (r->options[ADMIN_JSON])
+		print_list_json(&l, clock_wall());
+	else
+		print_list(&l, clock_wall());
+	tls_pki_list_fini(&l);
+	return CTL_DONE;
+}
+
 enum ctl_exit ctl_pki(const struct admin_request *r)
 {
 	switch (r->command) {
@@ -149,6 +207,8 @@ enum ctl_exit ctl_pki(const struct admin_request *r)
 		return init(r);
 	case ADMIN_PKI_ISSUE:
 		return issue(r);
+	case ADMIN_PKI_LIST:
+		return list(r);
 	default:
 		return revoke(r);
 	}

@@ -90,8 +90,8 @@ _weirctl_arguments() {
 			_weirctl_offer "$typed" < <(_weirctl_names apps 1 "${options[@]}")
 		fi
 		;;
-	"pki init" | "pki issue" | "pki revoke") _weirctl_pki_options ;;
-	"pki "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" init issue revoke ;;
+	"pki init" | "pki issue" | "pki list" | "pki revoke") _weirctl_pki_options ;;
+	"pki "*) ((${#given[@]} == 0)) && _weirctl_words "$typed" init issue list revoke ;;
 	"cluster forget")
 		if ((${#given[@]} == 1)); then
 			_weirctl_offer "$typed" < <(_weirctl_members "${options[@]}")
@@ -120,7 +120,7 @@ _weirctl_arguments() {
 	fi
 }
 
-_weirctl_commands="status apps app backends backend sessions session cluster view buckets links reload drain log-level metrics pki help"
+_weirctl_commands="status health apps app backends backend sessions session cluster view buckets links reload drain log-level metrics pki help"
 
 _weirctl() {
 	local -a words=() options=() given=()

@@ -12,6 +12,7 @@ enum { MESSAGE_MAX = 1024 };
 
 static void (*const runs[ADMIN_COMMANDS])(struct command *) = {
     [ADMIN_STATUS] = command_status,
+    [ADMIN_HEALTH] = command_health,
     [ADMIN_APPS] = command_apps,
     [ADMIN_APP_START] = command_app,
     [ADMIN_APP_STOP] = command_app,

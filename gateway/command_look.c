@@ -1,6 +1,7 @@
 /* The commands that only look: status, apps, backends, metrics, help. */
 #include "gateway/command_run.h"
 #include "gateway/figures.h"
+#include "gateway/health.h"
 #include "gateway/member.h"
 #include "gateway/openmetrics.h"
 
@@ -48,6 +49,21 @@ void command_status(struct command *c)
 	document_put(&o, "requests", figures_requests(&t));
 	document_put(&o, "memory", figures_memory(&t.sessions));
 	document_put(&o, "disk", figures_disk(&t.sessions));
+	command_answer(c, o);
+}
+
+void command_health(struct command *c)
+{
+	struct control_status s;
+
+	control_status(c->daemon, &s);
+	const char *why = health_trouble(control_gateway(c->daemon), s.state);
+	if (why) {
+		command_fail(c, ADMIN_UNAVAILABLE, "not ready: %s", why);
+		return;
+	}
+	json_t *o = json_object();
+	document_put_flag(&o, "ready", true);
 	command_answer(c, o);
 }
 

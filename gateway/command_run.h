@@ -46,6 +46,7 @@ MUST_USE bool command_needs_running(struct command *c, bool draining);
 /* --- the functions: command_look.c, command_change.c, command_session.c, command_cluster.c --- */
 
 void command_status(struct command *c);
+void command_health(struct command *c);
 void command_apps(struct command *c);
 void command_backends(struct command *c);
 void command_metrics(struct command *c);

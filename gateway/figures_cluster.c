@@ -3,6 +3,7 @@
 #include "gateway/figures_cluster.h"
 
 #include "gateway/document.h"
+#include "gateway/figures_trouble.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -538,6 +539,7 @@ json_t *figures_cluster(const struct member_look *l, enum figures_for whom)
 	json_t *o = json_object();
 
 	put_node(&o, l);
+	document_put(&o, "trouble", figures_trouble(l, clock_wall()));
 	if (l->picture.view) {
 		put_shared(&o, l, whom);
 	} else {

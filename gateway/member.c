@@ -19,7 +19,6 @@
 enum {
 	LOOK_MS = 1000,
 	BACKLOG = 128,
-	WARN_S = 7 * 24 * 3600, /* before the end of a certificate */
 	WARN_AGAIN_S = 24 * 3600,
 };
 
@@ -303,7 +302,7 @@ static void watch_certificate(struct member *m)
 {
 	int64_t now_s = clock_wall().s, ends_s = tls_context_expires(m->tls).s;
 
-	if (ends_s - now_s > WARN_S || now_s - m->warned_s < WARN_AGAIN_S)
+	if (ends_s - now_s > MEMBER_WARN_S || now_s - m->warned_s < WARN_AGAIN_S)
 		return;
 	m->warned_s = now_s;
 	log_event(LOG_WARN, "cluster_certificate", LOG_S("reason", ends_s > now_s ? "it ends soon" : "it has ended"),

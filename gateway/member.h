@@ -20,7 +20,10 @@ struct member_ops {
 	void (*stopped)(void *owner);
 };
 
-enum { MEMBER_WHY_BYTES = 1200 };
+enum {
+	MEMBER_WHY_BYTES = 1200,
+	MEMBER_WARN_S = 7 * 24 * 3600, /* before the end of a certificate */
+};
 
 /* While weir may still be root: certificates are read, and the socket is bound. *out NULL: there is no such section.
  * Otherwise an error, with a line in `why` unless it is memory. */

@@ -4,8 +4,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "gateway/front.h"
+#include "gateway/health.h"
 #include "gateway/openmetrics.h"
 #include "gateway/status_page.h"
+#include "gateway/watch.h"
 #include "proto/cgi.h"
 
 /* What the page needs to know beyond the facts of every request, so it walks over the variables itself. */
@@ -16,7 +18,7 @@ struct asked {
 	bool head_only;
 };
 
-enum form { FORM_PAGE, FORM_JSON, FORM_METRICS, FORM_UNKNOWN };
+enum form { FORM_PAGE, FORM_JSON, FORM_METRICS, FORM_HEALTH, FORM_UNKNOWN };
 
 bool status_wants(const struct request *r, struct view path)
 {
@@ -78,7 +80,9 @@ static enum form form_of(struct view query)
 		return FORM_PAGE;
 	if (names(query, VIEW("json")))
 		return FORM_JSON;
-	return names(query, VIEW("openmetrics")) ? FORM_METRICS : FORM_UNKNOWN;
+	if (names(query, VIEW("openmetrics")))
+		return FORM_METRICS;
+	return names(query, VIEW("health")) ? FORM_HEALTH : FORM_UNKNOWN;
 }
 
 static bool holds(struct view text, struct view word)
@@ -94,20 +98,36 @@ static enum openmetrics_form metrics_form(const struct asked *a)
 
 /* --- the answer --- */
 
-static void put_body(struct request *r, const struct asked *a, enum form form, struct buf *out)
+/* The status of the answer. */
+static unsigned put_health(const struct gateway *g, struct buf *out)
+{
+	struct watch_process now;
+
+	watch_process(g->watch, &now);
+	const char *why = health_trouble(g, now.state);
+	buf_put_str(out, why ? "not ready: " : "ready");
+	buf_put_str(out, why ? why : "");
+	buf_put_u8(out, '\n');
+	return why ? 503 : 200;
+}
+
+static unsigned put_body(struct request *r, const struct asked *a, enum form form, struct buf *out)
 {
 	const struct gateway *g = r->worker->gateway;
 	const struct generation *gen = r->share->generation;
 
 	if (form == FORM_METRICS) {
 		openmetrics_put(g, gen, metrics_form(a), out);
-		return;
+		return 200;
 	}
+	if (form == FORM_HEALTH)
+		return put_health(g, out);
 	if (form == FORM_PAGE)
 		buf_put(out, view_of(status_page_top, status_page_top_len));
 	status_put_json(g, gen, out);
 	if (form == FORM_PAGE)
 		buf_put(out, view_of(status_page_bottom, status_page_bottom_len));
+	return 200;
 }
 
 static const char *type_of(const struct asked *a, enum form form)
@@ -116,6 +136,8 @@ static const char *type_of(const struct asked *a, enum form form)
 		return "text/html; charset=utf-8";
 	if (form == FORM_JSON)
 		return "application/json";
+	if (form == FORM_HEALTH)
+		return "text/plain; charset=utf-8";
 	return openmetrics_type(metrics_form(a));
 }
 
@@ -130,9 +152,10 @@ static void put_policy(struct buf *out)
 			 "frame-ancestors 'none'\r\n");
 }
 
-static void put_head(struct buf *out, const struct asked *a, enum form form, size_t length)
+static void put_head(struct buf *out, const struct asked *a, enum form form, unsigned status, size_t length)
 {
-	buf_put_str(out, "Status: 200 OK\r\nContent-Type: ");
+	buf_put_str(out, status == 200 ? "Status: 200 OK" : "Status: 503 Service Unavailable");
+	buf_put_str(out, "\r\nContent-Type: ");
 	buf_put_str(out, type_of(a, form));
 	buf_put_str(out, "\r\nContent-Length: ");
 	buf_put_u64(out, length);
@@ -172,9 +195,9 @@ static void finish_form(struct request *r, const struct asked *a, enum form form
 	struct buf body = {.max_bytes = 0};
 
 	net_buf_take(loop, &body);
-	put_body(r, a, form, &body);
+	unsigned status = put_body(r, a, form, &body);
 	buf_clear(out);
-	put_head(out, a, form, buf_len(&body));
+	put_head(out, a, form, status, buf_len(&body));
 	buf_put(out, buf_view(&body));
 	int err = buf_error(&body) ? buf_error(&body) : buf_error(out);
 	net_buf_give(loop, &body);

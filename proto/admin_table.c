@@ -31,6 +31,7 @@ enum {
 
 const struct admin_command admin_commands[ADMIN_COMMANDS] = {
     [ADMIN_STATUS] = {"status", "", 0, false, "how weir does: requests, sessions, stores", false},
+    [ADMIN_HEALTH] = {"health", "", 0, false, "whether clients should be sent here; fails where not", false},
     [ADMIN_APPS] = {"apps", "", 0, false, "the apps, and how many requests wait", false},
     [ADMIN_APP_START] = {"app start", "APP", 0, true, "let the app have requests again", false},
     [ADMIN_APP_STOP] = {"app stop", "APP", 0, true, "give the app no requests (503), and demote its sessions", false},
@@ -61,6 +62,7 @@ const struct admin_command admin_commands[ADMIN_COMMANDS] = {
 			"make a cluster's authority in a new folder (of weirctl)", true},
     [ADMIN_PKI_ISSUE] = {"pki issue", "DIR NODE", BIT(ADMIN_NAMES) | BIT(ADMIN_DAYS) | BIT(ADMIN_FORCE), true,
 			 "make a node's key and certificate (of weirctl)", true},
+    [ADMIN_PKI_LIST] = {"pki list", "DIR", 0, false, "what an authority has issued (of weirctl)", true},
     [ADMIN_PKI_REVOKE] = {"pki revoke", "DIR NODE", 0, true,
 			  "put a node's certificates on the revocation list (of weirctl)", true},
     [ADMIN_HELP] = {"help", "[COMMAND] ...", 0, false, "the commands, or one of them", false},

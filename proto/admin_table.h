@@ -6,6 +6,7 @@
 
 enum admin_command_id {
 	ADMIN_STATUS,
+	ADMIN_HEALTH,
 	ADMIN_APPS,
 	ADMIN_APP_START,
 	ADMIN_APP_STOP,
@@ -30,6 +31,7 @@ enum admin_command_id {
 	ADMIN_METRICS,
 	ADMIN_PKI_INIT, /* weirctl does these itself; weir knows nothing of them */
 	ADMIN_PKI_ISSUE,
+	ADMIN_PKI_LIST,
 	ADMIN_PKI_REVOKE,
 	ADMIN_HELP,
 	ADMIN_COMMANDS

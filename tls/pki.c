@@ -6,6 +6,7 @@
 
 #include <openssl/err.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { FILE_BYTES = TLS_NAME_MAX + 8 };
 
@@ -225,4 +226,65 @@ int tls_pki_revoke(const char *dir, const char *node, struct wall_time now, unsi
 	if (!err)
 		*count = marked;
 	return end(&p, err);
+}
+
+/* --- list --- */
+
+/* False: it is none, such as one with a month 99, or no memory. */
+static bool read_time(const char *text, struct wall_time *out)
+{
+	ASN1_TIME *t = ASN1_TIME_new();
+	bool good = t && ASN1_TIME_set_string(t, text) == 1;
+
+	if (good)
+		*out = pki_time_of(t);
+	ASN1_TIME_free(t);
+	return good;
+}
+
+static bool fill(const struct pki_row *row, struct tls_pki_entry *out)
+{
+	*out = (struct tls_pki_entry){.revoked = {0}};
+	memcpy(out->node, row->node, sizeof out->node);
+	memcpy(out->serial, row->serial, sizeof out->serial);
+	return read_time(row->expires, &out->expires) &&
+	       (row->revoked[0] == '-' || read_time(row->revoked, &out->revoked));
+}
+
+static int fill_all(struct pki *p, struct tls_pki_list *out)
+{
+	struct tls_pki_list l = {.count = p->count, .at = calloc(p->count + 1, sizeof *l.at)};
+
+	if (!l.at)
+		return pki_say(p, ERR_NO_MEMORY, NULL, error_text(ERR_NO_MEMORY));
+	int err = tell(p, p->authority, &l.authority);
+	for (size_t i = 0; !err && i < p->count; i++) {
+		if (!fill(&p->rows[i], &l.at[i]))
+			err = pki_say(p, ERR_CONFIG, "index", "a time in it is none");
+	}
+	if (err)
+		tls_pki_list_fini(&l);
+	else
+		*out = l;
+	return err;
+}
+
+int tls_pki_list(const char *dir, struct tls_pki_list *out, char why[TLS_LINE_BYTES])
+{
+	struct pki p = begin(dir, why);
+	int err = pki_folder_open(&p, false);
+
+	if (!err)
+		err = pki_certificate_read(&p);
+	if (!err)
+		err = pki_index_read(&p);
+	if (!err)
+		err = fill_all(&p, out);
+	return end(&p, err);
+}
+
+void tls_pki_list_fini(struct tls_pki_list *l)
+{
+	free(l->at);
+	*l = (struct tls_pki_list){.count = 0};
 }

@@ -52,4 +52,21 @@ MUST_USE int tls_pki_issue(const char *dir, const char *node, const char *names,
 MUST_USE int tls_pki_revoke(const char *dir, const char *node, struct wall_time now, unsigned *count,
 			    char why[TLS_LINE_BYTES]);
 
+struct tls_pki_entry {
+	char node[TLS_NAME_MAX + 1];
+	char serial[TLS_SERIAL_BYTES];
+	struct wall_time expires;
+	struct wall_time revoked; /* 0: it is not */
+};
+
+struct tls_pki_list {
+	struct tls_pki_issued authority;
+	struct tls_pki_entry *at; /* owned; in the order in which they were issued */
+	size_t count;
+};
+
+/* What the authority has issued; its key need not be there. After success tls_pki_list_fini(). */
+MUST_USE int tls_pki_list(const char *dir, struct tls_pki_list *out, char why[TLS_LINE_BYTES]);
+void tls_pki_list_fini(struct tls_pki_list *l);
+
 #endif

@@ -180,7 +180,7 @@ static bool read_cluster(struct pki *p)
 	return true;
 }
 
-int pki_authority_read(struct pki *p)
+int pki_certificate_read(struct pki *p)
 {
 	FILE *f = open_file(p, "ca.pem");
 
@@ -189,14 +189,24 @@ int pki_authority_read(struct pki *p)
 				       : pki_say_errno(p, "ca.pem");
 	p->authority = PEM_read_X509(f, NULL, no_password, NULL);
 	fclose(f);
-	f = open_file(p, "ca.key");
+	ERR_clear_error();
+	if (!p->authority || !read_cluster(p))
+		return pki_say(p, ERR_CONFIG, "ca.pem", "is not the certificate of an authority of weir's");
+	return 0;
+}
+
+int pki_authority_read(struct pki *p)
+{
+	int err = pki_certificate_read(p);
+	FILE *f = err ? NULL : open_file(p, "ca.key");
+
+	if (err)
+		return err;
 	if (!f)
 		return pki_say_errno(p, "ca.key");
 	p->key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
 	fclose(f);
 	ERR_clear_error();
-	if (!p->authority || !read_cluster(p))
-		return pki_say(p, ERR_CONFIG, "ca.pem", "is not the certificate of an authority of weir's");
 	if (!p->key)
 		return pki_say(p, ERR_CONFIG, "ca.key", "has no private key, or one with a password");
 	if (X509_check_private_key(p->authority, p->key) != 1)

@@ -44,7 +44,8 @@ int pki_say_openssl(struct pki *p, const char *doing);
 MUST_USE int pki_folder_open(struct pki *p, bool make);
 void pki_folder_close(struct pki *p);
 bool pki_has(const struct pki *p, const char *file);
-/* p->authority, p->key, p->cluster. */
+/* p->authority, p->cluster; then p->key too. */
+MUST_USE int pki_certificate_read(struct pki *p);
 MUST_USE int pki_authority_read(struct pki *p);
 MUST_USE int pki_index_read(struct pki *p);
 MUST_USE int pki_index_write(struct pki *p);

@@ -129,6 +129,10 @@ class TestAlone(Case):
                          (1, "", "weirctl: test is this node or coordinates: drain it, or end its process\n"))
         self.site.weir.wait_line('event=admin_command command="cluster forget nobody" .*result=not-found')
 
+    def test_health(self):
+        self.assertEqual(ctl(self.site, "health"), (0, "ready  yes\n", ""))
+        self.assertEqual(status(self.site, "health").status, 200)
+
     def test_status(self):
         self.assertEqual(told(self.site, "status")["cluster"]["state"], "member")
         d = wait.until(lambda: (lambda c: c if c and c["state"] == "member" else None)(document(self.site)["cluster"]),
@@ -209,6 +213,20 @@ class TestReload(Case):
         self.site.weir.wait_line("event=reload_refused .*expired")
         self.assertEqual(told(self.site, "cluster")["state"], "member")
 
+    def test_a_certificate_that_ends_soon(self):
+        """Said in the log and to whoever looks, until there is a new one."""
+        self.assertEqual(told(self.site, "cluster")["trouble"], [])
+        self.lone.authority.issue("test", "--days", "3", "--force")
+        self.assertEqual(ctl(self.site, "reload")[0], 0)
+        self.site.weir.wait_line('level=warn event=cluster_certificate reason="it ends soon" seconds=25[0-9]+$')
+        [row] = told(self.site, "cluster")["trouble"]
+        self.assertEqual(row["node"], "test")
+        self.assertRegex(row["what"], "^has a certificate or a revocation list that ends in [23] days$")
+        self.assertRegex(ctl(self.site, "cluster")[1], r"(?m)^certificate ends +in 2d 23h$|^certificate ends +in 3d$")
+        self.lone.authority.issue("test", "--force")
+        self.assertEqual(ctl(self.site, "reload")[0], 0)
+        self.assertEqual(told(self.site, "cluster")["trouble"], [])
+
     def test_apps(self):
         """Others are told of an app that is new, and of settings that have changed."""
         self.rewrite("cluster \"eu\"", weir.app("second", ['backend "unix:/nowhere" { }'], match=["path:/2"]) + 'cluster "eu"')
@@ -285,6 +303,17 @@ class TestSeeking(Case):
         self.assertEqual(ctl(self.site, "session", "end", "0" * 16)[0], 1)
         wait.until(lambda: told(self.site, "cluster")["fenced_so_far_s"] > 0, "its time is counted")
 
+    def test_health(self):
+        """A load balancer sends nobody here."""
+        answer = status(self.site, "health")
+        self.assertEqual(answer.status, 503)
+        self.assertRegex(answer.body.decode(), "^not ready: %s" % FENCED)
+        code, out, err = ctl(self.site, "health")
+        self.assertEqual((code, out), (1, ""))
+        self.assertRegex(err, "^weirctl: not ready: %s" % FENCED)
+        code, out, _ = ctl(self.site, "--json", "health")
+        self.assertEqual((code, json.loads(out)["error"]), (1, "unavailable"))
+
     def test_metrics(self):
         wait.until(lambda: 'weir_cluster_state{state="seeking"} 1' in metrics(self.site), "the metrics show it")
         self.assertIn("\nweir_cluster_fenced 1\n", metrics(self.site))
@@ -360,6 +389,7 @@ class TestFenceComes(cluster.Case):
                 c["b"].kill()
                 c["c"].kill()
                 c.wait_fenced("a")
+                self.assertEqual(c["a"].weirctl("health")[0], 1)
                 handler.gate.set()
                 for one in (client, other):
                     answer = one.response()
@@ -367,5 +397,6 @@ class TestFenceComes(cluster.Case):
         self.assertEqual(front.ask(jar=jar).status, 503)
         c.start("b", "c")
         c.wait_agree("abc")
+        self.assertEqual(c["a"].weirctl("health")[0], 0)
         # What was there before is there still, and has not changed.
         self.assertIn(b"[one]", front.ask(jar=jar).body)

@@ -6,7 +6,8 @@ import re
 import signal
 import subprocess
 
-from harness import address, apps, case, cgi, chromium, process, wait, weir
+from harness import address, apps, case, cgi, chromium, cluster, process, servers, wait, web, weir
+from harness.backend import Backend
 from harness.case import Case
 from harness.site import Front
 
@@ -142,6 +143,42 @@ class TestDemo(Case):
         for port in ("99999", "0", "http", "-1", "80 80"):
             with self.subTest(port=port):
                 self.assertIn("not a port number", self.refused(port))
+
+
+class TestNginxBeforeACluster(cluster.Case):
+    """nginx/cluster.conf: each visitor has one node, and only those of a dead one go elsewhere."""
+
+    @staticmethod
+    def count(x):
+        visits = int(x.params.get("SESSION_DATA") or 0) + 1
+        x.out(b"Weir-Session-Data: %d\r\nContent-Type: text/plain\r\n\r\n%d" % (visits, visits))
+        x.end()
+
+    def visit(self, jar):
+        answer = web.ask(self.nginx.where, "/", headers={"Cookie": jar.header()} if jar.header() else {})
+        self.assertEqual(answer.status, 200, answer.body)
+        jar.take(answer.all("Set-Cookie"))
+        return int(answer.body)
+
+    def sessions(self):
+        return [node.ask("status")["memory"]["sessions"] for node in self.c if node.running]
+
+    def test_visitors_stay(self):
+        self.c = c = self.cluster("a", "b", "c", kind="loopback",
+                                  apps=[weir.app("shop", [Backend(self.scope, self.count).text()])])
+        c.start()
+        c.wait_agree("abc")
+        self.nginx = servers.NginxCluster(self.scope, [node.where for node in c], servers.EXAMPLES)
+        jars = [cgi.Jar() for _ in range(36)]
+        for n in (1, 2, 3):
+            self.assertEqual([self.visit(jar) for jar in jars], [n] * len(jars))
+        before = self.sessions()
+        self.assertEqual(sum(before), len(jars))
+        self.assertNotIn(0, before)
+        c["b"].kill()
+        c.wait_agree("ac")
+        visits = [self.visit(jar) for jar in jars]
+        self.assertEqual(sorted(visits), [1] * before[1] + [4] * (before[0] + before[2]))
 
 
 class TestApps(Case):

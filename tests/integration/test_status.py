@@ -278,8 +278,16 @@ class TestAnswer(Case):
         first = re.search(r'id="first">\n(.*?)</script>', page, re.S).group(1)
         self.assertEqual(json.loads(first)["node"], "test")
 
+    def test_health(self):
+        for site in self.sites:
+            with self.subTest(front=site.front):
+                answer = status(site, "health")
+                self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
+                self.assertEqual(answer.header("Content-Type"), "text/plain; charset=utf-8")
+                self.assertEqual(answer.header("Cache-Control"), "no-store")
+
     def test_head(self):
-        for query in ("", "json", "openmetrics", "nonsense"):
+        for query in ("", "json", "openmetrics", "health", "nonsense"):
             with self.subTest(query=query), self.site.client() as client:
                 full = status(self.site, query)
                 answer = client.ask(self.site.params(query, PATH, method="HEAD"))
@@ -303,6 +311,7 @@ class TestAnswer(Case):
 
     def test_queries(self):
         for query, code in (("", 200), ("json", 200), ("json=", 200), ("openmetrics", 200), ("openmetrics=", 200),
+                            ("health", 200), ("health=", 200), ("health=1", 400),
                             ("x", 400), ("json&x", 400), ("JSON", 400), ("json=1", 400), ("openmetrics2", 400),
                             ("=", 400)):
             with self.subTest(query=query):
@@ -439,6 +448,19 @@ class TestLife(Case):
             site.open("g")
             self.assertEqual((one.response().status, two.response().status), (200, 200))
 
+    def test_health_while_it_ends(self):
+        site = Site(self.scope, "", tail=EVERYBODY + "admin { open = always }\n")
+        admin.wait_open(site.weir)
+        with site.client() as client:
+            client.start(site.params("gate=end"))
+            site.wait_at("end")
+            ctl = ["-s", admin.path_of(site.weir)]
+            self.assertEqual(admin.weirctl(*ctl, "health"), (0, "ready  yes\n", ""))
+            self.assertEqual(admin.weirctl(*ctl, "drain")[0], 0)
+            self.assertEqual(admin.weirctl(*ctl, "health"), (1, "", "weirctl: not ready: weir is ending\n"))
+            site.open("end")
+            self.assertEqual(client.response().status, 200)
+
     def test_without_a_disk(self):
         site = Site(self.scope, "", tail=EVERYBODY + "store { disk { max = 0 } }\n")
         site.ask("set=x")
@@ -496,6 +518,10 @@ class TestNginx(Case):
         self.assertTrue(answer.body.endswith(b"# EOF\n"))
         answer = web.ask(self.nginx, "/metrics?json", headers={"Accept": "*/*"})
         self.assertEqual((answer.status, answer.header("Content-Type")), (200, CLASSIC_TYPE))
+
+    def test_health_for_a_load_balancer(self):
+        answer = web.ask(self.nginx, "/weir-health")
+        self.assertEqual((answer.status, answer.body), (200, b"ready\n"))
 
     def prometheus(self, scrape):
         where = address.tcp()

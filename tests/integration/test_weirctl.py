@@ -46,7 +46,7 @@ class TestWeirctl(Case):
         _, name, _ = admin.new_session(self.site)
         wait.until(lambda: json.loads(self.ctl("--json", "status")[1])["disk"]["state"] == "ready", "the disk store")
         backend = self.site.backend.where
-        for words in (["status"], ["apps"], ["backends"], ["sessions"], ["session", "show", name],
+        for words in (["status"], ["health"], ["apps"], ["backends"], ["sessions"], ["session", "show", name],
                       ["session", "show", name, "--state"], ["session", "pin", name], ["session", "unpin", name],
                       ["session", "demote", name], ["session", "promote", name], ["log-level"], ["log-level", "info"],
                       ["metrics"], ["backend", "drain", backend], ["backend", "ready", "main", backend],
@@ -387,6 +387,26 @@ class TestPki(Case):
         self.made("issue", self.dir, "alpha", "--force")
         self.assertEqual(self.verify("alpha")[0], 0)
 
+    def test_list(self):
+        self.assertEqual(self.made("list", self.dir),
+                         {"cluster": "eu", "expires": self.authority["expires"], "certificates": []})
+        first, beta = self.made("issue", self.dir, "alpha"), self.made("issue", self.dir, "beta")
+        again = self.made("issue", self.dir, "alpha", "--force")
+        self.made("revoke", self.dir, "beta")
+        rows = self.made("list", self.dir)["certificates"]
+        self.assertEqual([(r["node"], r["serial"], r["expires"], r["state"]) for r in rows],
+                         [("alpha", first["serial"], first["expires"], "good"),
+                          ("beta", beta["serial"], beta["expires"], "revoked"),
+                          ("alpha", again["serial"], again["expires"], "good")])
+        self.assertEqual([bool(r["revoked"]) for r in rows], [False, True, False])
+        # The key is for those who issue; it may lie elsewhere.
+        os.rename(self.file("ca.key"), self.scope.path("ca.key"))
+        code, out, err = self.pki("list", self.dir)
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"\Acluster +eu\nauthority +until \S+Z\n\nNODE +SERIAL +EXPIRES +STATE\n"
+                              r"alpha +%s +\S+Z +good\nbeta +%s +\S+Z +revoked \S+Z\nalpha +%s +\S+Z +good\n\Z" %
+                         (first["serial"], beta["serial"], again["serial"]))
+
     def test_nothing_is_overwritten(self):
         self.made("issue", self.dir, "alpha")
         before = {name: open(self.file(name)).read() for name in os.listdir(self.dir)}
@@ -422,9 +442,11 @@ class TestPki(Case):
                 (["issue", self.dir, "ca"], 1,
                  'a node cannot be called "ca" here: its files would be taken for others'),
                 (["issue", none, "alpha"], 4, none + ": No such file or directory"),
+                (["list", none], 4, none + ": No such file or directory"),
+                (["list", self.scope.dir], 4, self.scope.dir + ": has no authority; pki init makes one"),
                 (["revoke", self.dir, "alpha"], 4, self.dir + ": no certificate was issued for a node alpha"),
                 (["revoke", self.dir], 2, 'pki revoke: "NODE" is missing\nusage: pki revoke DIR NODE [--json]'),
-                (["nonsense"], 2, 'unknown command "pki nonsense"; there are: pki init, pki issue, pki revoke')):
+                (["nonsense"], 2, 'unknown command "pki nonsense"; there are: pki init, pki issue, pki list, pki revoke')):
             with self.subTest(words):
                 self.assertEqual(self.pki(*words), (code, "", "weirctl: %s\n" % text))
         self.assertFalse(os.path.exists(none))

@@ -1,5 +1,6 @@
 /* The cluster as JSON: what is the same everywhere, what this node sees otherwise, and maps as pictures. */
 #include "gateway/figures_cluster.h"
+#include "gateway/figures_trouble.h"
 
 #include "tests/unit/view_fixture.h"
 
@@ -113,6 +114,68 @@ static void shows_what_differs(void **unused)
 	json_decref(o);
 }
 
+static void assert_trouble(const json_t *rows, size_t i, const char *node, const char *what)
+{
+	assert_string_equal(json_string_value(json_object_get(json_array_get(rows, i), "node")), node);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(rows, i), "what")), what);
+}
+
+static const struct wall_time now = {.s = 1800000000};
+
+static void trouble_with_others(void **unused)
+{
+	static struct cluster_link_picture link = {
+	    .peer = "beta", .link = PEER_LINK_CONTROL, .last_failure = "it is gone"};
+
+	(void)unused;
+	look.picture.majority = true;
+	look.picture.links = &link;
+	look.picture.link_count = 1;
+	json_t *rows = figures_trouble(&look, now);
+
+	assert_trouble(rows, 0, "gone", "has a vote and is no member: start it, or forget it");
+	assert_trouble(rows, 1, "beta", "is not heard: it is gone");
+	assert_trouble(rows, 2, "delta", "was restarted, and is not let in again yet");
+	assert_trouble(rows, 3, "delta", "goes by view 9, this node by 72623859790382856");
+	assert_trouble(rows, 4, "w", "is not heard");
+	assert_trouble(rows, 5, "zeta", "is linked, and no member");
+	assert_int_equal(json_array_size(rows), 6);
+	json_decref(rows);
+}
+
+/* The first row, with the certificate good for so long. */
+static void assert_own(int64_t left_s, const char *what)
+{
+	look.certificate_ends_s = now.s + left_s;
+	json_t *rows = figures_trouble(&look, now);
+
+	assert_trouble(rows, 0, "alpha", what);
+	json_decref(rows);
+}
+
+static void trouble_of_its_own(void **unused)
+{
+	static const int64_t year_s = 365 * 86400;
+
+	(void)unused;
+	assert_own(year_s, "hears no majority of the voters");
+	look.picture.may_act = false;
+	assert_own(year_s, "is fenced: requests that need a session get 503");
+	look.broken = true;
+	assert_own(year_s, "stays fenced until it is restarted: its control database has failed, the log says how");
+	look.broken = false;
+	look.picture.view = NULL;
+	assert_own(year_s, "has not found its cluster yet: requests that need a session get 503");
+	look.picture.may_act = true;
+	assert_own(3 * 86400 + 1, "has a certificate or a revocation list that ends in 3 days");
+	assert_own(5 * 3600, "has a certificate or a revocation list that ends in 5 hours");
+	assert_own(0, "has a certificate or a revocation list that has ended: links that end are not made again");
+	look.certificate_ends_s = now.s + year_s;
+	json_t *rows = figures_trouble(&look, now);
+	assert_int_equal(json_array_size(rows), 0);
+	json_decref(rows);
+}
+
 static void people_get_the_words_that_differ(void **unused)
 {
 	(void)unused;
@@ -210,6 +273,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(tells_of_members, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(shows_what_differs, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(trouble_with_others, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(trouble_of_its_own, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(people_get_the_words_that_differ, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(without_a_view, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(runs_of_buckets, set_up, tear_down),

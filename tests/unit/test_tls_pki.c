@@ -262,6 +262,37 @@ static void a_damaged_index(void **state)
 	}
 }
 
+static void what_was_issued(void **state)
+{
+	struct tls_pki_list l;
+
+	(void)state;
+	revoke_node("eu", "alpha");
+	issue("eu", "alpha");
+	assert_int_equal(tls_pki_issue(in_folder("eu"), "gamma", NULL, false, terms, &issued, why), 0);
+	remove(in_folder("eu/ca.key"));
+	assert_int_equal(tls_pki_list(in_folder("eu"), &l, why), 0);
+	assert_string_equal(l.authority.cluster, "eu");
+	assert_int_equal(l.authority.expires.s, day(2650).s);
+	assert_true(l.count >= 3);
+	const struct tls_pki_entry *last = &l.at[l.count - 1], *again = &l.at[l.count - 2];
+	assert_string_equal(last->node, "gamma");
+	assert_string_equal(last->serial, issued.serial);
+	assert_int_equal(last->expires.s, day(100).s);
+	assert_int_equal(last->revoked.s, 0);
+	assert_string_equal(again->node, "alpha");
+	assert_int_equal(again->revoked.s, 0);
+	unsigned revoked = 0;
+	for (size_t i = 0; i < l.count; i++)
+		revoked += strcmp(l.at[i].node, "alpha") == 0 && l.at[i].revoked.s == day(0).s;
+	assert_int_equal(revoked, 1);
+	tls_pki_list_fini(&l);
+	FILE *f = fopen(in_folder("eu/index"), "w");
+	fputs("12 alpha 20279926180632Z -\n", f);
+	fclose(f);
+	assert_int_equal(tls_pki_list(in_folder("eu"), &l, why), ERR_CONFIG);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, cluster_set_up, cluster_tear_down)
@@ -277,6 +308,7 @@ int main(void)
 	    TEST(the_same_name_for_all),
 	    TEST(what_was_left_half_done),
 	    TEST(a_damaged_index),
+	    TEST(what_was_issued),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

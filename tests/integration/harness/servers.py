@@ -37,6 +37,9 @@ class Nginx(Server):
     example = "nginx/fastcgi.conf"
     keepalive = "keepalive 32;"
 
+    def upstreams(self):
+        return "upstream weir { server %s; %s }" % (self.upstream, self.keepalive)
+
     def command(self):
         temp = "".join("  %s_temp_path %s;\n" % (kind, self.scope.fresh(kind))
                        for kind in ("client_body", "proxy", "fastcgi", "scgi", "uwsgi"))
@@ -51,14 +54,14 @@ http {
   access_log off;
   client_max_body_size 0;
 %s
-  upstream weir { server %s; %s }
+  %s
   server {
     listen %s;%s
     root %s;
     include %s;
   }
 }
-""" % (self.scope.fresh("pid"), temp, self.upstream, self.keepalive, self.where + (" ssl" if self.tls else ""),
+""" % (self.scope.fresh("pid"), temp, self.upstreams(), self.where + (" ssl" if self.tls else ""),
             " ssl_certificate %s; ssl_certificate_key %s;" % self.tls if self.tls else "", self.root,
             os.path.join(EXAMPLES, self.example)))
         return [process.find("nginx"), "-e", "stderr", "-c", conf], None
@@ -68,6 +71,17 @@ class NginxScgi(Nginx):
     protocol = "scgi"
     example = "nginx/scgi.conf"
     keepalive = ""
+
+
+class NginxCluster(Nginx):
+    """`upstream`: where each node listens, in place of the example's three."""
+
+    def upstreams(self):
+        with open(os.path.join(EXAMPLES, "nginx", "cluster.conf")) as f:
+            text = f.read()
+        for i, where in enumerate(self.upstream):
+            text = text.replace("server 10.0.0.%d:9000;" % (i + 1), "server %s;" % where)
+        return text
 
 
 class Apache(Server):
