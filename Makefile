@@ -117,7 +117,8 @@ check:
 		test_status.TestNumbers test_status.TestAnswer test_status.TestLife \
 		test_adopted.py test_adopted_queue.py test_socket_life.py test_socket_locks.py test_socket_raw.py \
 		test_socket_reload.py test_socket_php.TestExclusive test_socket_php.TestPersistent \
-		test_socket_php.TestShared test_socket_php.TestHandlers test_socket_php.TestRace
+		test_socket_php.TestShared test_socket_php.TestHandlers test_socket_php.TestRace \
+		test_cluster_node.py test_cluster_form.TestForm
 	@$(AGAIN) integration
 
 .PHONY: unit-programs

@@ -6,7 +6,19 @@ import time
 
 from . import wait
 
-_given = set()
+_given = {}  # port: what keeps other runs from it
+
+
+def _take(port):
+    """No other run of the tests has it."""
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind("\0weir-test-port-%d" % port)
+    except OSError:
+        lock.close()
+        return False
+    _given[port] = lock
+    return True
 
 
 def free_port(family=socket.AF_INET):
@@ -16,9 +28,8 @@ def free_port(family=socket.AF_INET):
     slice_ = int(os.environ.get("WEIR_TEST_SLICE", "0"))
     base = 12000 + slice_ * 2500
     for port in range(base, base + 2500):
-        if port in _given:
+        if port in _given or not _take(port):
             continue
-        _given.add(port)
         with socket.socket(family) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -27,7 +27,7 @@ def environment():
     return {
         "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:" + os.environ.get("ASAN_OPTIONS", ""),
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=98:" + os.environ.get("UBSAN_OPTIONS", ""),
-        "TSAN_OPTIONS": "halt_on_error=1:exitcode=97:" + os.environ.get("TSAN_OPTIONS", ""),
+        "TSAN_OPTIONS": "halt_on_error=1:exitcode=97:suppressions='%s/harness/libdb.tsan':" % case.HERE + os.environ.get("TSAN_OPTIONS", ""),
     }
 
 
