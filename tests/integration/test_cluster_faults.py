@@ -1,53 +1,138 @@
-"""What happens to a cluster: processes die or stand still, links are cut. After each fault there is one coordinator and
-one view; that epochs only rise and nothing was ever decided twice is looked for in all logs at the end of each test."""
+"""What happens to a cluster of three, and of five: processes die or stand still, links are cut. After each fault there is one
+coordinator and one view; that epochs only rise and nothing was ever decided twice is looked for in all logs at the end of
+each test. Every class has one cluster, which is mended before each test."""
+import calendar
+import os
+import signal
+import threading
 import time
 
-from harness import cgi, cluster, wait, weir
+from harness import cluster, history, net, wait, weir
 from harness.backend import Backend
 from harness.site import Front
 
-FAILURE_S = 2  # failure-timeout of these clusters, in seconds
+
+class Served:
+    """An application that notes when whose requests came to it. A request names its node."""
+
+    def __init__(self):
+        self.lock, self.times = threading.Lock(), {}
+
+    def act(self, x):
+        with self.lock:
+            self.times.setdefault(x.params["QUERY_STRING"], []).append(time.time())
+        x.answer(b"hello")
+
+    def since(self, name, moment):
+        with self.lock:
+            return [t for t in self.times.get(name, []) if t > moment]
 
 
-class TestProcesses(cluster.Case):
-    def three(self, *more, **options):
-        c = self.formed("a", "b", "c", *more, **options)
-        c.wait_voters(sorted(c.nodes))
-        return c
+def stamp(event):
+    """When a line was logged, rounded down to the millisecond."""
+    whole, _, ms = event.time.rstrip("Z").partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + int(ms) / 1000
 
-    def test_a_member_is_killed(self):
-        c = self.three()
-        name = c.others(c.coordinator("a").name)[0]
-        before = c["a"].view()
+
+def installed(node, after):
+    """When it has installed its first view later than that epoch."""
+    found = [stamp(e) for e in history.events(node.process.log(), "view_installed") if e.number("epoch") > after]
+    return found[0] if found else None
+
+
+class Processes:
+    """Tests for clusters of any size."""
+
+    @classmethod
+    def apps(cls, scope):
+        cls.served = Served()
+        return [weir.app("shop", [Backend(scope, cls.served.act).text()])]
+
+    def killed(self, name):
+        c = self.c
+        before = c[name].view()
         c[name].kill()
         left = c.others(name)
         view = c.wait_agree(left)
-        self.assertEqual(view["coordinator"], before["coordinator"])
         self.assertGreater(view["epoch"], before["epoch"])
-        # It keeps its vote: two of three are a majority still.
-        self.assertEqual(view["voters"], list("abc"))
+        # It keeps its vote: otherwise a minority of what there was could go on.
+        self.assertEqual(view["voters"], sorted(c.nodes))
         # Its directory went with it: its buckets are lost until their new managers have asked everybody, which nobody
         # does yet. All of them have a manager.
         rows = c[left[0]].ask("buckets", "shop")["buckets"]
         self.assertEqual({row["manager"] for row in rows}, set(left))
         self.assertEqual(sum(row["count"] for row in rows if row["lost"]), c[left[0]].show()["apps"][0]["lost"])
-        self.assertGreaterEqual(c[left[0]].show()["apps"][0]["lost"], 64 // 3)
+        self.assertGreaterEqual(c[left[0]].show()["apps"][0]["lost"], 64 // len(c.nodes))
+        return before, view
+
+    def test_a_member_is_killed(self):
+        before, view = self.killed(self.one())
+        self.assertEqual(view["coordinator"], before["coordinator"])
 
     def test_the_coordinator_is_killed(self):
-        c = self.three()
-        old = c.coordinator("a").name
-        c[old].kill()
-        self.assertIn(c.wait_agree(c.others(old))["coordinator"], c.others(old))
+        before, view = self.killed(self.coordinator())
+        self.assertNotEqual(view["coordinator"], before["coordinator"])
 
-    def test_who_refuses_is_gone_at_once(self):
-        """Nobody waits for failure-timeout where a process has ended and its host says so."""
-        c = self.three("d", "e", failure_timeout="60s")
-        for name in (c.others(c.coordinator("a").name)[0], c.coordinator("a").name):
-            c[name].kill()
-            c.wait_agree(c.running, bound=15)
+    def stand_still(self, *names):
+        """For ten seconds. Whoever wakes up is asked before it knows: the request waits in its socket already. It serves
+        no session until it has a view that lets it in again."""
+        c, began = self.c, time.monotonic()
+        for name in names:
+            c[name].pause()
+        view = c.wait_agree(c.others(*names))
+        fronts = {name: Front(c[name].where, "fastcgi", c[name]) for name in names}
+        clients = {name: front.client() for name, front in fronts.items()}
+        for name, client in clients.items():
+            self.addCleanup(client.close)
+            client.start(fronts[name].params(name))
+        wait.until(lambda: time.monotonic() - began > 10, "ten seconds, as long as it stands still")
+        self.assertEqual(c[c.others(*names)[0]].view(), view)
+        woken = time.time()
+        for name in names:
+            c[name].resume()
+        for name, client in clients.items():
+            answer = client.response()
+            self.assertEqual((answer.status, answer.header("Retry-After")), (503, "1"))
+
+        def serves(name):
+            answer = fronts[name].ask(name)
+            self.assertIn(answer.status, (200, 503))
+            return answer.status == 200
+        for name in names:
+            wait.until(lambda: serves(name), "%s serves again" % name)
+        after = c.wait_agree(c.nodes)
+        self.assertGreater(after["epoch"], view["epoch"])
+        for name in names:
+            back = installed(c[name], view["epoch"])
+            self.assertEqual([t for t in self.served.since(name, woken) if t < back], [])
+            self.assertTrue(self.served.since(name, back))
+
+    def restart_all(self, number):
+        c = self.c
+        view = c["a"].view()
+        old = {m["name"]: m["incarnation"] for m in view["members"]}
+        for node in c:
+            node.process.send(number)
+        for node in c:
+            node.wait_killed() if number == signal.SIGKILL else node.wait_exit()
+        c.start()
+        new = c.wait_agree(c.nodes)
+        self.assertGreater(new["epoch"], view["epoch"])
+        self.assertEqual(new["cluster"], view["cluster"])
+        self.assertFalse([m for m in new["members"] if m["incarnation"] == old[m["name"]]])
+
+    def test_all_end_at_once(self):
+        self.restart_all(signal.SIGTERM)
+
+    def test_all_are_killed_at_once(self):
+        self.restart_all(signal.SIGKILL)
+
+
+class TestThree(Processes, cluster.Shared):
+    names = "abc"
 
     def test_it_comes_back_as_another(self):
-        c = self.three()
+        c = self.c
         old = {m["name"]: m["incarnation"] for m in c["a"].view()["members"]}
         for name in "abc":
             c[name].kill()
@@ -57,176 +142,195 @@ class TestProcesses(cluster.Case):
             self.assertNotEqual(now[name], old[name])
             old = now
 
-    def test_killed_one_after_the_other(self):
-        c = self.three("d", "e")
-        for _ in range(2):
-            victim = c.coordinator(c.running[0]).name
-            c[victim].kill()
-            c.wait_agree(c.running)
-        # Two of five are none.
-        c.coordinator(c.running[0]).kill()
-        c.wait_fenced(*c.running)
-        for node in c:
-            if not node.running:
-                node.start()
-                break
-        c.wait_agree(c.running)
-
-    def test_forgotten(self):
-        c = self.three("d")
-        c["d"].kill()
-        c.wait_agree("abc")
-        self.assertEqual(c["a"].weirctl("cluster", "forget", "d")[0], 0)
-        c.wait_voters("abc")
-
-    def stands_still(self, who, *more):
-        c = self.three(*more, apps=[weir.app("shop", [Backend(self.scope).text()])])
-        name = c.coordinator("a").name if who == "coordinator" else c.others(c.coordinator("a").name)[0]
-        front, jar = Front(c[name].where, "fastcgi", c[name]), cgi.Jar()
-        self.assertEqual(front.ask(jar=jar).status, 200)
-        c[name].pause()
-        began = time.monotonic()
-        left = c.others(name)
-        view = c.wait_agree(left)
-        with front.client() as client:
-            client.start(front.params(jar=jar))  # it waits in the socket; the process finds it as soon as it goes on
-            wait.until(lambda: time.monotonic() - began > 10, "ten seconds, as long as it stands still")
-            self.assertEqual(c[left[0]].view(), view)
-            c[name].resume()
-            self.assertEqual(client.response().status, 503)
-        # It serves nothing until it is a member again, as another one, in a view that is not its own.
-        wait.until(lambda: front.ask(jar=jar).status == 200, "it serves")
-        self.assertGreater(c[name].show()["epoch"], view["epoch"])
-        after = c.wait_agree(sorted(c.nodes))
-        self.assertGreater(after["epoch"], view["epoch"])
-
     def test_a_member_stands_still(self):
-        self.stands_still("member")
+        self.stand_still(self.one())
 
     def test_the_coordinator_stands_still(self):
-        self.stands_still("coordinator")
-
-    def test_the_coordinator_of_five_stands_still(self):
-        self.stands_still("coordinator", "d", "e")
+        self.stand_still(self.coordinator())
 
     def test_all_stand_still(self):
-        c = self.three()
-        for node in c:
+        for node in self.c:
             node.pause()
-        for node in c:
+        for node in self.c:
             node.resume()
-        c.wait_agree("abc")
+        self.c.wait_agree("abc")
 
 
-class TestLinks(cluster.Case):
-    def five(self):
-        c = self.formed(*"abcde")
-        if c.net.kind != "namespaces":
-            c.net.cut("a", "b")  # says why it cannot, and is skipped
-        c.wait_voters("abcde")
-        return c
+class TestFive(Processes, cluster.Shared):
+    names = "abcde"
+
+    def test_killed_one_after_the_other(self):
+        c = self.c
+        for _ in range(2):
+            c[self.coordinator()].kill()
+            c.wait_agree(c.running)
+        # Two of five are none.
+        c[self.coordinator()].kill()
+        c.wait_fenced(*c.running)
+        next(node for node in c if not node.running).start()
+        c.wait_agree(c.running)
+
+    def test_two_stand_still(self):
+        self.stand_still(self.coordinator(), self.one())
+
+    def test_forgotten(self):
+        c = self.c
+        name = self.one()
+        c[name].kill()
+        left = c.others(name)
+        c.wait_agree(left)
+        self.assertEqual(c[self.coordinator()].weirctl("cluster", "forget", name)[0], 0)
+        c.wait_voters(left)
+
+
+class TestHowSoon(cluster.Case):
+    """A host that refuses is believed at once; silence takes the failure-timeout."""
+
+    def test_refused(self):
+        """Long before silence would count."""
+        long_s = 20
+        c = self.formed("a", "b", "c", **{"failure-timeout": "%ds" % long_s})
+        c.wait_voters("abc")
+        coordinator = c.coordinator("a").name
+        for name in (c.others(coordinator)[0], coordinator):
+            c.mend()
+            left, epoch, began = c.others(name), c[name].view()["epoch"], time.time()
+            c[name].kill()
+            c.wait_agree(left)
+            self.assertLess(max(installed(c[n], epoch) for n in left) - began, long_s / 4)
+
+
+class Links(cluster.Shared):
+    """Where there are no namespaces, nothing can be cut, and the tests say so."""
+
+    @classmethod
+    def start_shared(cls, scope):
+        if not net.why_not():
+            super().start_shared(scope)
+
+    def setUp(self):
+        if net.why_not():
+            self.skipTest("cutting links needs network namespaces: " + net.why_not())
+        super().setUp()
+
+    def lose(self, names, cut):
+        """After cut() there is a view without these, and they are fenced, all of them before it is there."""
+        c = self.c
+        before, began = c["a"].view(), time.time()
+        cut()
+        rest = c.others(*names)
+        view = c.wait_agree(rest)
+        c.wait_fenced(*names)
+        self.assertGreater(view["epoch"], before["epoch"])
+        taken = min(installed(c[n], before["epoch"]) for n in rest)
+        for name in names:
+            fenced = [stamp(e) for e in history.events(c[name].process.log(), "fenced") if stamp(e) >= began - 0.001]
+            self.assertTrue(fenced)
+            self.assertLessEqual(fenced[0], taken)
+        return before, view, taken - began
+
+    def found(self, after):
+        """All are together again, and nothing that was decided meanwhile is undone."""
+        self.c.net.mend()
+        self.assertGreater(self.c.wait_agree(self.c.nodes)["epoch"], after["epoch"])
+
+
+class AnyLinks:
+    """Tests for clusters of any size."""
+
+    T = 2  # failure-timeout, s
 
     def test_a_member_is_cut_off(self):
-        c = self.five()
-        name = c.others(c.coordinator("a").name)[0]
-        began = time.monotonic()
-        c.net.isolate([name])
-        c.wait_agree(c.others(name))
-        # That it was silent was believed no sooner: it may have spoken just before.
-        self.assertGreater(time.monotonic() - began, FAILURE_S / 2)
-        c.wait_fenced(name)
-        c.net.mend()
-        c.wait_agree("abcde")
+        name = self.one()
+        before, view, took = self.lose([name], lambda: self.c.net.isolate([name]))
+        self.assertEqual(view["coordinator"], before["coordinator"])
+        # Nobody refused: so it took the time, and not much more.
+        self.assertGreater(took, self.T / 2)
+        self.assertLess(took, self.T * 4)
+        self.found(view)
 
     def test_the_coordinator_with_a_minority(self):
-        c = self.five()
-        old = c.coordinator("a").name
-        few = [old, c.others(old)[0]]
-        epoch = c["a"].view()["epoch"]
-        c.net.isolate(few)
-        c.wait_fenced(*few)  # before the others can have elected another: half the time
-        wait.until(lambda: not any(c[n].show()["majority"] for n in few), "they know that they are few")
-        view = c.wait_agree(c.others(*few))
-        self.assertGreater(view["epoch"], epoch)
-        c.net.mend()
-        after = c.wait_agree("abcde")
-        self.assertGreater(after["epoch"], view["epoch"])
-
-    def test_the_coordinator_with_a_majority(self):
-        c = self.five()
-        old = c.coordinator("a").name
-        few = c.others(old)[:2]
-        c.net.isolate(few)
-        view = c.wait_agree(c.others(*few))
-        self.assertEqual(view["coordinator"], old)
-        c.wait_fenced(*few)
-        c.net.mend()
-        c.wait_agree("abcde")
+        c, old = self.c, self.coordinator()
+        few = [old, *c.others(old)][:(len(c.nodes) - 1) // 2]
+        _, view, took = self.lose(few, lambda: c.net.isolate(few))
+        self.assertGreater(took, self.T / 2)
+        self.assertLess(took, self.T * 8)
+        # Each side shows what it has, and those who are few know that.
+        self.assertNotEqual(view["coordinator"], old)
+        for name in few:
+            shown = wait.until(lambda: (lambda s: s if not s["majority"] else None)(c[name].show()), "%s knows it" % name)
+            self.assertEqual((shown["fenced"], shown["coordinator"] in (None, old)), (True, True))
+            self.assertLess(shown["epoch"], view["epoch"])
+        self.found(view)
 
     def test_nobody_has_a_majority(self):
-        c = self.five()
-        for one in "abcd":
+        c = self.c
+        view = c["a"].view()
+        for one in list(c.nodes)[:-1]:
             c.net.isolate([one])
-        c.wait_fenced(*"abcde")
-        c.net.mend()
-        c.wait_agree("abcde")
+        c.wait_fenced(*c.nodes)
+        self.found(view)
 
     def test_two_members_do_not_hear_each_other(self):
-        """Both reach the coordinator, and most reach both: they stay."""
-        c = self.five()
-        one, other = c.others(c.coordinator("a").name)[:2]
+        """Both reach the coordinator, and it reaches all: they stay."""
+        c = self.c
+        one, other = c.others(self.coordinator())[:2]
         view = c["a"].view()
-        c.net.cut(one, other)
-        wait.until(lambda: [m for m in c[one].show()["members"] if m["name"] == other and not m["heard"]],
-                   "%s hears %s no more" % (one, other))
-        self.assertEqual(c.wait_agree("abcde")["members"], view["members"])
-        c.net.mend()
-        wait.until(lambda: all(m["heard"] for m in c[one].show()["members"] if m["name"] == other), "it hears it again")
 
-    def one_way(self, towards):
-        """A member that is heard by nobody, or hears nobody: either way it is none."""
-        c = self.five()
-        name = c.others(c.coordinator("a").name)[0]
-        for other in c.others(name):
-            if towards:
-                c.net.cut(other, name, both=False)
-            else:
-                c.net.cut(name, other, both=False)
-        c.wait_agree(c.others(name))
-        c.wait_fenced(name)
+        def heard():
+            return [m["heard"] for m in c[one].show()["members"] if m["name"] == other] == [True]
+        c.net.cut(one, other)
+        wait.until(lambda: not heard(), "%s hears %s no more" % (one, other))
+        self.assertEqual(c.wait_agree(c.nodes)["members"], view["members"])
         c.net.mend()
-        c.wait_agree("abcde")
+        wait.until(heard, "it hears it again")
+
+    def one_way(self, name, towards):
+        """A member that is heard by nobody, or hears nobody: either way it is none."""
+        def cut():
+            for other in self.c.others(name):
+                self.c.net.cut(*((other, name) if towards else (name, other)), both=False)
+        self.found(self.lose([name], cut)[1])
 
     def test_heard_by_nobody(self):
-        self.one_way(towards=False)
+        self.one_way(self.one(), towards=False)
 
     def test_hears_nobody(self):
-        self.one_way(towards=True)
+        self.one_way(self.one(), towards=True)
 
     def test_the_coordinator_is_heard_by_nobody(self):
-        c = self.five()
-        old = c.coordinator("a").name
-        for other in c.others(old):
-            c.net.cut(old, other, both=False)
-        c.wait_agree(c.others(old))
-        c.wait_fenced(old)
-        c.net.mend()
-        c.wait_agree("abcde")
+        self.one_way(self.coordinator(), towards=False)
+
+    def test_the_coordinator_hears_nobody(self):
+        self.one_way(self.coordinator(), towards=True)
+
+
+class TestLinksOfThree(AnyLinks, Links):
+    names = "abc"
+
+
+class TestLinksOfFive(AnyLinks, Links):
+    names = "abcde"
+
+    def test_the_coordinator_with_a_majority(self):
+        c, old = self.c, self.coordinator()
+        few = c.others(old)[:2]
+        _, view, _ = self.lose(few, lambda: c.net.isolate(few))
+        self.assertEqual(view["coordinator"], old)
+        self.found(view)
 
     def test_a_host_that_refuses(self):
         """A firewall that resets connections: the process lives, and does not serve on as if it were a member."""
-        c = self.five()
-        name = c.others(c.coordinator("a").name)[0]
+        c, name = self.c, self.one()
         for other in c.others(name):
             c.net.refuse(other, name, cluster.PORT)
             c.net.refuse(name, other, cluster.PORT)
-        c.wait_agree(c.others(name))
+        view = c.wait_agree(c.others(name))
         c.wait_fenced(name)
-        c.net.mend()
-        c.wait_agree("abcde")
+        self.found(view)
 
     def test_links_that_flap(self):
-        c = self.five()
+        c = self.c
         pairs = [("a", "b"), ("c", "d"), ("e", "a"), ("b", "d")]
         for i in range(20):
             c.net.cut(*pairs[i % 4], both=i % 2 == 0)
@@ -235,62 +339,27 @@ class TestLinks(cluster.Case):
         c.wait_agree("abcde")
 
 
-class TestThree(cluster.Case):
-    """The same of three, of which one is a minority."""
-
-    def three(self):
-        c = self.formed("a", "b", "c")
-        if c.net.kind != "namespaces":
-            c.net.cut("a", "b")
-        c.wait_voters("abc")
-        return c
-
-    def apart(self, who, cut):
-        c = self.three()
-        name = c.coordinator("a").name if who == "coordinator" else c.others(c.coordinator("a").name)[0]
-        cut(c, name)
-        view = c.wait_agree(c.others(name))
-        c.wait_fenced(name)
-        self.assertNotEqual(view["coordinator"], name)
-        c.net.mend()
-        self.assertGreater(c.wait_agree("abc")["epoch"], view["epoch"])
-
-    def test_a_member_is_cut_off(self):
-        self.apart("member", lambda c, name: c.net.isolate([name]))
-
-    def test_the_coordinator_is_cut_off(self):
-        self.apart("coordinator", lambda c, name: c.net.isolate([name]))
-
-    def test_the_coordinator_hears_nobody(self):
-        def cut(c, name):
-            for other in c.others(name):
-                c.net.cut(other, name, both=False)
-        self.apart("coordinator", cut)
-
-
-class TestWitness(cluster.Case):
+class TestWitness(cluster.Shared):
     """Two nodes and a witness survive the loss of any one."""
 
-    def three(self):
-        c = self.cluster()
-        c.founders = ["a", "b", "w"]
-        c.add("a")
-        c.add("b")
-        c.add("w", witness="yes")
-        c.start()
-        c.wait_agree("abw")
-        c.wait_voters("abw")
-        return c
+    @classmethod
+    def start_shared(cls, scope):
+        cls.c = None if cluster.missing() else cluster.Cluster(scope)
+        if cls.c:
+            cls.c.founders = ["a", "b", "w"]
+            cls.c.add("a")
+            cls.c.add("b")
+            cls.c.add("w", witness="yes")
+            cls.c.start()
 
     def test_it_hosts_nothing(self):
-        c = self.three()
-        view = c["w"].view()
+        view = self.c["w"].view()
         self.assertEqual([m["name"] for m in view["members"] if m["witness"]], ["w"])
-        buckets = c["w"].buckets("shop")
+        buckets = self.c["w"].buckets("shop")
         self.assertEqual((buckets.count("a"), buckets.count("b")), (32, 32))
 
     def one_is_killed(self, name):
-        c = self.three()
+        c = self.c
         c[name].kill()
         left = c.others(name)
         c.wait_agree(left)
@@ -310,7 +379,7 @@ class TestWitness(cluster.Case):
 
     def test_the_two_do_not_hear_each_other(self):
         """The witness hears both; the coordinator goes on with what it reaches, and one view holds."""
-        c = self.three()
+        c = self.c
         c.net.cut("a", "b")
         wait.until(lambda: any(c.agree(names) for names in (["a", "w"], ["b", "w"], ["a", "b", "w"])), "one view")
         c.net.mend()

@@ -1,7 +1,6 @@
 """Nodes become a cluster, agree on who is in it and what each manages, and leave it in good order."""
 import os
 import shutil
-import signal
 
 from harness import cluster, wait, weir
 
@@ -88,6 +87,33 @@ class TestForm(cluster.Case):
         self.assertTrue(all(m == maps[0] for m in maps))
         balanced(self, maps[0], names)
 
+    def test_eleven_buckets(self):
+        """Over 1, 2, 3, 4 and again 1 nodes: each change moves what it must, and no bucket more."""
+        c = self.cluster("a", buckets="11")
+        c.start()
+        c.wait_agree("a")
+        old, names = c["a"].buckets("shop"), "a"
+        for name in "bcd":
+            c.add(name)
+            c.start(name)
+            names += name
+            c.wait_agree(names)
+            c.wait_voters(names)
+            new = c["a"].buckets("shop")
+            balanced(self, new, names)
+            self.assertEqual({n for o, n in zip(old, new) if o != n}, {name})
+            old = new
+        for name in "bcd":
+            c[name].stop()
+            names = names.replace(name, "")
+            c.wait_agree(names)
+            c.wait_voters(names)
+            new = c["a"].buckets("shop")
+            balanced(self, new, names)
+            self.assertEqual({o for o, n in zip(old, new) if o != n}, {name})
+            old = new
+        self.assertEqual(old, ["a"] * 11)
+
     def test_a_node_that_may_not_vote(self):
         c = self.formed("a", "b", "c")
         c.add("d", votes="no")
@@ -114,12 +140,12 @@ class TestForm(cluster.Case):
             self.assertEqual((member["name"], member["zone"]), ("a", "rack-1"))
 
 
-class TestEnd(cluster.Case):
-    def leave(self, who, *rest):
-        c = self.formed("a", "b", "c")
-        c.wait_voters("abc")
+class TestEnd(cluster.Shared):
+    names = "abc"
+
+    def leave(self, name):
+        c = self.c
         before = c["a"].buckets("shop")
-        name = c.coordinator("a").name if who == "coordinator" else c.others(c.coordinator("a").name)[0]
         c[name].stop()
         left = c.others(name)
         c.wait_agree(left)
@@ -135,13 +161,13 @@ class TestEnd(cluster.Case):
         c.wait_voters("abc")
 
     def test_a_member_leaves(self):
-        self.leave("member")
+        self.leave(self.one())
 
     def test_the_coordinator_leaves(self):
-        self.leave("coordinator")
+        self.leave(self.coordinator())
 
     def test_all_leave(self):
-        c = self.formed("a", "b", "c")
+        c = self.c
         id_ = c["a"].show()["id"]
         epoch = c["a"].show()["epoch"]
         for name in "abc":
@@ -151,46 +177,22 @@ class TestEnd(cluster.Case):
         self.assertEqual(c["a"].show()["id"], id_)
         self.assertGreater(view["epoch"], epoch)
 
-    def restart_all(self, number, names="abc"):
-        c = self.formed(*names)
-        view = c["a"].view()
-        old = {m["name"]: m["incarnation"] for m in view["members"]}
-        for node in c:
-            node.process.send(number)
-        for node in c:
-            node.kill() if number == signal.SIGKILL else node.wait_exit()
-        c.start()
-        new = c.wait_agree(names)
-        self.assertGreater(new["epoch"], view["epoch"])
-        self.assertEqual(new["cluster"], view["cluster"])
-        self.assertFalse([m for m in new["members"] if m["incarnation"] == old[m["name"]]])
 
-    def test_all_end_at_once(self):
-        self.restart_all(signal.SIGTERM)
-
-    def test_all_are_killed_at_once(self):
-        self.restart_all(signal.SIGKILL)
-
-    def test_five_are_killed_at_once(self):
-        self.restart_all(signal.SIGKILL, "abcde")
-
-
-class TestDatabase(cluster.Case):
-    """The control database of a node, in its state-dir."""
+class Damage:
+    """The control database of a node, in its state-dir. Tests for clusters of any size."""
 
     FOLDER = "state/cluster"
 
-    def damage(self, how):
-        c = self.formed("a", "b", "c")
-        c.wait_voters("abc")
-        c["a"].kill()
-        c.wait_agree("bc")
-        folder = c["a"].scope.path(self.FOLDER)
+    def damage(self, how, name="a"):
+        c = self.c
+        c[name].kill()
+        before = c.wait_agree(c.others(name))
+        folder = c[name].scope.path(self.FOLDER)
         self.assertTrue(self.files(folder))
         how(folder)
-        self.overlook_berkeley_db(c["a"])
-        c["a"].start()
-        c.wait_agree("abc")
+        self.overlook_berkeley_db(c[name])
+        c[name].start()
+        self.assertGreater(c.wait_agree(c.nodes)["epoch"], before["epoch"])
 
     @staticmethod
     def overlook_berkeley_db(node):
@@ -204,6 +206,25 @@ class TestDatabase(cluster.Case):
     def files(folder):
         return [os.path.join(where, name) for where, _, names in os.walk(folder) for name in names]
 
+    def scribble(self, folder):
+        for path in self.files(folder):
+            with open(path, "r+b") as f:
+                f.write(os.urandom(os.path.getsize(path)))
+
+    def test_nonsense(self):
+        self.damage(self.scribble, self.one())
+
+    def test_nonsense_at_the_coordinator(self):
+        self.damage(self.scribble, self.coordinator())
+
+
+class TestDatabaseOfFive(Damage, cluster.Shared):
+    names = "abcde"
+
+
+class TestDatabase(Damage, cluster.Shared):
+    names = "abc"
+
     def test_gone(self):
         self.damage(shutil.rmtree)
 
@@ -212,13 +233,6 @@ class TestDatabase(cluster.Case):
             for path in self.files(folder):
                 os.truncate(path, 0)
         self.damage(truncate)
-
-    def test_nonsense(self):
-        def scribble(folder):
-            for path in self.files(folder):
-                with open(path, "r+b") as f:
-                    f.write(os.urandom(os.path.getsize(path)))
-        self.damage(scribble)
 
 
 class TestSettings(cluster.Case):
@@ -261,19 +275,30 @@ class TestSettings(cluster.Case):
 class TestClocks(cluster.Case):
     """Only certificates are judged by the clock; all else goes by what a node measures itself."""
 
-    def test_minutes_apart(self):
-        c = self.cluster("a", "b", "c")
-        c["b"].use_clock("+10m")
-        c["c"].use_clock("-10m")
+    def minutes_apart(self, names, clocks):
+        c = self.cluster(*names)
+        for name, clock in clocks.items():
+            c[name].use_clock(clock)
         c.start()
-        c.wait_agree("abc")
-        c.coordinator("a").kill()
-        c.wait_agree(c.others())
+        before = c.wait_voters(names) and c.wait_agree(names)
+        c[before["coordinator"]].kill()
+        after = c.wait_agree(c.others())
+        self.assertGreater(after["epoch"], before["epoch"])
+        self.assertNotEqual(after["coordinator"], before["coordinator"])
+        c[before["coordinator"]].start()
+        c.wait_agree(names)
+
+    def test_minutes_apart(self):
+        self.minutes_apart("abc", {"b": "+10m", "c": "-10m"})
+
+    def test_minutes_apart_five(self):
+        self.minutes_apart("abcde", {"b": "+10m", "c": "-10m", "d": "+3m", "e": "-4m"})
 
     def test_a_year_apart(self):
         """It takes the others' certificates for ones that have expired, and says so."""
         c = self.formed("a", "b", "c")
         c.add("d")
+        c.strangers.add("d")
         c["d"].use_clock("+3y")
         c["d"].identity = c.authority.issue("d", "--force", "--days", "3000")
         c.start("d")

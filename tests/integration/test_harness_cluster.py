@@ -5,50 +5,77 @@ import time
 
 from harness import admin, authority, case, cluster, history, process, wait, weir
 
-INSTALLED = "2026-01-01T00:00:00.000Z level=info event=view_installed epoch=%d coordinator=%s digest=%s\n"
-COMMITTED = "2026-01-01T00:00:00.000Z level=info event=view_committed epoch=%d digest=%s\n"
+LINE = "2026-01-01T00:00:00.000Z level=info event="
+INSTALLED = LINE + "view_installed epoch=%d coordinator=%s digest=%s\n"
+COMMITTED = LINE + "view_committed epoch=%d digest=%s\n"
+BEGAN = LINE + "coordinator_began after_epoch=%d\n"
+ENDED = LINE + "coordinator_ended name=a\n"
 
 
 class TestHistory(case.Case):
-    def problems(self, members=(), **logs):
-        return history.problems({k.replace("_", " "): v for k, v in logs.items()}, members)
+    """Logs that are made up, and what is wrong with them."""
+
+    # Nodes a and b; a coordinates first. Whoever was started anew takes the view that it had once more.
+    GOOD = {"a_0": BEGAN % 0 + COMMITTED % (1, "x") + INSTALLED % (1, "a", "x") + ENDED + INSTALLED % (3, "b", "z"),
+            "b_0": INSTALLED % (1, "a", "x") + BEGAN % 1 + COMMITTED % (3, "z") + INSTALLED % (3, "b", "z"),
+            "b_1": INSTALLED % (3, "b", "z") + INSTALLED % (4, "a", "w")}
+
+    def problems(self, *more, **logs):
+        return history.problems({k.replace("_", " "): v for k, v in logs.items()}, *more)
 
     def test_good(self):
-        self.assertEqual(self.problems(a_0=COMMITTED % (1, "x") + INSTALLED % (1, "a", "x") + INSTALLED % (3, "b", "z"),
-                                       b_0=INSTALLED % (1, "a", "x") + COMMITTED % (3, "z") + INSTALLED % (3, "b", "z"),
-                                       b_1=INSTALLED % (3, "b", "z")), [])
+        self.assertEqual(self.problems(**self.GOOD), [])
+        self.assertEqual(self.problems(), [])
 
     def test_an_epoch_that_falls(self):
-        said = self.problems(a_0=INSTALLED % (2, "a", "x") + INSTALLED % (1, "a", "y"))
-        self.assertEqual(said, ["a 0 installed epoch 1 after 2"])
-        self.assertEqual(self.problems(a_0=INSTALLED % (2, "a", "x") * 2), ["a 0 installed epoch 2 after 2"])
+        for epoch in (1, 2):
+            log = BEGAN % 0 + COMMITTED % (2, "x") + INSTALLED % (2, "a", "x") + INSTALLED % (epoch, "a", "x")
+            self.assertEqual(self.problems(a_0=log), ["a 0 installed epoch %d after 2" % epoch])
 
-    def test_an_epoch_that_falls_with_a_restart(self):
-        """What was stored is where it begins; it is not less."""
-        before = INSTALLED % (2, "a", "x")
-        self.assertEqual(self.problems(a_0=before, a_1=before + INSTALLED % (3, "a", "y")), [])
-        self.assertEqual(self.problems(a_0=before, a_1=INSTALLED % (1, "a", "y")), ["a 1 installed epoch 1 after 2"])
-
-    def test_events_of_another_name(self):
-        """Who was a member has said so in its log."""
-        good = COMMITTED % (1, "x") + INSTALLED % (1, "a", "x")
-        self.assertEqual(self.problems("a", a_0=good), [])
-        self.assertEqual(self.problems("ab", a_0=good, b_0=good.replace("view_", "map_")),
-                         ["b was a member, and its log has no view_installed"])
-        self.assertEqual(self.problems("a", a_0=INSTALLED % (1, "a", "x")),
-                         ["there were views, and no log has a view_committed"])
+    def test_an_epoch_that_falls_over_a_restart(self):
+        said = self.problems(**self.GOOD, b_2="", b_3=INSTALLED % (3, "b", "z"))
+        self.assertEqual(said, ["b 3 installed epoch 3 after 4"])
+        # And again once it has fallen.
+        said = self.problems(**self.GOOD, b_2=INSTALLED % (3, "b", "z") * 2)
+        self.assertEqual(said, ["b 2 installed epoch 3 after 4", "b 2 installed epoch 3 after 3"])
 
     def test_two_coordinators(self):
-        said = self.problems(a_0=INSTALLED % (2, "a", "x"), b_0=INSTALLED % (2, "b", "x"))
-        self.assertEqual(len(said), 1)
-        self.assertRegex(said[0], r"(?s)^epoch 2 has 2 coordinators:.*a 0: .*b 0: ")
-        self.assertRegex(self.problems(a_0=COMMITTED % (2, "x"), b_1=COMMITTED % (2, "x"))[0], "2 coordinators")
+        [said] = self.problems(**self.GOOD, c_0=INSTALLED % (3, "c", "z"))
+        self.assertRegex(said, r"(?s)^epoch 3 has 2 coordinators:.*a 0: .*c 0: ")
+        [said] = self.problems(**self.GOOD, c_0=BEGAN % 1 + COMMITTED % (3, "z") + INSTALLED % (3, "b", "z"))
+        self.assertRegex(said, r"(?s)^epoch 3 has 2 coordinators:.*event=view_installed.*c 0: .*event=view_committed")
 
     def test_two_views(self):
-        said = self.problems(a_0=INSTALLED % (2, "a", "x"), b_0=INSTALLED % (2, "a", "y"))
-        self.assertRegex(said[0], "^epoch 2 has 2 views:")
+        wrong = dict(self.GOOD, c_0=INSTALLED % (3, "b", "y"))
+        [said] = self.problems(**wrong)
+        self.assertRegex(said, "^epoch 3 has 2 views:")
         with self.assertRaisesRegex(AssertionError, "must never be"):
-            history.check({"a 0": INSTALLED % (2, "a", "x"), "b 0": INSTALLED % (2, "a", "y")})
+            history.check({k.replace("_", " "): v for k, v in wrong.items()})
+
+    def test_one_commits_that_does_not_coordinate(self):
+        for log in ("", BEGAN % 3 + ENDED):
+            said = self.problems(**self.GOOD, a_1=log + COMMITTED % (5, "v"))
+            self.assertEqual(said, ["a 1 committed epoch 5 and does not coordinate"])
+        said = self.problems(**self.GOOD, a_1=BEGAN % 5 + COMMITTED % (5, "v"))
+        self.assertEqual(said, ["a 1 committed epoch 5 and began after 5"])
+
+    def test_logs_that_say_nothing(self):
+        self.assertEqual(self.problems(**self.GOOD, c_0="", c_1=BEGAN % 4), ["c has installed no view"])
+        self.assertEqual(self.problems({"c"}, **self.GOOD, c_0=""), [])
+        # As if an event had another name.
+        renamed = {k: v.replace("view_installed", "view_taken") for k, v in self.GOOD.items()}
+        self.assertEqual(self.problems(**renamed), ["a has installed no view", "b has installed no view"])
+        renamed = {k: v.replace("view_committed", "view_agreed") for k, v in self.GOOD.items()}
+        self.assertEqual(self.problems(**renamed), ["nobody has committed a view"])
+        renamed = {k: v.replace("coordinator_began", "elected") for k, v in self.GOOD.items()}
+        self.assertEqual(self.problems(**renamed), ["a 0 committed epoch 1 and does not coordinate",
+                                                    "b 0 committed epoch 3 and does not coordinate"])
+
+    def test_what_was_seen_and_is_not_in_the_logs(self):
+        self.assertEqual(self.problems((), {"a": {(1, "a"), (3, "b")}, "b": {(4, "a")}}, **self.GOOD), [])
+        said = self.problems((), {"a": {(1, "a"), (2, "a")}, "b": {(1, "b")}}, **self.GOOD)
+        self.assertEqual(said, ["a went by epoch 2 of a, and its log says nothing of it",
+                                "b went by epoch 1 of b, and its log says nothing of it"])
 
     def test_lines(self):
         text = ('2026-01-01T00:00:00.000Z level=warn event=peer_refused reason="wrong name" detail="a=b \\x22" n=7\n'
@@ -87,6 +114,7 @@ class TestAgree(case.Case):
     def setUp(self):
         super().setUp()
         self.cluster = cluster.Cluster(self.scope, kind="loopback")
+        self.addCleanup(self.cluster.seen.clear)  # these nodes have no logs
 
     @staticmethod
     def view(epoch=3, members="ab", coordinator="a"):
@@ -96,13 +124,12 @@ class TestAgree(case.Case):
         """told: (state, epoch shown, view)"""
         self.cluster.nodes = {n: Told(n, state and {"state": state, "epoch": epoch}, view)
                               for n, (state, epoch, view) in zip("abc", told)}
-        view = self.cluster.agree(list(members))
-        self.cluster.members.clear()  # they have no logs
-        return view
+        return self.cluster.agree(list(members))
 
     def test_agree(self):
         good = ("member", 3, self.view())
         self.assertEqual(self.agree(good, good), self.view())
+        self.assertEqual(self.cluster.seen, {"a": {(3, "a")}, "b": {(3, "a")}})
         for name, other in (("another view", ("member", 3, self.view(members="abc"))),
                             ("another epoch", ("member", 4, self.view(4))), ("seeking", ("seeking", 3, self.view())),
                             ("fenced", ("fenced", 3, self.view())), ("no answer", (None, 0, None)),
@@ -185,6 +212,7 @@ class TestNodes(case.Case):
     def setUp(self):
         super().setUp()
         self.cluster = cluster.Cluster(self.scope, ["a", "b"])
+        self.cluster.strangers = {"a", "b"}  # no test waits until they are a cluster
 
     def test_files(self):
         self.cluster.add("w", witness="yes", priority="3")
@@ -242,10 +270,14 @@ class TestNodes(case.Case):
         self.assertFalse(process.alive(self.cluster["a"].pid))
 
     def test_the_end_looks_at_the_logs(self):
-        path = self.cluster.scope.write("false.log", INSTALLED % (2, "a", "x") + INSTALLED % (1, "a", "y"))
-        self.cluster["a"].logs.append(path)
-        errors = self.scope.close()
-        self.assertRegex(str(errors), "a 0 installed epoch 1 after 2")
+        wrong = INSTALLED % (2, "a", "x") + INSTALLED % (1, "a", "y")
+        self.cluster["a"].logs.append(self.cluster.scope.write("false.log", wrong))
+        self.cluster["b"].logs.append(self.cluster.scope.write("empty.log", ""))
+        self.cluster.strangers = set()
+        self.cluster.seen["a"] = {(5, "b")}
+        said = str(self.scope.close())
+        for problem in ("a 0 installed epoch 1 after 2", "b has installed no view", "a went by epoch 5 of b"):
+            self.assertIn(problem, said)
 
     def test_a_clock_that_is_off(self):
         node = self.cluster["a"]

@@ -1,6 +1,6 @@
 """A cluster of real nodes, each in a network namespace of its own (harness/net.py), with certificates of one authority.
 
-What `weirctl` answers here:
+What `weirctl` and the admin socket answer here:
   cluster --json  name id node state epoch coordinator majority members voters apps
   view --json     the installed view alone, which is the same on all nodes
   buckets APP --json  ranges of buckets: first count manager lost
@@ -120,9 +120,15 @@ class Node(weir.Weir):
     def kill(self):
         """As a power cut."""
         self.process.send(signal.SIGKILL)
-        self.process.wait()
+        self.wait_killed()
+
+    def wait_killed(self):
+        """It was sent SIGKILL, and had not ended by itself before."""
+        code = self.process.wait()
         self.process.stop()
         self._stopped, self.paused = True, False
+        if code != -signal.SIGKILL:
+            raise AssertionError("%s ended by itself with %d:\n%s" % (self.name, code, self.process.log()[-8000:]))
 
     def pause(self):
         self.process.send(signal.SIGSTOP)
@@ -151,9 +157,14 @@ class Node(weir.Weir):
         return admin.weirctl("-s", admin.path_of(self), *words)
 
     def ask(self, *words):
-        """The document that it answers; None while it cannot."""
-        code, out, _ = self.weirctl("--json", *words)
-        return json.loads(out) if code == 0 else None
+        """The document that it answers; None while it cannot. Not by weirctl, which is a process for each question."""
+        try:
+            with admin.Client(admin.path_of(self)) as client:
+                client.send(" ".join((*words, "--json")) + "\n")
+                reply = client.reply()
+        except OSError:
+            return None
+        return reply.json if reply and reply.code == "ok" else None
 
     def show(self):
         return self.ask("cluster")
@@ -188,8 +199,9 @@ class Cluster:
         # Faults are seen soon; with sanitizers and a busy machine not sooner.
         self.options = dict({"failure-timeout": "2s", "buckets": "64"}, **options)
         self.nodes = {}
-        self.members = set()  # those that were seen to be some
         self.founders = list(names)
+        # Who shall never be let in; and {node: {(epoch, coordinator)}}, what nodes said that they go by.
+        self.strangers, self.seen = set(), {}
         scope.at_end(self.check)
         for n in names:
             self.add(n)
@@ -224,17 +236,19 @@ class Cluster:
 
     def agree(self, members, on=None):
         """The view of all these nodes, when it is one: these are its members, and each of them knows itself in it."""
-        views = []
+        views = {}
         for name in on or members:
             shown, view = self.nodes[name].show(), self.nodes[name].view()
             if not shown or not view or shown["state"] != "member" or shown["epoch"] != view["epoch"]:
                 return None
-            views.append(view)
-        good = {m["name"] for m in views[0]["members"]} == set(members) and views[0]["coordinator"] in members
-        if not good or any(v != views[0] for v in views):
+            views[name] = view
+        one = next(iter(views.values()))
+        good = {m["name"] for m in one["members"]} == set(members) and one["coordinator"] in members
+        if not good or any(v != one for v in views.values()):
             return None
-        self.members.update(on or members)
-        return views[0]
+        for name in views:
+            self.seen.setdefault(name, set()).add((one["epoch"], one["coordinator"]))
+        return one
 
     def wait_agree(self, members, on=None, bound=None):
         def shown():
@@ -256,6 +270,17 @@ class Cluster:
     def others(self, *names):
         return [n.name for n in self if n.name not in names and n.running]
 
+    def mend(self):
+        """As it is when all is well: every node there, heard, a member and, as far as there are votes, a voter."""
+        self.net.mend()
+        for node in self:
+            if node.paused:
+                node.resume()
+            elif not node.running:
+                node.start()
+        self.wait_agree(self.nodes)
+        self.wait_voters(self.nodes)
+
     # --- at the end
 
     def logs(self):
@@ -267,7 +292,7 @@ class Cluster:
         return found
 
     def check(self):
-        history.check(self.logs(), self.members)
+        history.check(self.logs(), self.strangers, self.seen)
 
 
 def openssl_client(host, to, *more, given=b""):
@@ -296,3 +321,32 @@ class Case(case.Case):
         c.start()
         c.wait_agree(names)
         return c
+
+
+class Shared(Case):
+    """One cluster for all tests of a class, with its votes. What a test did to it is mended before the next one."""
+
+    names = ""
+    options = {}
+
+    @classmethod
+    def start_shared(cls, scope):
+        cls.c = None if missing() else Cluster(scope, cls.names, apps=cls.apps(scope), **cls.options)
+        if cls.c:
+            cls.c.start()
+
+    @classmethod
+    def apps(cls, scope):
+        """Texts; None: those of Cluster."""
+
+    def setUp(self):
+        super().setUp()
+        self.c.mend()
+        self.addCleanup(self.c.check)
+
+    def one(self):
+        """The name of a member that does not coordinate."""
+        return self.c.others(self.coordinator())[0]
+
+    def coordinator(self):
+        return self.c.coordinator(self.c.running[0]).name

@@ -2,7 +2,7 @@
 
   event=view_installed  epoch= coordinator= digest=    this node goes by that view from now on
   event=view_committed  epoch= digest=                 this node coordinates, and a majority of voters has that view
-  event=coordinator_began                              this node has won an election
+  event=coordinator_began  after_epoch=                this node has won an election
   event=coordinator_ended                              it does not coordinate any more"""
 import re
 
@@ -32,36 +32,82 @@ def events(text, *names):
     return [e for e in found if not names or e.name in names]
 
 
-def problems(logs, members=()):
-    """logs: {what a process is called: its log}; a node that was restarted has one for each of its processes, in their
-    order. A node is called the part before the first blank. members: the nodes that were seen to be some. All that must
-    not be, a line each."""
-    found, coordinators, digests, last = [], {}, {}, {}
+def problems(logs, strangers=(), seen=()):
+    """logs: {what a process is called: its log}, those of a node in the order in which they ran; a node that was restarted
+    has one for each of its processes. A node is called the part before the first blank. All that must not be, a line each.
+
+    Logs that say nothing prove nothing. So each node has installed a view, except `strangers`, which are never let in; and
+    `seen`, {node: (epoch, coordinator)...} of what was read elsewhere, stands in the logs as well."""
+    return [*_rising(logs), *_one_each(logs), *_reigns(logs), *_silent(logs, strangers), *_unsaid(logs, dict(seen))]
+
+
+def _node(process):
+    return process.split(" ")[0]
+
+
+def _rising(logs):
+    """In one process each view is a later one. Whoever was started anew may first take the one that it had."""
+    last = {}
     for process, text in logs.items():
-        node, began = process.split(" ")[0], False
-        for e in events(text, "view_installed", "view_committed"):
+        node, least = _node(process), last.get(_node(process), 0)
+        for e in events(text, "view_installed"):
             epoch = e.number("epoch")
-            who = node if e.name == "view_committed" else e["coordinator"]
-            coordinators.setdefault(epoch, {}).setdefault(who, "%s: %s" % (process, e.line))
-            digests.setdefault(epoch, {}).setdefault(e["digest"], "%s: %s" % (process, e.line))
-            if e.name == "view_installed":
-                # Who is started again begins with the view that it has stored.
-                if epoch < last.get(node, 0) + began:
-                    found.append("%s installed epoch %d after %d" % (process, epoch, last[node]))
-                last[node], began = epoch, True
-    for what, by_epoch in (("coordinators", coordinators), ("views", digests)):
+            if epoch < least:
+                yield "%s installed epoch %d after %d" % (process, epoch, last[node])
+            last[node], least = epoch, epoch + 1
+
+
+def _one_each(logs):
+    """Each epoch has one coordinator and one view."""
+    found = {"coordinators": {}, "views": {}}
+    for process, text in logs.items():
+        for e in events(text, "view_installed", "view_committed"):
+            who = _node(process) if e.name == "view_committed" else e["coordinator"]
+            for what, value in (("coordinators", who), ("views", e["digest"])):
+                by_value = found[what].setdefault(e.number("epoch"), {})
+                by_value.setdefault(value, "%s: %s" % (process, e.line))
+    for what, by_epoch in found.items():
         for epoch, all_ in sorted(by_epoch.items()):
             if len(all_) > 1:
-                found.append("epoch %d has %d %s:\n  %s" % (epoch, len(all_), what, "\n  ".join(all_.values())))
-    # Or an event has another name now, and this here finds nothing, whatever happens.
-    found += ["%s was a member, and its log has no view_installed" % n for n in sorted(members) if n not in last]
-    committed = any(events(text, "view_committed") for text in logs.values())
-    if members and not committed:
-        found.append("there were views, and no log has a view_committed")
-    return found
+                yield "epoch %d has %d %s:\n  %s" % (epoch, len(all_), what, "\n  ".join(all_.values()))
 
 
-def check(logs, members=()):
-    found = problems(logs, members)
+def _reigns(logs):
+    """Views are committed by whoever coordinates, between the beginning of that and its end, and are later than all that
+    it had seen when it began."""
+    for process, text in logs.items():
+        after = None
+        for e in events(text, "coordinator_began", "coordinator_ended", "view_committed"):
+            if e.name == "coordinator_began":
+                after = e.number("after_epoch")
+            elif e.name == "coordinator_ended":
+                after = None
+            elif after is None:
+                yield "%s committed epoch %d and does not coordinate" % (process, e.number("epoch"))
+            elif e.number("epoch") <= after:
+                yield "%s committed epoch %d and began after %d" % (process, e.number("epoch"), after)
+
+
+def _silent(logs, strangers):
+    said = {_node(process) for process, text in logs.items() if events(text, "view_installed")}
+    for node in dict.fromkeys(map(_node, logs)):
+        if node not in said and node not in strangers:
+            yield "%s has installed no view" % node
+    if said and not any(events(text, "view_committed") for text in logs.values()):
+        yield "nobody has committed a view"
+
+
+def _unsaid(logs, seen):
+    said = {}
+    for process, text in logs.items():
+        installed = said.setdefault(_node(process), set())
+        installed.update((e.number("epoch"), e["coordinator"]) for e in events(text, "view_installed"))
+    for node, views in seen.items():
+        for epoch, coordinator in sorted(set(views) - said.get(node, set())):
+            yield "%s went by epoch %d of %s, and its log says nothing of it" % (node, epoch, coordinator)
+
+
+def check(logs, strangers=(), seen=()):
+    found = problems(logs, strangers, seen)
     if found:
         raise AssertionError("what must never be:\n" + "\n".join(found))
