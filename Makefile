@@ -84,9 +84,11 @@ $(OUT)/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libweir.a
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@ $(LIBS) -lcmocka
 
+# Each is a target of its own, so that -j runs some at once (with -O each says all it says in one piece).
 .PHONY: unit
-unit: $(UNIT)
-	@set -e; for t in $(UNIT); do $$t; done
+unit: $(UNIT:%=%.run)
+$(OUT)/unit/%.run: $(OUT)/unit/%
+	@$<
 
 # --- everything that must hold before a change lands ---
 
@@ -98,8 +100,7 @@ THREADED := mailbox table_threads claim_threads keylock_threads pool pool_genera
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
-threads: $(THREADED)
-	@set -e; for t in $(THREADED); do $$t; done
+threads: $(THREADED:%=%.run)
 
 .PHONY: check
 check:
@@ -107,10 +108,10 @@ check:
 	@$(AGAIN) -j$(JOBS) BUILD=release all examples apps
 	@$(AGAIN) lint
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps unit-programs
-	@$(AGAIN) BUILD=asan unit
+	@$(AGAIN) -j$(JOBS) -O BUILD=asan unit
 	@$(AGAIN) BUILD=asan SIM_SEEDS=60 sim-run
 	@$(AGAIN) -j$(JOBS) BUILD=tsan unit-programs
-	@$(AGAIN) BUILD=tsan threads
+	@$(AGAIN) -j$(JOBS) -O BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
 	@$(AGAIN) -j$(JOBS) fuzz-replay
 	@WEIR=build/tsan/weir tests/integration/run -j $(JOBS) test_sessions.py test_backends.py test_admin.py test_commands.py \
