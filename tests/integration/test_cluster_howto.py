@@ -56,10 +56,7 @@ class TestNoMajority(cluster.Case):
         shutil.rmtree(node.scope.path("state/cluster"))
 
     def begin_anew(self, node):
-        """The old cluster has been what it must have been; numbers begin anew."""
-        self.c.check()
-        for one in self.c:
-            one.logs.clear()
+        self.c.begin_anew()
         self.forget_all(node)
         node.set(peers=None)
         node.start()

@@ -291,6 +291,13 @@ class Cluster:
                     found["%s %d" % (n.name, i)] = f.read()
         return found
 
+    def begin_anew(self):
+        """What it was until now has been what it must be; from now on it is another cluster, whose numbers begin anew."""
+        self.check()
+        self.seen.clear()
+        for n in self:
+            n.logs.clear()
+
     def check(self):
         history.check(self.logs(), self.strangers, self.seen)
 
