@@ -571,6 +571,52 @@ static void a_vote_that_is_needed_stays(void **state)
 	one_end(&one);
 }
 
+/* Its coordinator can take it out, however long that takes. One that does not answer cannot. */
+static void who_leaves_waits_for_a_coordinator_that_answers(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_beat(&one, "beta", 10, "alpha ");
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0));
+	for (unsigned i = 0; i < 80; i++) {
+		one_tick(&one, T / 8);
+		beats(14, 10);
+		one_beat(&one, "beta", 10, "alpha ");
+	}
+	assert_int_equal(one.did[CLUS_DO_EXIT], 0);
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0));
+	for (unsigned i = 0; i < 15; i++) {
+		one_tick(&one, T / 8);
+		beats(14, 10);
+	}
+	one_tick(&one, T / 8 - 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 0);
+	one_tick(&one, 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 1);
+	assert_int_equal(clus_core_state(one.core), CLUS_GONE);
+	one_end(&one);
+}
+
+/* It has been without one for long: it has all the time from the word on. */
+static void who_is_cut_off_and_leaves_has_its_time(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_tick(&one, 10 * T);
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0));
+	one_tick(&one, T);
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0)); /* once more changes nothing */
+	one_tick(&one, T - 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 0);
+	one_tick(&one, 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 1);
+	one_end(&one);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -596,6 +642,8 @@ int main(void)
 	    cmocka_unit_test(who_may_not_vote_does_not),
 	    cmocka_unit_test(the_first_view_is_always_proposed),
 	    cmocka_unit_test(a_vote_that_is_needed_stays),
+	    cmocka_unit_test(who_leaves_waits_for_a_coordinator_that_answers),
+	    cmocka_unit_test(who_is_cut_off_and_leaves_has_its_time),
 	};
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);

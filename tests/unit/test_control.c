@@ -267,6 +267,7 @@ static void old_voters_elect_nobody(void **state)
 static void who_was_to_vote_helps(void **state)
 {
 	(void)state;
+	failure_ms = FAILURE_SOON_MS;
 	node_start(0, 1);
 	node_start(1, 1);
 	(void)coordinator_of(3);
