@@ -198,6 +198,29 @@ static void a_promise_that_is_gone_is_not_made_again(void **state)
 	promise_is_lost(true);
 }
 
+/* It has written a record that nobody else has, and must not rule: the others do not leave that to it. */
+static void who_must_not_rule_is_not_waited_for(void **state)
+{
+	(void)state;
+	failure_ms = FAILURE_SOON_MS;
+	int first = three_with_a_view();
+	for (int i = 0; i < 3; i++)
+		silent[first][i] = true;
+	lose_with(first, THREE);
+	links_set(THREE, THREE, false);
+	nodes_stop(THREE);
+	memset(silent, 0, sizeof(silent));
+	spoil_promise(first, true);
+	/* Both others know it before they know each other. */
+	links_set(1U << first, THREE, true);
+	nodes_start(THREE);
+	pass_ms(5 * ELECTION_MS);
+	assert_int_equal(settled(THREE), NOBODY);
+	links_set(THREE, THREE, true);
+	assert_int_not_equal(coordinator_of(THREE), first);
+	commit_and_know(settled(THREE));
+}
+
 /* There is nobody to whom it can have promised anything. */
 static void one_alone_gets_over_a_damaged_promise(void **state)
 {
@@ -373,6 +396,7 @@ int main(int argc, char **argv)
 	    FAULT(a_ruler_without_its_disk_does_not_count_itself),
 	    FAULT(a_damaged_promise_is_not_made_again),
 	    FAULT(a_promise_that_is_gone_is_not_made_again),
+	    FAULT(who_must_not_rule_is_not_waited_for),
 	    FAULT(one_alone_gets_over_a_damaged_promise),
 	    FAULT(another_version_is_no_damage),
 	    FAULT(a_full_disk_is_no_damage),
