@@ -103,6 +103,19 @@ static inline void check_gone(struct sim *s, const struct clus_view *old, const 
 			  (unsigned long long)v->members[m].incarnation, (unsigned long long)v->epoch);
 }
 
+/* One vote is given or taken with a view, and no more: so majorities of two views that follow each other meet. */
+static inline void check_votes(struct sim *s, const struct clus_view *old, const struct clus_view *v)
+{
+	unsigned changed = 0;
+
+	for (uint8_t i = 0; i < old->voter_count; i++)
+		changed += clus_view_voter(v, old->voters[i]) == CLUS_NONE;
+	for (uint8_t i = 0; i < v->voter_count; i++)
+		changed += clus_view_voter(old, v->voters[i]) == CLUS_NONE;
+	SIM_HOLDS(s, changed <= 1 || old->epoch == 0, "%u votes changed with epoch %llu", changed,
+		  (unsigned long long)v->epoch);
+}
+
 static inline void check_agreed(struct sim *s, struct view bytes)
 {
 	struct clus_view v;
@@ -126,6 +139,7 @@ static inline void check_agreed(struct sim *s, struct view bytes)
 	check_balance(s, &v);
 	check_lost(s, &checked.last, &v);
 	check_gone(s, &checked.last, &v);
+	check_votes(s, &checked.last, &v);
 	clus_view_fini(&checked.last);
 	checked.last = v;
 	checked.views++;

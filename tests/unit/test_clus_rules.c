@@ -503,6 +503,63 @@ static void votes_change_one_by_one(void **state)
 	one_end(&one);
 }
 
+static unsigned votes_in(const struct clus_view *a, const struct clus_view *b)
+{
+	unsigned both = 0;
+
+	for (uint8_t i = 0; i < a->voter_count; i++)
+		both += clus_view_voter(b, a->voters[i]) != CLUS_NONE;
+	return both;
+}
+
+/* An operator takes two out at the same time as two others come: the second change waits until the first is agreed on.
+ */
+static void votes_asked_for_at_once_change_one_after_the_other(void **state)
+{
+	struct clus_view *now = &one.proposed;
+
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_down(&one, "echo", CLUS_DOWN_SILENT, 4);
+	one_down(&one, "gamma", CLUS_DOWN_SILENT, 5);
+	for (unsigned i = 0; i < 12; i++) {
+		one_tick(&one, T / 8);
+		one_commit(&one);
+		beats(3, one_epoch(&one));
+	}
+	assert_false(one_has(&one, "echo") || one_has(&one, "gamma"));
+	assert_int_equal(now->voter_count, 5);
+	beats(3, one_epoch(&one));
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("echo")});
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("gamma")});
+	one_up(&one, "xeno", 7, 0);
+	one_up(&one, "yuri", 8, 0);
+	unsigned views = 0, changes = 0;
+	for (unsigned proposals = one.did[CLUS_DO_PROPOSE]; clus_core_epoch(one.core) < now->epoch; views++) {
+		const struct clus_view *before = clus_core_view(one.core);
+		unsigned both = votes_in(before, now), changed = before->voter_count + now->voter_count - 2 * both;
+		assert_true(changed <= 1);
+		changes += changed;
+		/* Nothing else is proposed until that is agreed on. */
+		beats(3, one_epoch(&one));
+		one_tick(&one, T / 16);
+		assert_int_equal(one.did[CLUS_DO_PROPOSE], proposals);
+		struct buf copy = {0};
+		buf_put(&copy, buf_view(&one.proposal));
+		one_tell(&one, CLUS_COMMITTED, buf_view(&copy));
+		buf_fini(&copy);
+		beats(3, one_epoch(&one));
+		proposals = one.did[CLUS_DO_PROPOSE];
+	}
+	assert_true(views >= 4);
+	assert_int_equal(changes, 4);
+	assert_true(clus_view_voter(now, VIEW("echo")) == CLUS_NONE && clus_view_voter(now, VIEW("xeno")) != CLUS_NONE);
+	assert_true(clus_view_voter(now, VIEW("gamma")) == CLUS_NONE &&
+		    clus_view_voter(now, VIEW("yuri")) != CLUS_NONE);
+	one_end(&one);
+}
+
 static void who_may_not_vote_does_not(void **state)
 {
 	struct peer_hello h = one_hello("zeta", 9);
@@ -639,6 +696,7 @@ int main(void)
 	    cmocka_unit_test(who_is_no_member_has_no_say),
 	    cmocka_unit_test(who_is_not_in_the_proposal_is_not_named),
 	    cmocka_unit_test(votes_change_one_by_one),
+	    cmocka_unit_test(votes_asked_for_at_once_change_one_after_the_other),
 	    cmocka_unit_test(who_may_not_vote_does_not),
 	    cmocka_unit_test(the_first_view_is_always_proposed),
 	    cmocka_unit_test(a_vote_that_is_needed_stays),
