@@ -93,7 +93,7 @@ unit: $(UNIT)
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush control control_faults cluster cluster_again cluster_faults cluster_sleep \
+	operate_list disk_flush control control_events control_faults cluster cluster_again cluster_faults cluster_sleep \
 	peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
@@ -176,7 +176,7 @@ $(OUT)/unit/test_peers_memory: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc,-
 # The machine sleeps in this one.
 $(OUT)/unit/test_cluster_sleep: LDFLAGS_ALL += -Wl,--wrap=clock_gettime
 # Berkeley DB and the disk fail in this one (tests/unit/failing_db.h).
-$(OUT)/unit/test_control_faults: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
+$(OUT)/unit/test_control_faults $(OUT)/unit/test_control_events: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
 # The disk is a gate in this one.
 $(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
 

@@ -9,6 +9,7 @@
 #include "base/bigendian.h"
 #include "base/list.h"
 #include "cluster/control.h"
+#include "cluster/control_bytes.h"
 #include "folder.h"
 
 #include <fcntl.h>
@@ -72,6 +73,7 @@ static bool was_agreed[EPOCHS];
 static uint64_t greatest_agreed, greatest_epoch;
 static unsigned seed;
 static bool proposers_stop;
+static void (*on_packet)(int from, int to, struct view bytes); /* looks at what is sent; NULL: nobody does */
 static uint64_t failure_ms;
 
 /* --- a view of the tests: its epoch, who has made it, and something to fill up --- */
@@ -192,6 +194,8 @@ static inline bool on_send(void *owner, struct view name, struct view bytes)
 		silent[from][to] = true;
 	if (lost)
 		return true;
+	if (on_packet)
+		on_packet(from, to, bytes);
 	struct packet *p = malloc(sizeof(*p) + bytes.len);
 	p->from = from;
 	p->to = to;
@@ -439,6 +443,44 @@ static inline bool all_know(unsigned set)
 	return true;
 }
 
+static inline void commit_and_know(int who)
+{
+	commit_with(who, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+}
+
+static inline int three_with_a_view(void)
+{
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_and_know(first);
+	return first;
+}
+
+static inline void lose_with(int who, unsigned voters)
+{
+	const struct node *n = &nodes[who];
+
+	propose_with(who, voters, 100);
+	WAIT_FOR(n->committed == n->proposed || (n->lost == n->proposed && !n->coordinates));
+	assert_int_equal(n->lost, n->proposed);
+}
+
+static inline unsigned without(int i)
+{
+	return (unsigned)THREE & ~(1U << i);
+}
+
+static inline void say(int to, const char *from, const struct control_frame *f)
+{
+	struct buf bytes = {0};
+
+	control_frame_encode(f, &bytes);
+	assert_int_equal(buf_error(&bytes), 0);
+	control_bdb.message(nodes[to].control, view_str(from), buf_view(&bytes));
+	buf_fini(&bytes);
+}
+
 static inline bool remove_all(const char *path)
 {
 	char command[256];
@@ -457,6 +499,7 @@ static inline int control_set_up(void **unused)
 	loss_percent = delay_us = 0;
 	failure_ms = FAILURE_MS;
 	proposers_stop = false;
+	on_packet = NULL;
 	greatest_agreed = greatest_epoch = 0;
 	seed = 1;
 	list_init(&packets);

@@ -4,46 +4,7 @@
 
 #include "apart.h"
 #include "base/error.h"
-#include "cluster/control_bytes.h"
 #include "failing_db.h"
-
-static void commit_and_know(int who)
-{
-	commit_with(who, THREE, 100);
-	WAIT_FOR(all_know(THREE));
-}
-
-static int three_with_a_view(void)
-{
-	nodes_start(THREE);
-	int first = coordinator_of(THREE);
-	commit_and_know(first);
-	return first;
-}
-
-static void lose_with(int who, unsigned voters)
-{
-	const struct node *n = &nodes[who];
-
-	propose_with(who, voters, 100);
-	WAIT_FOR(n->committed == n->proposed || (n->lost == n->proposed && !n->coordinates));
-	assert_int_equal(n->lost, n->proposed);
-}
-
-static unsigned without(int i)
-{
-	return (unsigned)THREE & ~(1U << i);
-}
-
-static void say(int to, const char *from, const struct control_frame *f)
-{
-	struct buf bytes = {0};
-
-	control_frame_encode(f, &bytes);
-	assert_int_equal(buf_error(&bytes), 0);
-	control_bdb.message(nodes[to].control, view_str(from), buf_view(&bytes));
-	buf_fini(&bytes);
-}
 
 static void say_library(int to, const char *from, size_t len)
 {
