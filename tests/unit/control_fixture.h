@@ -503,7 +503,7 @@ static inline int control_set_up(void **unused)
 	greatest_agreed = greatest_epoch = 0;
 	seed = 1;
 	list_init(&packets);
-	if (folder_make() != 0)
+	if (folder_make_in_memory() != 0)
 		return -1;
 	for (int i = 0; i < NODES; i++) {
 		snprintf(nodes[i].name, sizeof(nodes[i].name), "n%d", i);
