@@ -108,7 +108,7 @@ check:
 	@$(AGAIN) lint
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps unit-programs
 	@$(AGAIN) BUILD=asan unit
-	@$(AGAIN) BUILD=asan SIM_SEEDS=60 sim-run
+	@$(AGAIN) BUILD=asan SIM_SEEDS=400 sim-run
 	@$(AGAIN) -j$(JOBS) BUILD=tsan unit-programs
 	@$(AGAIN) BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all

@@ -439,6 +439,23 @@ static void refused_is_said_of_one_incarnation(void **state)
 	one_end(&one);
 }
 
+/* And it is reported of that one alone: the coordinator takes a member's word for it. */
+static void a_refusal_of_before_is_not_reported(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(13, 10);
+	one_beat(&one, "beta", 10, "alpha ");
+	unsigned before = one.did[CLUS_DO_SEND_REPORT];
+	one_down(&one, "delta", CLUS_DOWN_REFUSED, 99);
+	one_down(&one, "delta", CLUS_DOWN_REFUSED, 0);
+	assert_int_equal(one.did[CLUS_DO_SEND_REPORT], before);
+	one_down(&one, "delta", CLUS_DOWN_REFUSED, 3);
+	assert_int_equal(one.did[CLUS_DO_SEND_REPORT], before + 1);
+	one_end(&one);
+}
+
 /* It is linked, and has still to learn which view it is not in. */
 static void who_is_no_member_has_no_say(void **state)
 {
@@ -693,6 +710,7 @@ int main(void)
 	    cmocka_unit_test(who_comes_with_an_old_view_must_know_the_new_one_first),
 	    cmocka_unit_test(only_what_left_on_this_link_is_confirmed),
 	    cmocka_unit_test(refused_is_said_of_one_incarnation),
+	    cmocka_unit_test(a_refusal_of_before_is_not_reported),
 	    cmocka_unit_test(who_is_no_member_has_no_say),
 	    cmocka_unit_test(who_is_not_in_the_proposal_is_not_named),
 	    cmocka_unit_test(votes_change_one_by_one),

@@ -279,6 +279,28 @@ static void a_voter_without_a_number_is_not_written(void **state)
 	WAIT_FOR(all_know(15));
 }
 
+/* It would be the only voter that it knows, and it is not. */
+static void who_cannot_number_all_voters_does_not_rule(void **state)
+{
+	const struct view two[] = {VIEW("n0"), VIEW("n6")};
+	struct control *c;
+
+	(void)state;
+	node_start(0, 2); /* it does not vote */
+	c = nodes[0].control;
+	for (unsigned i = 0; i < 62; i++)
+		control_bdb.reached(c, view_str(stranger(i)), true);
+	control_bdb.voters(c, two, 2);
+	pass_ms(8 * ELECTION_MS);
+	assert_false(nodes[0].coordinates);
+	for (unsigned i = 0; i < 62; i++)
+		control_bdb.reached(c, view_str(stranger(i)), false);
+	pass_ms(4 * ELECTION_MS);
+	assert_false(nodes[0].coordinates);
+	control_bdb.voters(c, two, 1);
+	assert_int_equal(coordinator_of(1), 0);
+}
+
 /* What waits of one peer takes no room of another's. */
 static void a_flood_drowns_nobody_else(void **state)
 {
@@ -363,6 +385,7 @@ int main(int argc, char **argv)
 	    FAULT(a_full_disk_is_no_damage),
 	    FAULT(many_names_come_and_go),
 	    FAULT(a_voter_without_a_number_is_not_written),
+	    FAULT(who_cannot_number_all_voters_does_not_rule),
 	    FAULT(a_flood_drowns_nobody_else),
 	    FAULT(what_came_by_a_former_link_is_dropped),
 	    FAULT(a_term_that_is_made_up_is_not_heeded),
