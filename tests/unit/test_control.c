@@ -282,7 +282,7 @@ static void a_witness_coordinates_only_where_it_must(void **state)
 	commit_with(first, THREE, 100); /* which `other` does not know */
 	node_stop(first);
 	node_start(other, THREE);
-	(void)coordinator_of((unsigned)THREE & ~(1U << first));
+	assert_int_equal(coordinator_of((unsigned)THREE & ~(1U << first)), 2);
 	WAIT_FOR(all_know((unsigned)THREE & ~(1U << first)));
 }
 
