@@ -95,8 +95,8 @@ $(OUT)/unit/%.run: $(OUT)/unit/%
 # Threads are tested where there are some.
 THREADED := mailbox table_threads claim_threads keylock_threads pool pool_generations loop stream stream_end secret \
 	stack stack_clock stack_end stack_down stack_room stack_stop stack_direct stack_memory stack_threads operate \
-	operate_list disk_flush disk_threads control control_faults cluster cluster_again cluster_faults cluster_sleep \
-	peers peers_refused
+	operate_list disk_flush disk_threads control control_events control_faults cluster cluster_again cluster_faults \
+	cluster_sleep peers peers_refused
 THREADED := $(THREADED:%=$(OUT)/unit/test_%)
 
 .PHONY: threads
@@ -109,7 +109,7 @@ check:
 	@$(AGAIN) lint
 	@$(AGAIN) -j$(JOBS) BUILD=asan all examples apps unit-programs
 	@$(AGAIN) -j$(JOBS) -O BUILD=asan unit
-	@$(AGAIN) BUILD=asan SIM_SEEDS=60 sim-run
+	@$(AGAIN) BUILD=asan SIM_SEEDS=400 sim-run
 	@$(AGAIN) -j$(JOBS) BUILD=tsan unit-programs
 	@$(AGAIN) -j$(JOBS) -O BUILD=tsan threads
 	@$(AGAIN) -j$(JOBS) BUILD=tsan all
@@ -178,7 +178,7 @@ $(OUT)/unit/test_peers_memory: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc,-
 # The machine sleeps in this one.
 $(OUT)/unit/test_cluster_sleep: LDFLAGS_ALL += -Wl,--wrap=clock_gettime
 # Berkeley DB and the disk fail in this one (tests/unit/failing_db.h).
-$(OUT)/unit/test_control_faults: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
+$(OUT)/unit/test_control_faults $(OUT)/unit/test_control_events: LDFLAGS_ALL += -Wl,--wrap=db_env_create,--wrap=fdatasync
 # The disk is a gate in this one, and one that notes who waits for it in the other.
 $(OUT)/unit/test_disk_flush: LDFLAGS_ALL += -Wl,--wrap=fdatasync,--wrap=pthread_join
 $(OUT)/unit/test_disk_threads: LDFLAGS_ALL += -Wl,--wrap=fdatasync

@@ -21,7 +21,7 @@ static void deliver_left(struct mail *mail)
 {
 	struct cluster *c = CONTAINER_OF(mail, struct cluster, left);
 
-	c->ops->left(c->owner, c->left_in_vain ? c->why : NULL);
+	c->ops->left(c->owner, c->left_why[0] ? c->left_why : NULL);
 }
 
 static void deliver_broken(struct mail *mail)

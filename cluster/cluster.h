@@ -38,7 +38,8 @@ struct cluster_settings {
 };
 
 struct cluster_ops {
-	/* After cluster_leave(): the others know; or `why` it was given up, since it is broken. Once. */
+	/* After cluster_leave(): the others know; or `why` it was given up, since it is broken, or no coordinator has
+	 * answered for twice failure-timeout. Once. */
 	void (*left)(void *owner, const char *why);
 	/* It cannot go on (the control plane's database), `why` is one line. This node is fenced from now on. */
 	void (*broken)(void *owner, const char *why);

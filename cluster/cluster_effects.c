@@ -382,7 +382,7 @@ void node_do(struct cluster *c, const struct clus_effect *e)
 		log_event(LOG_INFO, "cluster_state", LOG_S("state", node_state_text(e->state)));
 		break;
 	case CLUS_DO_EXIT:
-		node_say_left(c, false);
+		node_say_left(c, e->text);
 		break;
 	case CLUS_DO_LOG:
 		node_log(e);

@@ -135,12 +135,12 @@ void node_on_tick(struct net_timer *t)
 
 /* --- what main asks for --- */
 
-void node_say_left(struct cluster *c, bool in_vain)
+void node_say_left(struct cluster *c, struct view in_vain)
 {
 	if (c->left_said)
 		return;
 	c->left_said = true;
-	c->left_in_vain = in_vain;
+	snprintf(c->left_why, sizeof c->left_why, "%.*s", (int)in_vain.len, (const char *)in_vain.at);
 	net_loop_post(c->main, &c->left);
 }
 
@@ -151,7 +151,7 @@ void node_leave(struct cluster *c)
 
 	c->own->hello.leaving = c->leaving = true;
 	if (c->broke)
-		node_say_left(c, true);
+		node_say_left(c, view_str(c->why));
 	else
 		node_step(c, &e);
 }
@@ -240,7 +240,7 @@ void node_break(struct cluster *c, const char *why)
 	log_event(LOG_ERROR, "cluster_broken", LOG_V("reason", view_str(why)));
 	net_loop_post(c->main, &c->broken);
 	if (c->leaving)
-		node_say_left(c, true);
+		node_say_left(c, view_str(c->why));
 	net_timer_start(&c->loop, &c->farewell, c->failure_ms / 2);
 }
 

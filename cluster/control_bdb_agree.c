@@ -57,10 +57,12 @@ static bool note_stored(struct control *c, struct control_rank rank)
 	if (before.term != BDB_UNKNOWN_TERM && control_rank_compare(before, rank) >= 0)
 		return true;
 	c->promise.stored = rank;
-	if (bdb_promise_save(c, true))
-		return true;
-	c->promise.stored = before;
-	return false;
+	if (!bdb_promise_save(c, true)) {
+		c->promise.stored = before;
+		return false;
+	}
+	bdb_head(c); /* it counts again, maybe */
+	return true;
 }
 
 static void follow_record(struct control *c)

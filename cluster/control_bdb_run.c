@@ -204,6 +204,7 @@ static void begin(struct control *c)
 		bdb_break(c, EIO, "write its promise");
 		return;
 	}
+	bdb_head(c);
 	if (c->rank.number > 0 && control_rank_compare(c->promise.agreed, c->rank) == 0)
 		bdb_learn(c);
 	int ret = bdb_store_join(c);

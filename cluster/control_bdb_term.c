@@ -10,6 +10,14 @@
 
 /* --- what is said --- */
 
+/* It was damaged, or is being made the same as a ruler's: it must not rule. */
+static bool has_forgotten(const struct control *c)
+{
+	return !c->record_known || control_rank_compare(c->rank, c->promise.stored) < 0;
+}
+
+/* Who has forgotten something says of no record that it has it: others would not stand for election against one that
+ * knows more, and wait for ever for one that must not rule. */
 void bdb_head(struct control *c)
 {
 	struct control_frame head = {.standing = bdb_is_ruling(c)         ? CONTROL_RULES
@@ -17,7 +25,7 @@ void bdb_head(struct control *c)
 									  : CONTROL_LEADERLESS,
 				     .term = c->promise.term};
 
-	if (c->record_known)
+	if (!has_forgotten(c))
 		head.rank = c->rank;
 	pthread_mutex_lock(&c->lock);
 	c->head = head;
@@ -55,12 +63,6 @@ static unsigned count_voters(const struct control *c)
 unsigned bdb_majority(const struct control *c)
 {
 	return count_voters(c) / 2 + 1;
-}
-
-/* It was damaged, or is being made the same as a ruler's: it must not rule. */
-static bool has_forgotten(const struct control *c)
-{
-	return !c->record_known || control_rank_compare(c->rank, c->promise.stored) < 0;
 }
 
 /* Nor may who cannot write down all voters. */

@@ -409,6 +409,7 @@ static void dispatch(struct clus_core *c, const struct clus_event *e)
 		own_apps(c, e->hello);
 		break;
 	case CLUS_LEAVE:
+		c->leave_at = c->leaving ? c->leave_at : c->now;
 		c->leaving = c->self.leaving = c->dirty = true;
 		break;
 	case CLUS_HANDED_OVER:

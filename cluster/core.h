@@ -102,7 +102,7 @@ enum clus_effect_kind {
 	CLUS_DO_REDIAL, /* our HELLO has changed: links are made anew */
 	CLUS_DO_REINCARNATE, /* draw another incarnation and say CLUS_INCARNATION */
 	CLUS_DO_STATE,       /* state */
-	CLUS_DO_EXIT,        /* left: nothing more is to be waited for */
+	CLUS_DO_EXIT,        /* left: nothing more is to be waited for. text: why in vain; empty: the others know */
 	CLUS_DO_LOG,         /* log, name, app, text, other, number */
 };
 

@@ -273,12 +273,18 @@ static void say_leave(struct clus_core *c)
 	e->report = (struct peer_report){.kind = PEER_REPORT_LEAVE};
 }
 
-static void exit_now(struct clus_core *c)
+static void exit_now(struct clus_core *c, const char *in_vain)
 {
 	c->exited = true;
 	if (c->coordinating)
 		core_step_down(c, "it leaves");
-	(void)core_do(c, CLUS_DO_EXIT, view_of(NULL, 0));
+	core_do(c, CLUS_DO_EXIT, view_of(NULL, 0))->text = in_vain ? view_str(in_vain) : view_of(NULL, 0);
+}
+
+/* For so long nobody has answered who could take it out: the others are gone, or are no majority. */
+static bool leaves_in_vain(const struct clus_core *c)
+{
+	return !c->coordinating && is_over(c, later(c->leave_at, c->lease_at), 2 * c->failure_ms);
 }
 
 /* A coordinator cannot write the view that is without it: it lets another one be elected first, which does. Should none
@@ -290,7 +296,9 @@ void core_leave(struct clus_core *c)
 	if (!c->leaving || c->exited)
 		return;
 	if (place == CLUS_NONE || c->removed || (c->coordinating && (c->view.member_count == 1 || c->outlasted))) {
-		exit_now(c);
+		exit_now(c, NULL);
+	} else if (leaves_in_vain(c)) {
+		exit_now(c, "no coordinator has answered for twice failure-timeout");
 	} else if (!c->view.members[place].leaving || c->handed) {
 		if (!c->coordinating) {
 			say_leave(c);

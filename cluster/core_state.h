@@ -108,7 +108,7 @@ struct clus_core {
 	bool fenced, leaving, handed, exited, renewing, leave_told;
 	bool removed;            /* while leaving: others say that it is out */
 	bool yielded, outlasted; /* it has stepped down to leave; and was elected again */
-	struct instant leave_told_at;
+	struct instant leave_at, leave_told_at;
 	struct instant lease_at; /* when the beat left that the coordinator has confirmed last; .ms 0: none */
 
 	/* effects */

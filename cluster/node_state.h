@@ -45,8 +45,8 @@ struct cluster {
 	/* mails to the thread, and from it, each at most once */
 	struct mail leave, stop;
 	struct mail left, broken, gone;
-	char why[NODE_WHY]; /* with `broken`, and with `left` if that is in vain */
-	bool left_in_vain;  /* with `left` */
+	char why[NODE_WHY];      /* with `broken` */
+	char left_why[NODE_WHY]; /* with `left`; empty: it was not in vain */
 
 	/* of all */
 	_Atomic uint64_t may_act_until_ms; /* a struct lease_time */
@@ -96,7 +96,7 @@ void node_break(struct cluster *c, const char *why);
 void node_stop(struct cluster *c);
 void node_take_own(struct cluster *c, struct node_own *own);
 void node_leave(struct cluster *c);
-void node_say_left(struct cluster *c, bool in_vain);
+void node_say_left(struct cluster *c, struct view in_vain); /* in_vain: why; empty: it was not */
 void node_on_tick(struct net_timer *t);
 void node_on_farewell(struct net_timer *t);
 void *node_run(void *c);

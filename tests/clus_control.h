@@ -472,6 +472,15 @@ static inline void sim_cut(struct sim *s, unsigned from, unsigned to, bool cut)
 	sim_say(s, from, "%s to %s", cut ? "cut" : "healed", s->nodes[to].name);
 }
 
+/* Connections are refused that way, also the one that is there. */
+static inline void sim_refuse(struct sim *s, unsigned from, unsigned to, bool refused)
+{
+	s->refused[from][to] = refused;
+	sim_say(s, from, "%s by a firewall before %s", refused ? "refused" : "no more refused", s->nodes[to].name);
+	if (refused)
+		sim_close(s, from, to, CLUS_DOWN_CLOSED);
+}
+
 /* From all the others, both ways. */
 static inline void sim_isolate(struct sim *s, unsigned nodes, bool cut)
 {

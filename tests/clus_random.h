@@ -11,7 +11,7 @@ static inline void random_fault(struct sim *s)
 	unsigned i = (unsigned)sim_below(s, s->count), k = (unsigned)sim_below(s, s->count);
 	struct sim_node *n = &s->nodes[i];
 
-	switch (sim_below(s, 10)) {
+	switch (sim_below(s, 11)) {
 	case 0:
 		if (n->core)
 			sim_kill(s, i);
@@ -41,6 +41,10 @@ static inline void random_fault(struct sim *s)
 		if (i != k)
 			sim_close(s, i, k, CLUS_DOWN_CLOSED);
 		break;
+	case 9:
+		if (i != k)
+			sim_refuse(s, i, k, !s->refused[i][k]);
+		break;
 	default:
 		if (sim_runs(s, i) && sim_below(s, 3) == 0) {
 			bool leaves = sim_below(s, 2) != 0;
@@ -54,6 +58,7 @@ static inline void random_fault(struct sim *s)
 static inline void random_calm(struct sim *s)
 {
 	memset(s->cut, 0, sizeof s->cut);
+	memset(s->refused, 0, sizeof s->refused);
 	for (unsigned i = 0; i < s->count; i++) {
 		sim_say(s, i, "calm");
 		if (!s->nodes[i].core || s->nodes[i].exited || clus_core_state(s->nodes[i].core) == CLUS_LEAVING ||

@@ -76,6 +76,7 @@ struct sim_node {
 		uint64_t incarnation; /* of the other one */
 	} link[SIM_NODES];
 	uint64_t forbidden[SIM_NODES];
+	uint64_t lied_about; /* of this incarnation somebody has heard that its host refuses, and it lived */
 	uint64_t tick_ms, beat_ms;
 	uint64_t skew_ms, rate; /* its clock: skew + now * rate / 1000 */
 	uint64_t last_epoch;    /* installed in this life */
@@ -91,9 +92,10 @@ struct sim {
 	uint64_t now_ms, seed, random, links, incarnations;
 	unsigned count;
 	struct sim_node nodes[SIM_NODES];
-	bool cut[SIM_NODES][SIM_NODES]; /* from, to */
-	struct sim_mail *mail;          /* in the order of sending */
-	unsigned delay_ms;              /* of a frame, at most */
+	bool cut[SIM_NODES][SIM_NODES];     /* from, to */
+	bool refused[SIM_NODES][SIM_NODES]; /* from, to: something on the way says that nobody listens */
+	struct sim_mail *mail;              /* in the order of sending */
+	unsigned delay_ms;                  /* of a frame, at most */
 	bool verbose;
 	uint64_t trace; /* a hash of all that has happened */
 	bool no_asking; /* nobody says what is in lost buckets */
@@ -289,6 +291,21 @@ static inline void sim_greet(struct sim *s, unsigned i, unsigned k)
 	sim_step_core(s, i, &up);
 }
 
+/* k's host answers that nobody listens, or a firewall does. */
+static inline void sim_is_refused(struct sim *s, unsigned i, unsigned k)
+{
+	struct sim_mail *m = sim_post(s, i, i, CLUS_LINK_DOWN, view_of(NULL, 0));
+	const struct clus_view *v = clus_core_known(s->nodes[i].core);
+	uint16_t known = v ? clus_view_member(v, view_str(s->nodes[k].name)) : CLUS_NONE;
+
+	m->due_ms = s->now_ms;
+	m->event.down = CLUS_DOWN_REFUSED;
+	m->event.number = known == CLUS_NONE ? 0 : v->members[known].incarnation;
+	sim_name(m, view_str(s->nodes[k].name));
+	if (s->nodes[k].core && m->event.number == s->nodes[k].hello.incarnation)
+		s->nodes[k].lied_about = m->event.number;
+}
+
 static inline void sim_dial(struct sim *s, unsigned i, unsigned k)
 {
 	struct sim_node *a = &s->nodes[i], *b = &s->nodes[k];
@@ -296,14 +313,8 @@ static inline void sim_dial(struct sim *s, unsigned i, unsigned k)
 	a->link[k].dial_ms = s->now_ms + 50 + sim_below(s, 300);
 	if (s->cut[i][k] || s->cut[k][i] || b->host_down)
 		return;
-	if (!b->core) { /* its host answers that nobody listens */
-		struct sim_mail *m = sim_post(s, i, i, CLUS_LINK_DOWN, view_of(NULL, 0));
-		const struct clus_view *v = clus_core_known(a->core);
-		uint16_t known = v ? clus_view_member(v, view_str(b->name)) : CLUS_NONE;
-		m->due_ms = s->now_ms;
-		m->event.down = CLUS_DOWN_REFUSED;
-		m->event.number = known == CLUS_NONE ? 0 : v->members[known].incarnation;
-		sim_name(m, view_str(b->name));
+	if (!b->core || s->refused[i][k]) {
+		sim_is_refused(s, i, k);
 		return;
 	}
 	if (b->paused)

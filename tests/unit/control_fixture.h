@@ -9,6 +9,7 @@
 #include "base/bigendian.h"
 #include "base/list.h"
 #include "cluster/control.h"
+#include "cluster/control_bytes.h"
 #include "folder.h"
 
 #include <fcntl.h>
@@ -31,6 +32,7 @@ enum {
 	NOBODY = -1,
 	EPOCHS = 4096,
 	VIEW_HEAD = 12,
+	VIEW_TURN = 256, /* what fills it is the same again after so many bytes */
 	FAILURE_MS = 60000,
 	FAILURE_SOON_MS = 2000,
 	FAILURE_LOSSY_MS = 5000,
@@ -72,6 +74,7 @@ static bool was_agreed[EPOCHS];
 static uint64_t greatest_agreed, greatest_epoch;
 static unsigned seed;
 static bool proposers_stop;
+static void (*on_packet)(int from, int to, struct view bytes); /* looks at what is sent; NULL: nobody does */
 static uint64_t failure_ms;
 
 /* --- a view of the tests: its epoch, who has made it, and something to fill up --- */
@@ -81,9 +84,12 @@ static inline uint64_t epoch_of(struct view bytes)
 	if (bytes.len == 0)
 		return 0;
 	assert_true(bytes.len >= VIEW_HEAD);
-	for (size_t i = VIEW_HEAD; i < bytes.len; i++)
+	for (size_t i = VIEW_HEAD; i < bytes.len && i < VIEW_HEAD + VIEW_TURN; i++)
 		if (bytes.at[i] != (uint8_t)(bytes.at[7] + i))
 			fail_msg("the view is not as it was proposed");
+	if (bytes.len > VIEW_HEAD + VIEW_TURN &&
+	    memcmp(bytes.at + VIEW_HEAD, bytes.at + VIEW_HEAD + VIEW_TURN, bytes.len - VIEW_HEAD - VIEW_TURN) != 0)
+		fail_msg("the view is not as it was proposed");
 	return bigendian_get(bytes.at, 8);
 }
 
@@ -192,6 +198,8 @@ static inline bool on_send(void *owner, struct view name, struct view bytes)
 		silent[from][to] = true;
 	if (lost)
 		return true;
+	if (on_packet)
+		on_packet(from, to, bytes);
 	struct packet *p = malloc(sizeof(*p) + bytes.len);
 	p->from = from;
 	p->to = to;
@@ -416,8 +424,11 @@ static inline void propose_with(int i, unsigned voters, size_t filling)
 	n->proposed = (greatest_epoch = greatest_epoch + 1);
 	bigendian_put(bytes, n->proposed, 8);
 	memset(bytes + 8, i, 4);
-	for (size_t k = VIEW_HEAD; k < VIEW_HEAD + filling; k++)
+	for (size_t k = VIEW_HEAD; k < VIEW_HEAD + filling && k < VIEW_HEAD + VIEW_TURN; k++)
 		bytes[k] = (uint8_t)(bytes[7] + k);
+	for (size_t k = VIEW_HEAD + VIEW_TURN; k < VIEW_HEAD + filling; k += VIEW_TURN)
+		memcpy(bytes + k, bytes + k - VIEW_TURN,
+		       VIEW_HEAD + filling - k < VIEW_TURN ? VIEW_HEAD + filling - k : VIEW_TURN);
 	unsigned count = names_of(voters, names);
 	control_bdb.propose(n->control, view_of(bytes, VIEW_HEAD + filling), names, count);
 	free(bytes);
@@ -439,6 +450,44 @@ static inline bool all_know(unsigned set)
 	return true;
 }
 
+static inline void commit_and_know(int who)
+{
+	commit_with(who, THREE, 100);
+	WAIT_FOR(all_know(THREE));
+}
+
+static inline int three_with_a_view(void)
+{
+	nodes_start(THREE);
+	int first = coordinator_of(THREE);
+	commit_and_know(first);
+	return first;
+}
+
+static inline void lose_with(int who, unsigned voters)
+{
+	const struct node *n = &nodes[who];
+
+	propose_with(who, voters, 100);
+	WAIT_FOR(n->committed == n->proposed || (n->lost == n->proposed && !n->coordinates));
+	assert_int_equal(n->lost, n->proposed);
+}
+
+static inline unsigned without(int i)
+{
+	return (unsigned)THREE & ~(1U << i);
+}
+
+static inline void say(int to, const char *from, const struct control_frame *f)
+{
+	struct buf bytes = {0};
+
+	control_frame_encode(f, &bytes);
+	assert_int_equal(buf_error(&bytes), 0);
+	control_bdb.message(nodes[to].control, view_str(from), buf_view(&bytes));
+	buf_fini(&bytes);
+}
+
 static inline bool remove_all(const char *path)
 {
 	char command[256];
@@ -457,10 +506,11 @@ static inline int control_set_up(void **unused)
 	loss_percent = delay_us = 0;
 	failure_ms = FAILURE_MS;
 	proposers_stop = false;
+	on_packet = NULL;
 	greatest_agreed = greatest_epoch = 0;
 	seed = 1;
 	list_init(&packets);
-	if (folder_make() != 0)
+	if (folder_make_in_memory() != 0)
 		return -1;
 	for (int i = 0; i < NODES; i++) {
 		snprintf(nodes[i].name, sizeof(nodes[i].name), "n%d", i);

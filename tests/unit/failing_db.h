@@ -20,11 +20,13 @@ struct failing {
 	_Atomic bool start; /* rep_start() fails */
 	_Atomic bool
 	    join; /* the next message cannot be joined with what it has, and there is something new to look at */
-	_Atomic bool sync;   /* the promise file cannot be made durable */
-	_Atomic bool taking; /* messages are counted, and go no further */
+	_Atomic bool by_hand; /* what cannot be joined is not begun anew by Berkeley DB itself, until it has said so */
+	_Atomic bool sync;    /* the promise file cannot be made durable */
+	_Atomic bool taking;  /* messages are counted, and go no further */
 	_Atomic unsigned taken[FAILING_NODES];
-	_Atomic bool hold_messages, hold_elections; /* they wait for the test, */
-	_Atomic bool held_messages, held_elections; /* and do so now */
+	_Atomic unsigned joins_failed, holds, dupmasters; /* so often a message had this answer of Berkeley DB itself */
+	_Atomic bool hold_messages, hold_elections;       /* they wait for the test, */
+	_Atomic bool held_messages, held_elections;       /* and do so now */
 	DB_ENV *env;
 };
 
@@ -81,6 +83,11 @@ static int failing_open(DB_ENV *env, const char *home, uint32_t flags, int mode)
 		return atomic_load(&f->open);
 	if (f)
 		f->env = env;
+	if (f && atomic_load(&f->by_hand)) {
+		int ret = env->rep_set_config(env, DB_REP_CONF_AUTOINIT, 0);
+		if (ret)
+			return ret;
+	}
 	return db_open(env, home, flags, mode);
 }
 
@@ -106,7 +113,16 @@ static int failing_message(DB_ENV *env, DBT *control, DBT *rec, int from, DB_LSN
 		db_event(env, DB_EVENT_REP_STARTUPDONE, NULL);
 		return DB_REP_JOIN_FAILURE;
 	}
-	return db_message(env, control, rec, from, lsn);
+	int ret = db_message(env, control, rec, from, lsn);
+	if (ret == DB_REP_JOIN_FAILURE) {
+		atomic_fetch_add(&f->joins_failed, 1);
+		atomic_store(&f->by_hand, false);
+	}
+	if (ret == DB_REP_HOLDELECTION)
+		atomic_fetch_add(&f->holds, 1);
+	if (ret == DB_REP_DUPMASTER)
+		atomic_fetch_add(&f->dupmasters, 1);
+	return ret;
 }
 
 static int failing_priority(DB_ENV *env, uint32_t priority)

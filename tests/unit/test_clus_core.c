@@ -232,6 +232,62 @@ static void all_start_again_at_once(void **state)
 	check_end(&sim);
 }
 
+/* It was cut off for a moment, in which a view was agreed on, and reaches one voter again who does not coordinate. */
+static void who_missed_a_view_gets_it_from_a_voter(void **state)
+{
+	(void)state;
+	form(3);
+	sim_node(&sim, D, "delta", ABC);
+	sim_node(&sim, E, "echo", ABC);
+	sim.nodes[D].hello.votes = sim.nodes[E].hello.votes = false;
+	sim_start(&sim, D);
+	SETTLES(ABCD, 8000);
+	unsigned voter = other_than(coordinator());
+	sim_close_all(&sim, D, CLUS_DOWN_CLOSED);
+	sim_isolate(&sim, 1U << D, true);
+	uint64_t missed = checked.last.epoch;
+	sim_start(&sim, E);
+	while (clus_view_member(&checked.last, VIEW("echo")) == CLUS_NONE)
+		sim_step(&sim);
+	assert_true(clus_core_epoch(sim.nodes[D].core) == missed);
+	sim_cut(&sim, D, voter, false);
+	sim_cut(&sim, voter, D, false);
+	sim_run(&sim, 600);
+	assert_true(clus_view_member(&checked.last, VIEW("delta")) != CLUS_NONE);
+	assert_true(clus_core_epoch(sim.nodes[D].core) == checked.last.epoch);
+	check_end(&sim);
+}
+
+/* Who does not vote has no database of views: it gets each of them from a voter, and any of them will do. */
+static void who_does_not_vote_gets_views_from_voters(void **state)
+{
+	(void)state;
+	form(3);
+	sim_node(&sim, D, "delta", ABC);
+	sim.nodes[D].hello.votes = false;
+	sim_start(&sim, D);
+	SETTLES(ABCD, 8000);
+	assert_int_equal(checked.last.voter_count, 3);
+	assert_int_equal(sim.nodes[D].control.kept.record.len, 0);
+	unsigned c = coordinator();
+	for (unsigned voter = 0; voter < 3; voter++) {
+		if (voter == c)
+			continue;
+		/* It comes back while this one alone is in its reach. */
+		sim_isolate(&sim, 1U << D, true);
+		SETTLES(ABC, 8000);
+		sim_cut(&sim, D, voter, false);
+		sim_cut(&sim, voter, D, false);
+		for (uint64_t end = sim.now_ms + 8000;
+		     sim.now_ms < end && clus_core_epoch(sim.nodes[D].core) < checked.last.epoch;)
+			sim_step(&sim);
+		assert_true(clus_core_epoch(sim.nodes[D].core) == checked.last.epoch);
+		sim_isolate(&sim, 1U << D, false);
+		SETTLES(ABCD, 20000);
+	}
+	check_end(&sim);
+}
+
 /* The coordinator hears it, and it does not hear the coordinator; and the other way round. */
 static void links_cut_one_way(void **state)
 {
@@ -490,6 +546,8 @@ int main(void)
 	    cmocka_unit_test(a_node_that_stood_still_does_not_act),
 	    cmocka_unit_test(two_nodes_and_a_witness),
 	    cmocka_unit_test(all_start_again_at_once),
+	    cmocka_unit_test(who_does_not_vote_gets_views_from_voters),
+	    cmocka_unit_test(who_missed_a_view_gets_it_from_a_voter),
 	    cmocka_unit_test(links_cut_one_way),
 	    cmocka_unit_test(out_of_reach_of_most),
 	    cmocka_unit_test(one_after_the_other_starts_again),

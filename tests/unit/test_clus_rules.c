@@ -439,6 +439,23 @@ static void refused_is_said_of_one_incarnation(void **state)
 	one_end(&one);
 }
 
+/* And it is reported of that one alone: the coordinator takes a member's word for it. */
+static void a_refusal_of_before_is_not_reported(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(13, 10);
+	one_beat(&one, "beta", 10, "alpha ");
+	unsigned before = one.did[CLUS_DO_SEND_REPORT];
+	one_down(&one, "delta", CLUS_DOWN_REFUSED, 99);
+	one_down(&one, "delta", CLUS_DOWN_REFUSED, 0);
+	assert_int_equal(one.did[CLUS_DO_SEND_REPORT], before);
+	one_down(&one, "delta", CLUS_DOWN_REFUSED, 3);
+	assert_int_equal(one.did[CLUS_DO_SEND_REPORT], before + 1);
+	one_end(&one);
+}
+
 /* It is linked, and has still to learn which view it is not in. */
 static void who_is_no_member_has_no_say(void **state)
 {
@@ -500,6 +517,63 @@ static void votes_change_one_by_one(void **state)
 	one_tick(&one, T / 8);
 	one_commit(&one);
 	assert_int_equal(one.proposed.voter_count, CLUS_VOTERS_MAX);
+	one_end(&one);
+}
+
+static unsigned votes_in(const struct clus_view *a, const struct clus_view *b)
+{
+	unsigned both = 0;
+
+	for (uint8_t i = 0; i < a->voter_count; i++)
+		both += clus_view_voter(b, a->voters[i]) != CLUS_NONE;
+	return both;
+}
+
+/* An operator takes two out at the same time as two others come: the second change waits until the first is agreed on.
+ */
+static void votes_asked_for_at_once_change_one_after_the_other(void **state)
+{
+	struct clus_view *now = &one.proposed;
+
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_down(&one, "echo", CLUS_DOWN_SILENT, 4);
+	one_down(&one, "gamma", CLUS_DOWN_SILENT, 5);
+	for (unsigned i = 0; i < 12; i++) {
+		one_tick(&one, T / 8);
+		one_commit(&one);
+		beats(3, one_epoch(&one));
+	}
+	assert_false(one_has(&one, "echo") || one_has(&one, "gamma"));
+	assert_int_equal(now->voter_count, 5);
+	beats(3, one_epoch(&one));
+	one_up(&one, "xeno", 7, 0); /* is proposed; the others are found together, behind it */
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("echo")});
+	one_step(&one, (struct clus_event){.kind = CLUS_FORGET, .name = VIEW("gamma")});
+	one_up(&one, "yuri", 8, 0);
+	unsigned views = 0, changes = 0;
+	for (unsigned proposals = one.did[CLUS_DO_PROPOSE]; clus_core_epoch(one.core) < now->epoch; views++) {
+		const struct clus_view *before = clus_core_view(one.core);
+		unsigned both = votes_in(before, now), changed = before->voter_count + now->voter_count - 2 * both;
+		assert_true(changed <= 1);
+		changes += changed;
+		/* Nothing else is proposed until that is agreed on. */
+		beats(3, one_epoch(&one));
+		one_tick(&one, T / 16);
+		assert_int_equal(one.did[CLUS_DO_PROPOSE], proposals);
+		struct buf copy = {0};
+		buf_put(&copy, buf_view(&one.proposal));
+		one_tell(&one, CLUS_COMMITTED, buf_view(&copy));
+		buf_fini(&copy);
+		beats(3, one_epoch(&one));
+		proposals = one.did[CLUS_DO_PROPOSE];
+	}
+	assert_true(views >= 4);
+	assert_int_equal(changes, 4);
+	assert_true(clus_view_voter(now, VIEW("echo")) == CLUS_NONE && clus_view_voter(now, VIEW("xeno")) != CLUS_NONE);
+	assert_true(clus_view_voter(now, VIEW("gamma")) == CLUS_NONE &&
+		    clus_view_voter(now, VIEW("yuri")) != CLUS_NONE);
 	one_end(&one);
 }
 
@@ -571,6 +645,52 @@ static void a_vote_that_is_needed_stays(void **state)
 	one_end(&one);
 }
 
+/* Its coordinator can take it out, however long that takes. One that does not answer cannot. */
+static void who_leaves_waits_for_a_coordinator_that_answers(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_beat(&one, "beta", 10, "alpha ");
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0));
+	for (unsigned i = 0; i < 80; i++) {
+		one_tick(&one, T / 8);
+		beats(14, 10);
+		one_beat(&one, "beta", 10, "alpha ");
+	}
+	assert_int_equal(one.did[CLUS_DO_EXIT], 0);
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0));
+	for (unsigned i = 0; i < 15; i++) {
+		one_tick(&one, T / 8);
+		beats(14, 10);
+	}
+	one_tick(&one, T / 8 - 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 0);
+	one_tick(&one, 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 1);
+	assert_int_equal(clus_core_state(one.core), CLUS_GONE);
+	one_end(&one);
+}
+
+/* It has been without one for long: it has all the time from the word on. */
+static void who_is_cut_off_and_leaves_has_its_time(void **state)
+{
+	(void)state;
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_tick(&one, 10 * T);
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0));
+	one_tick(&one, T);
+	one_tell(&one, CLUS_LEAVE, view_of(NULL, 0)); /* once more changes nothing */
+	one_tick(&one, T - 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 0);
+	one_tick(&one, 1);
+	assert_int_equal(one.did[CLUS_DO_EXIT], 1);
+	one_end(&one);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -590,12 +710,16 @@ int main(void)
 	    cmocka_unit_test(who_comes_with_an_old_view_must_know_the_new_one_first),
 	    cmocka_unit_test(only_what_left_on_this_link_is_confirmed),
 	    cmocka_unit_test(refused_is_said_of_one_incarnation),
+	    cmocka_unit_test(a_refusal_of_before_is_not_reported),
 	    cmocka_unit_test(who_is_no_member_has_no_say),
 	    cmocka_unit_test(who_is_not_in_the_proposal_is_not_named),
 	    cmocka_unit_test(votes_change_one_by_one),
+	    cmocka_unit_test(votes_asked_for_at_once_change_one_after_the_other),
 	    cmocka_unit_test(who_may_not_vote_does_not),
 	    cmocka_unit_test(the_first_view_is_always_proposed),
 	    cmocka_unit_test(a_vote_that_is_needed_stays),
+	    cmocka_unit_test(who_leaves_waits_for_a_coordinator_that_answers),
+	    cmocka_unit_test(who_is_cut_off_and_leaves_has_its_time),
 	};
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);

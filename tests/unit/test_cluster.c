@@ -185,6 +185,24 @@ static void who_never_was_in_leaves(void **state)
 	RUN_UNTIL(nodes[0].left == 1);
 }
 
+/* The one that is left has no majority, and nobody to take it out. */
+static void who_is_left_alone_gives_up(void **state)
+{
+	(void)state;
+	form();
+	struct node *boss = node_named(coordinator_of(&nodes[0])), *one = other_than(boss, NULL);
+	node_end(other_than(boss, one));
+	RUN_UNTIL(are_one(2));
+	node_end(one);
+	struct instant since = clock_now();
+	cluster_leave(boss->cluster);
+	RUN_UNTIL(boss->left == 1);
+	assert_true(instant_since_ms(clock_now(), since) >= 2 * FAILURE_MS - FAILURE_MS / 8);
+	assert_string_equal(boss->left_why, "no coordinator has answered for twice failure-timeout");
+	node_end(boss);
+	assert_int_equal(boss->left, 1);
+}
+
 static void one_is_forgotten(void **state)
 {
 	(void)state;
@@ -611,6 +629,7 @@ int main(void)
 	    NODE_TEST(the_coordinator_leaves),
 	    NODE_TEST(the_last_leaves),
 	    NODE_TEST(who_never_was_in_leaves),
+	    NODE_TEST(who_is_left_alone_gives_up),
 	    NODE_TEST(one_is_forgotten),
 	    NODE_TEST(a_living_one_is_forgotten),
 	    NODE_TEST(after_a_restart_of_all),

@@ -4,46 +4,7 @@
 
 #include "apart.h"
 #include "base/error.h"
-#include "cluster/control_bytes.h"
 #include "failing_db.h"
-
-static void commit_and_know(int who)
-{
-	commit_with(who, THREE, 100);
-	WAIT_FOR(all_know(THREE));
-}
-
-static int three_with_a_view(void)
-{
-	nodes_start(THREE);
-	int first = coordinator_of(THREE);
-	commit_and_know(first);
-	return first;
-}
-
-static void lose_with(int who, unsigned voters)
-{
-	const struct node *n = &nodes[who];
-
-	propose_with(who, voters, 100);
-	WAIT_FOR(n->committed == n->proposed || (n->lost == n->proposed && !n->coordinates));
-	assert_int_equal(n->lost, n->proposed);
-}
-
-static unsigned without(int i)
-{
-	return (unsigned)THREE & ~(1U << i);
-}
-
-static void say(int to, const char *from, const struct control_frame *f)
-{
-	struct buf bytes = {0};
-
-	control_frame_encode(f, &bytes);
-	assert_int_equal(buf_error(&bytes), 0);
-	control_bdb.message(nodes[to].control, view_str(from), buf_view(&bytes));
-	buf_fini(&bytes);
-}
 
 static void say_library(int to, const char *from, size_t len)
 {
@@ -198,6 +159,29 @@ static void a_promise_that_is_gone_is_not_made_again(void **state)
 	promise_is_lost(true);
 }
 
+/* It has written a record that nobody else has, and must not rule: the others do not leave that to it. */
+static void who_must_not_rule_is_not_waited_for(void **state)
+{
+	(void)state;
+	failure_ms = FAILURE_SOON_MS;
+	int first = three_with_a_view();
+	for (int i = 0; i < 3; i++)
+		silent[first][i] = true;
+	lose_with(first, THREE);
+	links_set(THREE, THREE, false);
+	nodes_stop(THREE);
+	memset(silent, 0, sizeof(silent));
+	spoil_promise(first, true);
+	/* Both others know it before they know each other. */
+	links_set(1U << first, THREE, true);
+	nodes_start(THREE);
+	pass_ms(5 * ELECTION_MS);
+	assert_int_equal(settled(THREE), NOBODY);
+	links_set(THREE, THREE, true);
+	assert_int_not_equal(coordinator_of(THREE), first);
+	commit_and_know(settled(THREE));
+}
+
 /* There is nobody to whom it can have promised anything. */
 static void one_alone_gets_over_a_damaged_promise(void **state)
 {
@@ -295,6 +279,28 @@ static void a_voter_without_a_number_is_not_written(void **state)
 	WAIT_FOR(all_know(15));
 }
 
+/* It would be the only voter that it knows, and it is not. */
+static void who_cannot_number_all_voters_does_not_rule(void **state)
+{
+	const struct view two[] = {VIEW("n0"), VIEW("n6")};
+	struct control *c;
+
+	(void)state;
+	node_start(0, 2); /* it does not vote */
+	c = nodes[0].control;
+	for (unsigned i = 0; i < 62; i++)
+		control_bdb.reached(c, view_str(stranger(i)), true);
+	control_bdb.voters(c, two, 2);
+	pass_ms(8 * ELECTION_MS);
+	assert_false(nodes[0].coordinates);
+	for (unsigned i = 0; i < 62; i++)
+		control_bdb.reached(c, view_str(stranger(i)), false);
+	pass_ms(4 * ELECTION_MS);
+	assert_false(nodes[0].coordinates);
+	control_bdb.voters(c, two, 1);
+	assert_int_equal(coordinator_of(1), 0);
+}
+
 /* What waits of one peer takes no room of another's. */
 static void a_flood_drowns_nobody_else(void **state)
 {
@@ -373,11 +379,13 @@ int main(int argc, char **argv)
 	    FAULT(a_ruler_without_its_disk_does_not_count_itself),
 	    FAULT(a_damaged_promise_is_not_made_again),
 	    FAULT(a_promise_that_is_gone_is_not_made_again),
+	    FAULT(who_must_not_rule_is_not_waited_for),
 	    FAULT(one_alone_gets_over_a_damaged_promise),
 	    FAULT(another_version_is_no_damage),
 	    FAULT(a_full_disk_is_no_damage),
 	    FAULT(many_names_come_and_go),
 	    FAULT(a_voter_without_a_number_is_not_written),
+	    FAULT(who_cannot_number_all_voters_does_not_rule),
 	    FAULT(a_flood_drowns_nobody_else),
 	    FAULT(what_came_by_a_former_link_is_dropped),
 	    FAULT(a_term_that_is_made_up_is_not_heeded),
