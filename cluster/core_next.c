@@ -9,6 +9,7 @@ enum { EPOCH_AT = 4 + 2 + 4 + CLUS_ID_BYTES, EPOCH_BYTES = 8 };
 enum {
 	REFUSED_AT_ONCE = 8, /* joins that are found to be too much, before the next event */
 	SHY_MAX = 64,        /* failure-timeouts: who is out of reach of most, over and over, stays out that long */
+	SHY_FORGOTTEN = 8,   /* after so many times what it was kept out for, it begins anew */
 };
 
 static struct clus_member *drafted(const struct clus_core *c)
@@ -334,6 +335,15 @@ static bool draft_what_fits(struct clus_core *c, struct clus_draft *d)
 	return done;
 }
 
+static void keep_out(const struct clus_core *c, struct clus_node *n)
+{
+	bool again = n->shy_ms > 0 && instant_before(c->now, instant_add_ms(n->shy_until, SHY_FORGOTTEN * n->shy_ms));
+	uint64_t most = SHY_MAX * c->failure_ms, ms = again ? n->shy_ms * 2 : c->failure_ms;
+
+	n->shy_ms = ms < most ? ms : most;
+	n->shy_until = instant_add_ms(c->now, n->shy_ms);
+}
+
 /* Who is not in the proposal is not vouched for from now on, and will know why it went. */
 static void condemn(struct clus_core *c, const struct clus_draft *d)
 {
@@ -347,11 +357,8 @@ static void condemn(struct clus_core *c, const struct clus_draft *d)
 		if (!n->condemned)
 			continue;
 		n->why = core_verdict(c, m, n);
-		if (n->up && n->suspected) {
-			n->shy_ms = n->shy_ms ? n->shy_ms * 2 : c->failure_ms;
-			n->shy_ms = n->shy_ms > SHY_MAX * c->failure_ms ? SHY_MAX * c->failure_ms : n->shy_ms;
-			n->shy_until = instant_add_ms(c->now, n->shy_ms);
-		}
+		if (n->up && n->suspected)
+			keep_out(c, n);
 	}
 }
 

@@ -309,11 +309,8 @@ static void links_cut_one_way(void **state)
 }
 
 /* Only the coordinator has a link to it. */
-static void out_of_reach_of_most(void **state)
+static void cut_from_most(unsigned c, unsigned victim)
 {
-	(void)state;
-	form(5);
-	unsigned c = coordinator(), victim = (c + 1) % 5;
 	for (unsigned i = 0; i < 5; i++) {
 		if (i != c && i != victim) {
 			sim_cut(&sim, i, victim, true);
@@ -321,6 +318,40 @@ static void out_of_reach_of_most(void **state)
 		}
 	}
 	SETTLES(ABCDE & ~(1U << victim), 8000);
+}
+
+/* For how long it is kept out when all is well again, in ms. */
+static uint64_t kept_out(unsigned c, unsigned victim)
+{
+	cut_from_most(c, victim);
+	sim_isolate(&sim, 1U << victim, false);
+	uint64_t began = sim.now_ms;
+	SETTLES(ABCDE, 20000);
+	return sim.now_ms - began;
+}
+
+/* Twice as long the next time; what was long ago does not count. */
+static void out_of_reach_again_and_again(void **state)
+{
+	(void)state;
+	form(5);
+	unsigned c = coordinator(), victim = (c + 1) % 5;
+	uint64_t first = kept_out(c, victim), second = kept_out(c, victim);
+	assert_true(second > first + SIM_FAILURE_MS / 2);
+	assert_true(kept_out(c, victim) > second + SIM_FAILURE_MS);
+	for (uint64_t end = sim.now_ms + 9 * 4 * SIM_FAILURE_MS; sim.now_ms < end;)
+		sim_step(&sim);
+	assert_true(kept_out(c, victim) < second);
+	assert_int_equal(coordinator(), c);
+	check_end(&sim);
+}
+
+static void out_of_reach_of_most(void **state)
+{
+	(void)state;
+	form(5);
+	unsigned c = coordinator(), victim = (c + 1) % 5;
+	cut_from_most(c, victim);
 	assert_true(said(1U << c, ": most members do not reach it") == 1);
 	sim_isolate(&sim, 1U << victim, false);
 	SETTLES(ABCDE, 12000);
@@ -550,6 +581,7 @@ int main(void)
 	    cmocka_unit_test(who_missed_a_view_gets_it_from_a_voter),
 	    cmocka_unit_test(links_cut_one_way),
 	    cmocka_unit_test(out_of_reach_of_most),
+	    cmocka_unit_test(out_of_reach_again_and_again),
 	    cmocka_unit_test(one_after_the_other_starts_again),
 	    cmocka_unit_test(starts_again_at_once),
 	    cmocka_unit_test(one_leaves),
