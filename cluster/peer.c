@@ -231,6 +231,7 @@ static void on_look(struct net_timer *t)
 		}
 	}
 	listener_resume(p);
+	more = peer_log_flush(p, false) || more;
 	if (more)
 		peers_look_soon(p);
 }
@@ -313,6 +314,7 @@ int peers_start(struct peers **out, struct net_loop *loop, const struct peers_se
 	p->beat_ms = s->failure_ms / 8 ? s->failure_ms / 8 : 1;
 	p->random = s->seed;
 	list_init(&p->conns);
+	list_init(&p->greeters);
 	net_timer_init(&p->beat, on_beat);
 	net_timer_init(&p->look, on_look);
 	net_timer_init(&p->redial, on_redial);
@@ -356,6 +358,7 @@ static void on_gone(struct mail *mail)
 	void *owner = p->owner;
 
 	net_timer_stop(p->loop, &p->look);
+	(void)peer_log_flush(p, true);
 	for (size_t i = 0; i < p->peer_count; i++)
 		free(p->peers[i]);
 	free(p->peers);

@@ -16,6 +16,7 @@ struct tls_context;
 enum {
 	PEERS_MAX = 2048,            /* nodes that are known at a time */
 	PEERS_GREETING_MAX = 64,     /* connections that others have dialled and that are not open yet */
+	PEERS_GREETING_EACH = 16,    /* of these from one address: nobody takes all places */
 	PEERS_CONTROL_MAX = 4 << 20, /* bytes of CONTROL that wait for one node */
 	PEERS_REPORT_MAX = 256 << 10,
 	PEERS_FORBIDDEN_MAX = 8, /* the last incarnations of a name that are refused */

@@ -26,6 +26,7 @@ static struct conn *conn_new(struct peers *p, bool dialled, enum peer_link kind,
 	c->since = net_now(p->loop);
 	c->deadline = instant_add_ms(c->since, PEER_GREET_MS);
 	list_init(&c->link);
+	list_init(&c->greeter);
 	list_init(&c->queue);
 	peer_decoder_init(&c->decoder);
 	if (tls_channel_new(&c->tls, p->context, dialled ? TLS_DIALS : TLS_LISTENS, expected, clock_wall()) != 0) {
@@ -64,8 +65,7 @@ int conn_accept(struct peers *p, int fd, const char *address)
 	}
 	snprintf(c->address, sizeof c->address, "%s", address);
 	c->state = CONN_SHAKES;
-	c->counted = true;
-	p->greeting++;
+	greeter_in(c);
 	enlist(c);
 	net_stream_read_start(&c->stream);
 	return 0;
@@ -179,8 +179,7 @@ static void on_closed(struct net_stream *s)
 	INVARIANT(c->state == CONN_GONE);
 	list_remove(&c->link);
 	p->conn_count--;
-	if (c->counted)
-		p->greeting--;
+	greeter_out(c);
 	conn_free(c);
 	peers_perhaps_gone(p);
 }
