@@ -330,6 +330,13 @@ void peers_reload(struct peers *p, struct tls_context *context)
 
 	p->context = tls_context_ref(context);
 	tls_context_unref(&old);
+	LIST_EACH (node, &p->conns) {
+		struct conn *c = CONTAINER_OF(node, struct conn, link);
+		if (c->state == CONN_CONNECTS || c->state == CONN_SHAKES)
+			c->judged_by_old = true;
+		else if (c->state == CONN_GREETS || c->state == CONN_OPEN)
+			(void)conn_is_still_good(c);
+	}
 }
 
 void peers_stop(struct peers *p)

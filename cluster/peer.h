@@ -80,7 +80,8 @@ MUST_USE int peers_start(struct peers **out, struct net_loop *loop, const struct
 			 struct tls_context *context, const struct peers_ops *ops, void *owner);
 /* Says GOODBYE to all; `stopped` comes in a later turn, and no other event any more. */
 void peers_stop(struct peers *p);
-/* New connections use it; those that are there stay as they are. */
+/* New connections use it. Those that are there stay as they are, also when a certificate of theirs has expired since;
+ * but who is revoked by it, or of an authority that it does not know, has none any more. */
 void peers_reload(struct peers *p, struct tls_context *context);
 
 struct peers_target {

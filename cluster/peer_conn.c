@@ -203,6 +203,20 @@ static void fail_tls(struct conn *c)
 		conn_linger(c, why);
 }
 
+bool conn_is_still_good(struct conn *c)
+{
+	enum tls_reason reason = tls_channel_judge(c->tls, c->peers->context, clock_wall());
+	char why[96];
+
+	if (reason != TLS_REVOKED && reason != TLS_UNKNOWN_AUTHORITY && reason != TLS_NO_MEMORY)
+		return true;
+	snprintf(why, sizeof why, "TLS: %s", tls_reason_text(reason));
+	peer_log_refused(c->peers, REFUSED_TLS + reason, tls_reason_text(reason), "since the last reload", c->address,
+			 view_str(tls_channel_peer(c->tls)));
+	conn_linger(c, why);
+	return false;
+}
+
 static void shaken(struct conn *c)
 {
 	struct peers *p = c->peers;
@@ -210,6 +224,8 @@ static void shaken(struct conn *c)
 	struct view name = view_str(tls_channel_peer(c->tls));
 
 	c->state = CONN_GREETS;
+	if (c->judged_by_old && !conn_is_still_good(c))
+		return;
 	if (!c->dialled)
 		return;
 	if (t) {

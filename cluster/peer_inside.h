@@ -22,6 +22,9 @@ void conn_shut(struct conn *c, const char *why);
 void conn_linger(struct conn *c, const char *why);
 void conn_goodbye(struct conn *c, enum peer_goodbye_reason reason, const char *why);
 
+/* Whether the other side's certificate, which was good, is by what was read since. False: it has been ended. */
+bool conn_is_still_good(struct conn *c);
+
 /* peer_greet.c: HELLO and which connection is a link's */
 void conn_say_hello(struct conn *c);
 void conn_hear_hello(struct conn *c, struct view body);

@@ -42,6 +42,7 @@ struct conn {
 	bool dialled;
 	struct list greeter; /* in peers->greeters */
 	bool gives_way;      /* to another connection of the pair: the node is not down */
+	bool judged_by_old;  /* its handshake had begun before a reload */
 	bool renew;          /* what its HELLO has said holds no more */
 	uint64_t said;       /* our incarnation in its HELLO */
 	uint64_t dead;       /* who is, if the host refuses */

@@ -76,18 +76,39 @@ class TestCertificates(Three):
 
 
 class TestReload(Three):
+    def setUp(self):
+        super().setUp()
+        self.host = self.c.net.host("x")
+
+    def links(self, of="a", to=None):
+        """Which connection each link is: it is another one when it was opened again."""
+        # Two may dial each other at once: then the one link that stays is the second.
+        return {(row["peer"], row["link"]): (row["state"], row["reconnects"], row["dialled"])
+                for row in self.c[of].ask("links")["links"] if to is None or row["peer"] in to}
+
+    def wait_linked(self):
+        wait.until(lambda: all([link[0] for link in self.links(n).values()] == ["open"] * 4 for n in "abc"), "all links")
+
+    def served(self, name):
+        """The certificate that the node shows to whoever asks."""
+        said = cluster.openssl_client(self.host, self.c[name].host)
+        found = re.search(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----\n", said, re.S)
+        return found and found.group(0)
+
     def test_renewed_while_running(self):
-        def reconnects():
-            # Two may dial each other at once: then the one link that stays is the second.
-            return {(row["peer"], row["link"]): row["reconnects"] for row in self.c["a"].ask("links")["links"]}
-        wait.until(lambda: [row["state"] for row in self.c["a"].ask("links")["links"]] == ["open"] * 4, "all links")
-        before, linked = self.c["a"].view(), reconnects()
+        self.wait_linked()
+        before, linked = self.c["a"].view(), {n: self.links(n) for n in "abc"}
         for node in self.c:
+            old = self.served(node.name)
             node.identity = self.c.authority.issue(node.name, "--force")
             self.assertEqual(node.reload()[0], 0)
+            with open(node.identity[0], encoding="ascii") as f:
+                new = f.read()
+            self.assertNotEqual(old, new)
+            wait.until(lambda: self.served(node.name) == new, lambda: "%s shows the new certificate" % node.name)
         # No link was dropped for it.
         self.assertEqual(self.c.wait_agree("abc"), before)
-        self.assertEqual(reconnects(), linked)
+        self.assertEqual({n: self.links(n) for n in "abc"}, linked)
         # New links are made with the new ones.
         self.c["b"].kill()
         self.c["b"].start()
@@ -105,18 +126,22 @@ class TestReload(Three):
         self.c["a"].identity = good
         self.assertEqual(self.c["a"].reload()[0], 0)
 
-    def test_a_revoked_node_stays_out_when_it_comes_back(self):
-        before = self.c["a"].view()
+    def test_a_revoked_node_is_out(self):
+        """Its links end, and those of the others are the connections that they were. It gets in no more."""
+        self.wait_linked()
+        linked = {n: self.links(n, "ab") for n in "ab"}
         self.c.authority.revoke("c")
         for name in "ab":
             self.assertEqual(self.c[name].reload()[0], 0)
-        self.assertEqual(self.c.wait_agree("abc"), before)  # links that are there stay
-        self.c["c"].kill()
+            self.c[name].wait_line('event=peer_refused reason=revoked detail="since the last reload" .*name=c ')
         self.c.wait_agree("ab")
+        self.assertEqual({n: self.links(n, "ab") for n in "ab"}, linked)
+        self.c.wait_fenced("c")
+        self.c["c"].kill()
         # Its own list does not know of it yet.
         self.c["c"].set(crl=None)
         self.c["c"].start()
-        self.refused("revoked")
+        self.c["c"].wait_line('event=peer_refused reason=revoked detail="told by the other side"')
         self.c["c"].wait_state("seeking")
 
     def test_peers(self):
