@@ -5,9 +5,10 @@ import socket
 import ssl
 import time
 
-from harness import authority, cluster, crowd, wait
+from harness import authority, cluster, crowd, wait, weir
 
 MANY = 10000
+
 
 class Three(cluster.Case):
     def setUp(self):
@@ -143,6 +144,18 @@ class TestReload(Three):
         self.c["c"].start()
         self.c["c"].wait_line('event=peer_refused reason=revoked detail="told by the other side"')
         self.c["c"].wait_state("seeking")
+
+    def test_what_the_cluster_refuses_is_told(self):
+        """More apps than a HELLO has room for: whoever reloads hears why, and all goes on as it was."""
+        before, apps = self.c["a"].view(), self.c["a"].apps
+        self.c["a"].apps = apps + [weir.app("app%d" % i, ['backend "unix:%s" { }' % self.scope.path("nobody")],
+                                            match=["path:/app%d" % i]) for i in range(256)]
+        code, _, err = self.c["a"].reload()
+        self.assertNotEqual(code, 0)
+        self.assertIn("cluster: more than 256 apps", err)
+        self.c["a"].apps = apps
+        self.assertEqual(self.c["a"].reload()[0], 0)
+        self.assertEqual(self.c.wait_agree("abc"), before)
 
     def test_peers(self):
         """A node that is told of the others only later."""
