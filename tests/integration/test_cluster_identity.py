@@ -259,15 +259,24 @@ class TestFrames(Three):
         context.check_hostname, context.minimum_version = False, ssl.TLSVersion.TLSv1_3
         context.load_verify_locations(self.c.authority.ca)
         context.load_cert_chain(*self.identity)
-        s = context.wrap_socket(self.host.connect(self.c["a"].host, cluster.PORT))
-        self.addCleanup(s.close)
-        s.settimeout(wait.BOUND)
-        s.sendall(data)
-        try:
-            while s.recv(65536):
+        # One that is not closed keeps one of its address's places for a second.
+        with context.wrap_socket(self.host.connect(self.c["a"].host, cluster.PORT)) as s:
+            s.settimeout(wait.BOUND)
+            s.sendall(data)
+            try:
+                while s.recv(65536):
+                    pass
+            except (ConnectionResetError, ssl.SSLError):
                 pass
-        except (ConnectionResetError, ssl.SSLError):
-            pass
+
+    def hello(self, least, greatest, name=b"x", incarnation=1):
+        """As doc/peer-protocol.md has it: control link, never in a view, no apps."""
+        def text(said, count):
+            return len(said).to_bytes(count, "big") + said
+        body = (b"weir" + least.to_bytes(2, "big") + greatest.to_bytes(2, "big") + bytes([0]) + bytes(16) + text(name, 1)
+                + incarnation.to_bytes(8, "big") + bytes(8) + bytes([0]) + text(b"10.77.0.99:7400", 2) + text(b"", 1) + text(b"", 2)
+                + bytes(2))
+        return self.head(len(body), 1) + body
 
     @staticmethod
     def head(length, kind, flags=0, stream=0, sequence=1):
@@ -290,3 +299,69 @@ class TestFrames(Three):
                     return len(self.c["a"].lines(line)) > before
                 wait.until(logged, lambda: "a line that says %s" % said)
         self.undisturbed()
+
+    def test_another_version(self):
+        """Both ranges are in the log of who refuses."""
+        before = self.c["a"].view()
+        self.talk(self.hello(2, 3))
+        self.c["a"].wait_line('event=peer_refused reason=version detail="it speaks 2 to 3, this node 1 to 1".* name=x ')
+        self.assertEqual(self.c.wait_agree("abc"), before)
+
+    def test_recorded(self):
+        """What a node of the cluster has sent is sent once more, to the byte."""
+        before = self.c["a"].view()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.minimum_version = False, ssl.TLSVersion.TLSv1_3
+        context.load_verify_locations(self.c.authority.ca)
+        context.load_cert_chain(*self.identity)
+        come, gone = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls, sent = context.wrap_bio(come, gone), b""
+        s = self.host.connect(self.c["a"].host, cluster.PORT)
+        self.addCleanup(s.close)
+        shaken = False
+        while not shaken:
+            try:
+                tls.do_handshake()
+                shaken = True
+            except ssl.SSLWantReadError:
+                pass
+            said = gone.read()
+            sent += said
+            s.sendall(said)
+            if not shaken:
+                got = s.recv(65536)
+                self.assertTrue(got)
+                come.write(got)
+        tls.write(self.hello(2, 3))
+        said = gone.read()
+        sent += said
+        s.sendall(said)
+        # It was a good handshake, for what it said inside was read.
+        self.refused("version")
+        again = self.host.connect(self.c["a"].host, cluster.PORT)
+        self.addCleanup(again.close)
+        again.sendall(sent)
+        again.settimeout(wait.BOUND)
+        try:
+            while again.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        self.refused("protocol")
+        self.assertEqual(len(self.c["a"].lines("event=peer_refused reason=version")), 1)
+        self.assertEqual(self.c.wait_agree("abc"), before)
+
+    def test_from_a_removed_node(self):
+        """What was taken out of the view, and another process has come after it, is not let in any more."""
+        def incarnation():
+            return [m["incarnation"] for m in self.c["a"].show()["members"] if m["name"] == "c"][0]
+        old = incarnation()
+        self.c["c"].kill()
+        self.c["c"].start()
+        self.c.wait_agree("abc")
+        self.assertNotEqual(incarnation(), old)
+        before = self.c["a"].view()
+        self.identity = self.c.authority.issue_odd("c")
+        self.talk(self.hello(1, 1, b"c", int(old, 16)))
+        self.c["a"].wait_line('event=peer_refused reason=removed detail="its incarnation was removed".* name=c ')
+        self.assertEqual(self.c.wait_agree("abc"), before)

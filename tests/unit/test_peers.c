@@ -230,6 +230,7 @@ static void two_of_one_name(void **state)
 	want(twin, &alpha, "alpha");
 	RUN_UNTIL(logged("told by the other side: name") > before);
 	assert_true(logged("another process of this name is linked") >= 1);
+	assert_true(logged("told by the other side: name\" detail=\"another process of this name is linked\"") >= 1);
 	for (unsigned ups = 2; ups < 6; ups++) {
 		peers_redial(beta.peers);
 		RUN_UNTIL(alpha.ups >= ups && both_open(&alpha, "beta") && both_open(&beta, "alpha"));
