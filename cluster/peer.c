@@ -231,6 +231,7 @@ static void on_look(struct net_timer *t)
 		}
 	}
 	listener_resume(p);
+	more = peer_log_flush(p, false) || more;
 	if (more)
 		peers_look_soon(p);
 }
@@ -313,6 +314,7 @@ int peers_start(struct peers **out, struct net_loop *loop, const struct peers_se
 	p->beat_ms = s->failure_ms / 8 ? s->failure_ms / 8 : 1;
 	p->random = s->seed;
 	list_init(&p->conns);
+	list_init(&p->greeters);
 	net_timer_init(&p->beat, on_beat);
 	net_timer_init(&p->look, on_look);
 	net_timer_init(&p->redial, on_redial);
@@ -328,6 +330,13 @@ void peers_reload(struct peers *p, struct tls_context *context)
 
 	p->context = tls_context_ref(context);
 	tls_context_unref(&old);
+	LIST_EACH (node, &p->conns) {
+		struct conn *c = CONTAINER_OF(node, struct conn, link);
+		if (c->state == CONN_CONNECTS || c->state == CONN_SHAKES)
+			c->judged_by_old = true;
+		else if (c->state == CONN_GREETS || c->state == CONN_OPEN)
+			(void)conn_is_still_good(c);
+	}
 }
 
 void peers_stop(struct peers *p)
@@ -356,6 +365,7 @@ static void on_gone(struct mail *mail)
 	void *owner = p->owner;
 
 	net_timer_stop(p->loop, &p->look);
+	(void)peer_log_flush(p, true);
 	for (size_t i = 0; i < p->peer_count; i++)
 		free(p->peers[i]);
 	free(p->peers);

@@ -16,6 +16,7 @@ struct tls_context;
 enum {
 	PEERS_MAX = 2048,            /* nodes that are known at a time */
 	PEERS_GREETING_MAX = 64,     /* connections that others have dialled and that are not open yet */
+	PEERS_GREETING_EACH = 16,    /* of these from one address: nobody takes all places */
 	PEERS_CONTROL_MAX = 4 << 20, /* bytes of CONTROL that wait for one node */
 	PEERS_REPORT_MAX = 256 << 10,
 	PEERS_FORBIDDEN_MAX = 8, /* the last incarnations of a name that are refused */
@@ -79,7 +80,8 @@ MUST_USE int peers_start(struct peers **out, struct net_loop *loop, const struct
 			 struct tls_context *context, const struct peers_ops *ops, void *owner);
 /* Says GOODBYE to all; `stopped` comes in a later turn, and no other event any more. */
 void peers_stop(struct peers *p);
-/* New connections use it; those that are there stay as they are. */
+/* New connections use it. Those that are there stay as they are, also when a certificate of theirs has expired since;
+ * but who is revoked by it, or of an authority that it does not know, has none any more. */
 void peers_reload(struct peers *p, struct tls_context *context);
 
 struct peers_target {

@@ -30,6 +30,50 @@ static void address_text(const struct sockaddr_storage *from, char out[64])
 	}
 }
 
+/* --- places of those that have not greeted --- */
+
+void greeter_in(struct conn *c)
+{
+	list_append(&c->peers->greeters, &c->greeter);
+	c->peers->greeting++;
+}
+
+void greeter_out(struct conn *c)
+{
+	if (!list_linked(&c->greeter))
+		return;
+	list_remove(&c->greeter);
+	c->peers->greeting--;
+}
+
+/* Without the port. */
+static struct view host_of(const char *address)
+{
+	const char *colon = strrchr(address, ':');
+
+	return colon ? view_of(address, (size_t)(colon - address)) : view_str(address);
+}
+
+static unsigned greeting_from(const struct peers *p, const char *address)
+{
+	struct view host = host_of(address);
+	unsigned count = 0;
+
+	LIST_EACH (node, &p->greeters)
+		count += view_eq(host_of(CONTAINER_OF(node, struct conn, greeter)->address), host);
+	return count;
+}
+
+/* NULL: there is a place for him. Otherwise whose are taken. */
+static const char *crowded(const struct peers *p, const char *address)
+{
+	if (p->greeting >= PEERS_GREETING_MAX)
+		return "of all addresses";
+	return greeting_from(p, address) >= PEERS_GREETING_EACH ? "of this address" : NULL;
+}
+
+/* --- the socket --- */
+
 /* False: there is nobody more, or no descriptor. */
 static bool accept_one(struct peers *p)
 {
@@ -49,9 +93,10 @@ static bool accept_one(struct peers *p)
 	if (fd < 0)
 		return errno == ECONNABORTED || errno == EINTR;
 	address_text(&from, address);
-	if (p->greeting >= PEERS_GREETING_MAX) {
+	const char *whose = crowded(p, address);
+	if (whose) {
 		close(fd);
-		peer_log_refused(p, REFUSED_MANY, "too many that have not greeted", "", address, VIEW(""));
+		peer_log_refused(p, REFUSED_MANY, "too many that have not greeted", whose, address, VIEW(""));
 	} else if (conn_accept(p, fd, address) != 0) {
 		peer_log_refused(p, REFUSED_MANY, "out of memory", "", address, VIEW(""));
 	}

@@ -26,6 +26,7 @@ static struct conn *conn_new(struct peers *p, bool dialled, enum peer_link kind,
 	c->since = net_now(p->loop);
 	c->deadline = instant_add_ms(c->since, PEER_GREET_MS);
 	list_init(&c->link);
+	list_init(&c->greeter);
 	list_init(&c->queue);
 	peer_decoder_init(&c->decoder);
 	if (tls_channel_new(&c->tls, p->context, dialled ? TLS_DIALS : TLS_LISTENS, expected, clock_wall()) != 0) {
@@ -64,8 +65,7 @@ int conn_accept(struct peers *p, int fd, const char *address)
 	}
 	snprintf(c->address, sizeof c->address, "%s", address);
 	c->state = CONN_SHAKES;
-	c->counted = true;
-	p->greeting++;
+	greeter_in(c);
 	enlist(c);
 	net_stream_read_start(&c->stream);
 	return 0;
@@ -179,8 +179,7 @@ static void on_closed(struct net_stream *s)
 	INVARIANT(c->state == CONN_GONE);
 	list_remove(&c->link);
 	p->conn_count--;
-	if (c->counted)
-		p->greeting--;
+	greeter_out(c);
 	conn_free(c);
 	peers_perhaps_gone(p);
 }
@@ -204,6 +203,20 @@ static void fail_tls(struct conn *c)
 		conn_linger(c, why);
 }
 
+bool conn_is_still_good(struct conn *c)
+{
+	enum tls_reason reason = tls_channel_judge(c->tls, c->peers->context, clock_wall());
+	char why[96];
+
+	if (reason != TLS_REVOKED && reason != TLS_UNKNOWN_AUTHORITY && reason != TLS_NO_MEMORY)
+		return true;
+	snprintf(why, sizeof why, "TLS: %s", tls_reason_text(reason));
+	peer_log_refused(c->peers, REFUSED_TLS + reason, tls_reason_text(reason), "since the last reload", c->address,
+			 view_str(tls_channel_peer(c->tls)));
+	conn_linger(c, why);
+	return false;
+}
+
 static void shaken(struct conn *c)
 {
 	struct peers *p = c->peers;
@@ -211,6 +224,8 @@ static void shaken(struct conn *c)
 	struct view name = view_str(tls_channel_peer(c->tls));
 
 	c->state = CONN_GREETS;
+	if (c->judged_by_old && !conn_is_still_good(c))
+		return;
 	if (!c->dialled)
 		return;
 	if (t) {

@@ -31,12 +31,13 @@ static void say_removed(struct conn *c)
 static void hear_goodbye(struct conn *c, struct view body)
 {
 	struct peer_goodbye g;
-	char why[96];
+	char why[96], text[PEER_TEXT_MAX + 1];
 
 	if (peer_goodbye_decode(body, &g) != 0) {
 		refuse(c, PEER_BYE_MALFORMED, "GOODBYE is none");
 		return;
 	}
+	snprintf(text, sizeof text, "%.*s", (int)g.text.len, g.text.len ? (const char *)g.text.at : "");
 	snprintf(why, sizeof why, "told by the other side: %s", peer_goodbye_text(g.reason));
 	if (g.reason == PEER_BYE_LEAVING && c->peer && c->peer->up)
 		peer_say_down(c->peers, c->peer, PEERS_LEAVING);
@@ -45,7 +46,7 @@ static void hear_goodbye(struct conn *c, struct view body)
 	else if (g.reason == PEER_BYE_REMOVED)
 		say_removed(c);
 	else if (g.reason != PEER_BYE_LEAVING)
-		peer_log_refused(c->peers, REFUSED_HEARD, why, "", c->address, view_str(tls_channel_peer(c->tls)));
+		peer_log_refused(c->peers, REFUSED_HEARD, why, text, c->address, view_str(tls_channel_peer(c->tls)));
 	conn_linger(c, why);
 }
 

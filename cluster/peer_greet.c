@@ -126,9 +126,7 @@ static void become_open(struct conn *c, struct peer *peer)
 	c->state = CONN_OPEN;
 	c->peer = peer;
 	c->since = net_now(c->peers->loop);
-	if (c->counted)
-		c->peers->greeting--;
-	c->counted = false;
+	greeter_out(c);
 	r->opened++;
 	r->s.since = c->since;
 	r->s.dialled = c->dialled;

@@ -22,6 +22,9 @@ void conn_shut(struct conn *c, const char *why);
 void conn_linger(struct conn *c, const char *why);
 void conn_goodbye(struct conn *c, enum peer_goodbye_reason reason, const char *why);
 
+/* Whether the other side's certificate, which was good, is by what was read since. False: it has been ended. */
+bool conn_is_still_good(struct conn *c);
+
 /* peer_greet.c: HELLO and which connection is a link's */
 void conn_say_hello(struct conn *c);
 void conn_hear_hello(struct conn *c, struct view body);
@@ -49,10 +52,15 @@ void targets_free(struct peers *p);
 int listener_start(struct peers *p, int fd);
 void listener_resume(struct peers *p);
 void listener_stop(struct peers *p);
+/* It has been accepted; it is open, or gone. The second is safe to repeat. */
+void greeter_in(struct conn *c);
+void greeter_out(struct conn *c);
 
 /* peer_log.c: once a second each kind */
 void peer_log_refused(struct peers *p, unsigned kind, const char *reason, const char *detail, const char *address,
 		      struct view name);
+/* Those that wait and whose second is over, or all. Whether any waits still. */
+bool peer_log_flush(struct peers *p, bool all);
 enum { REFUSED_TLS = 0, REFUSED_GOODBYE = 16, REFUSED_HEARD = 29, REFUSED_MANY = 30, REFUSED_LATE = 31 };
 
 #endif

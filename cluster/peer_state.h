@@ -38,13 +38,15 @@ struct conn {
 	struct peer *peer;     /* from OPEN on */
 	enum conn_state state;
 	enum peer_link kind;
-	uint64_t number;       /* among all that there ever were */
-	bool dialled, counted; /* counted: among peers->greeting */
-	bool gives_way;        /* to another connection of the pair: the node is not down */
-	bool renew;            /* what its HELLO has said holds no more */
-	uint64_t said;         /* our incarnation in its HELLO */
-	uint64_t dead;         /* who is, if the host refuses */
-	char address[64];      /* of the other side, for the log */
+	uint64_t number; /* among all that there ever were */
+	bool dialled;
+	struct list greeter; /* in peers->greeters */
+	bool gives_way;      /* to another connection of the pair: the node is not down */
+	bool judged_by_old;  /* its handshake had begun before a reload */
+	bool renew;          /* what its HELLO has said holds no more */
+	uint64_t said;       /* our incarnation in its HELLO */
+	uint64_t dead;       /* who is, if the host refuses */
+	char address[64];    /* of the other side, for the log */
 	struct tls_channel *tls;
 	struct peer_decoder decoder;
 	struct buf plain; /* decrypted, not a whole frame yet */
@@ -101,8 +103,9 @@ enum { PEER_KINDS_OF_REFUSAL = 32 };
 
 struct refusals {
 	struct instant next;
-	bool said;
-	unsigned left_out;
+	bool said, waits;  /* waits: the last one that was left out, to be written when `next` has come */
+	unsigned left_out; /* before that */
+	char reason[96], detail[TLS_DETAIL_BYTES], address[64], name[NAME_BYTES_MAX + 1];
 };
 
 struct peers {
@@ -120,7 +123,8 @@ struct peers {
 	struct list conns;
 	size_t conn_count;
 	uint64_t conns_made;
-	unsigned greeting; /* accepted, not open */
+	struct list greeters; /* conns that were accepted and are not open */
+	unsigned greeting;    /* how many */
 	uv_poll_t listener;
 	int listen_fd;
 	bool listening, listener_paused, stopping;

@@ -103,6 +103,8 @@ enum tls_state tls_channel_state(const struct tls_channel *c);
 /* The other node's name, from OPEN on; before "". */
 const char *tls_channel_peer(const struct tls_channel *c);
 bool tls_channel_resumed(const struct tls_channel *c);
+/* What the other side, in OPEN, would be told by this context as of `now`; TLS_NO_REASON: it would be let in. */
+enum tls_reason tls_channel_judge(const struct tls_channel *c, const struct tls_context *context, struct wall_time now);
 /* Good until the channel is freed. */
 const struct tls_failure *tls_channel_failure(const struct tls_channel *c);
 

@@ -2,6 +2,7 @@
  * shortened handshake stands on; and what both sides are told of it. */
 #include "tls/inside.h"
 
+#include <openssl/err.h>
 #include <stdio.h>
 
 const char *tls_reason_text(enum tls_reason reason)
@@ -166,6 +167,19 @@ bool tls_verify_again(const struct tls_channel *c, X509 *leaf, STACK_OF(X509) * 
 
 	return leaf && verify_as(SSL_CTX_get_cert_store(c->context->ssl), leaf, chain, purpose, c->now) == X509_V_OK &&
 	       tls_verify_name(c, leaf, node, &ignored);
+}
+
+enum tls_reason tls_channel_judge(const struct tls_channel *c, const struct tls_context *context, struct wall_time now)
+{
+	const char *purpose = c->role == TLS_DIALS ? "ssl_server" : "ssl_client";
+	X509 *leaf = SSL_get0_peer_certificate(c->ssl);
+
+	if (c->state != TLS_OPEN || !leaf)
+		return TLS_NO_REASON;
+	int error =
+	    verify_as(SSL_CTX_get_cert_store(context->ssl), leaf, SSL_get_peer_cert_chain(c->ssl), purpose, now);
+	ERR_clear_error();
+	return error == X509_V_OK ? TLS_NO_REASON : reason_of(error);
 }
 
 static const char *own_text(int error)

@@ -230,6 +230,7 @@ static void two_of_one_name(void **state)
 	want(twin, &alpha, "alpha");
 	RUN_UNTIL(logged("told by the other side: name") > before);
 	assert_true(logged("another process of this name is linked") >= 1);
+	assert_true(logged("told by the other side: name\" detail=\"another process of this name is linked\"") >= 1);
 	for (unsigned ups = 2; ups < 6; ups++) {
 		peers_redial(beta.peers);
 		RUN_UNTIL(alpha.ups >= ups && both_open(&alpha, "beta") && both_open(&beta, "alpha"));
@@ -427,6 +428,77 @@ static void reload(void **state)
 	RUN_UNTIL(both_open(&gamma_node, "alpha"));
 }
 
+/* lost's context was read before its certificate was revoked; the new one of alpha is read after that. Serials are
+ * drawn anew, so that it can be revoked again. */
+static struct tls_context *revoke_lost(void)
+{
+	unsigned count;
+
+	assert_int_equal(
+	    tls_pki_revoke(in_folder("eu"), "lost", (struct wall_time){clock_wall().s - 3600}, &count, why), 0);
+	return load_today("eu", "eu", "alpha");
+}
+
+static struct tls_context *new_lost(void)
+{
+	issue_at("eu", "lost", (struct wall_time){clock_wall().s - DAY});
+	return load_today("eu", "eu", "lost");
+}
+
+/* Links of who is revoked end, and it does not come back; those of all others stay the connections that they were. */
+static void reload_revokes(void **state)
+{
+	struct tls_context *c = new_lost();
+
+	(void)state;
+	link_up();
+	node_start_with(&gamma_node, "lost", 44, PATIENCE_MS, c);
+	tls_context_unref(&c);
+	want(&gamma_node, &alpha, "alpha");
+	RUN_UNTIL(both_open(&gamma_node, "alpha") && both_open(&alpha, "lost"));
+	uint64_t control = peers_connection(alpha.peers, VIEW("beta"), PEER_LINK_CONTROL);
+	uint64_t bulk = peers_connection(alpha.peers, VIEW("beta"), PEER_LINK_BULK);
+	unsigned ups = alpha.ups;
+	c = revoke_lost();
+	peers_reload(alpha.peers, c);
+	tls_context_unref(&c);
+	assert_false(is_open(&alpha, "lost", PEER_LINK_CONTROL) || is_open(&alpha, "lost", PEER_LINK_BULK));
+	assert_int_equal(alpha.downs[PEERS_CLOSED], 1);
+	assert_int_equal(logged("reason=revoked detail=\"since the last reload\""), 1);
+	assert_string_equal(status(&alpha, "lost").links[PEER_LINK_CONTROL].last_failure, "TLS: revoked");
+	RUN_UNTIL(logged("reason=revoked detail=\"told by the other side\"") > 0);
+	unsigned beats = beta.beats;
+	RUN_UNTIL(beta.beats > beats + 2);
+	assert_int_equal(alpha.ups, ups);
+	assert_int_equal(peers_connection(alpha.peers, VIEW("beta"), PEER_LINK_CONTROL), control);
+	assert_int_equal(peers_connection(alpha.peers, VIEW("beta"), PEER_LINK_BULK), bulk);
+	assert_true(both_open(&alpha, "beta") && !is_open(&alpha, "lost", PEER_LINK_CONTROL));
+}
+
+/* Who has not sent his certificate yet, and begun by the old one, is judged by the new one. */
+static void reload_amid_a_handshake(void **state)
+{
+	struct raw r;
+	struct tls_context *c = new_lost();
+	struct peer_hello h = raw_hello("lost", 44);
+
+	(void)state;
+	node_start_patient(&alpha, "alpha", 11);
+	raw_connect_with(&r, &alpha, c);
+	tls_context_unref(&c);
+	(void)raw_turn(&r);
+	RUN_UNTIL(recv(r.fd, &(char){0}, 1, MSG_PEEK) == 1); /* it has answered, and was not answered */
+	c = revoke_lost();
+	peers_reload(alpha.peers, c);
+	tls_context_unref(&c);
+	unsigned before = logged("reason=revoked");
+	raw_greet(&r, &h);
+	RAW_UNTIL(&r, r.ended || alpha.ups > 0);
+	assert_int_equal(alpha.ups, 0);
+	assert_int_equal(logged("reason=revoked"), before + 1);
+	raw_close(&r);
+}
+
 static void wishes(void **state)
 {
 	struct peers_target bad[] = {{VIEW("127.0.0.1:0"), VIEW("beta")},    {VIEW("example.org:80"), VIEW("beta")},
@@ -512,6 +584,8 @@ int main(void)
 	    TEST(says_hello_anew),
 	    TEST(dropped),
 	    TEST(reload),
+	    TEST(reload_revokes),
+	    TEST(reload_amid_a_handshake),
 	    TEST(wishes),
 	    TEST(wishes_change_amid_an_event),
 	    TEST(three),

@@ -67,6 +67,54 @@ static void half_open(void **state)
 	(void)allow(old);
 }
 
+/* From another address than all the others, which have 127.0.0.1. */
+static void raw_connect_from(struct raw *r, const char *host, const struct node *to, const char *name)
+{
+	struct tls_context *c = load_today("eu", "eu", name);
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	struct sockaddr_in at = {
+	    .sin_family = AF_INET, .sin_port = htons(to->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	*r = (struct raw){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	assert_int_equal(inet_pton(AF_INET, host, &from.sin_addr), 1);
+	assert_int_equal(bind(r->fd, (struct sockaddr *)&from, sizeof from), 0);
+	assert_int_equal(connect(r->fd, (struct sockaddr *)&at, sizeof at), 0);
+	assert_int_equal(fcntl(r->fd, F_SETFL, O_NONBLOCK), 0);
+	peer_decoder_init(&r->decoder);
+	assert_int_equal(tls_channel_new(&r->tls, c, TLS_DIALS, NULL, clock_wall()), 0);
+	tls_channel_start(r->tls, &r->out);
+	tls_context_unref(&c);
+}
+
+/* One address takes no more places than are its own, and keeps them taken: whoever comes from another gets in. A place
+ * is no longer taken when its connection is open. */
+static void one_address(void **state)
+{
+	enum { SOME = 2 * PEERS_GREETING_MAX };
+	struct raw linked, other;
+	struct peer_hello gammas = raw_hello("gamma", 44), alphas = raw_hello("alpha", 11);
+
+	(void)state;
+	node_start_patient(&beta, "beta", 22);
+	raw_connect(&linked, &beta, "eu", "eu", "gamma");
+	raw_greet(&linked, &gammas);
+	RAW_UNTIL(&linked, beta.ups == 1);
+	for (unsigned i = 0; i < SOME; i++)
+		raw_connect(&raws[i], &beta, NULL, NULL, NULL);
+	RUN_UNTIL(ended_of(raws, SOME) >= SOME - PEERS_GREETING_EACH);
+	assert_int_equal(ended_of(raws, SOME), SOME - PEERS_GREETING_EACH);
+	assert_true(logged("reason=\"too many that have not greeted\" detail=\"of this address\"") >= 1);
+	raw_connect_from(&other, "127.0.0.2", &beta, "alpha");
+	raw_greet(&other, &alphas);
+	RAW_UNTIL(&other, beta.ups == 2 || other.ended);
+	assert_int_equal(beta.ups, 2);
+	assert_int_equal(ended_of(raws, SOME), SOME - PEERS_GREETING_EACH);
+	for (unsigned i = 0; i < SOME; i++)
+		raw_close(&raws[i]);
+	raw_close(&linked);
+	raw_close(&other);
+}
+
 static rlim_t enough;
 
 /* Reading the log takes a descriptor. */
@@ -76,6 +124,23 @@ static unsigned logged_without(const char *text)
 	unsigned count = logged(text);
 
 	(void)allow(none);
+	return count;
+}
+
+/* Refusals that the lines with this text tell of, from the one of that number on. */
+static unsigned left_out_after(const char *text, unsigned first)
+{
+	char line[LOG_LINE_MAX];
+	unsigned count = 0, lines = 0;
+	FILE *f = fopen(in_folder("log"), "r");
+
+	while (f && fgets(line, sizeof line, f)) {
+		const char *at = strstr(line, text) ? strstr(line, "left_out=") : NULL;
+		if (at && lines++ >= first)
+			count += 1 + (unsigned)strtoul(at + strlen("left_out="), NULL, 10);
+	}
+	if (f)
+		fclose(f);
 	return count;
 }
 
@@ -93,6 +158,50 @@ static unsigned last_left_out(const char *text)
 	if (f)
 		fclose(f);
 	return count;
+}
+
+/* Of many within a second the first has a line; the last one has its own when that is over, though nobody comes then,
+ * and counts those in between. */
+static void all_are_counted(void **state)
+{
+	enum { SOME = 7 };
+	const char *line = "event=peer_refused reason=\"not TLS\"";
+	unsigned before = logged(line), sum = 0;
+
+	(void)state;
+	node_start_patient(&beta, "beta", 22);
+	struct instant since = clock_now();
+	for (unsigned i = 0; i < SOME; i++) {
+		raw_connect(&raws[i], &beta, NULL, NULL, NULL);
+		raw_write(&raws[i], VIEW("GET / HTTP/1.1\r\n\r\n"));
+	}
+	RUN_UNTIL(ended_of(raws, SOME) == SOME);
+	bool at_once = instant_since_ms(clock_now(), since) < 1000;
+	RUN_UNTIL((sum = left_out_after(line, before)) == SOME);
+	if (at_once)
+		assert_int_equal(logged(line), before + 2);
+	for (unsigned i = 0; i < SOME; i++)
+		raw_close(&raws[i]);
+}
+
+/* What waits is written when it stops. */
+static void counted_at_the_end(void **state)
+{
+	enum { SOME = 5 };
+	const char *line = "event=peer_refused reason=\"not TLS\"";
+	unsigned before = logged(line);
+
+	(void)state;
+	node_start_patient(&beta, "beta", 22);
+	for (unsigned i = 0; i < SOME; i++) {
+		raw_connect(&raws[i], &beta, NULL, NULL, NULL);
+		raw_write(&raws[i], VIEW("GET / HTTP/1.1\r\n\r\n"));
+	}
+	RUN_UNTIL(ended_of(raws, SOME) == SOME);
+	node_stop(&beta);
+	assert_int_equal(left_out_after(line, before), SOME);
+	for (unsigned i = 0; i < SOME; i++)
+		raw_close(&raws[i]);
 }
 
 /* Somebody waits and there is no descriptor for him: it is tried now and then, and he is let in when there is one. */
@@ -143,9 +252,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peers_set_up, peers_tear_down)
 	const struct CMUnitTest tests[] = {
-	    TEST(half_open),
-	    TEST(no_descriptor),
-	    TEST(stops_amid_all),
+	    TEST(half_open),       TEST(one_address),        TEST(no_descriptor),
+	    TEST(all_are_counted), TEST(counted_at_the_end), TEST(stops_amid_all),
 	};
 
 	return cmocka_run_group_tests(tests, peers_folder, peers_folder_gone);

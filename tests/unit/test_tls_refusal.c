@@ -123,6 +123,35 @@ static void revoked(void **state)
 	tls_context_unref(&gamma);
 }
 
+/* What was let in is judged by a context that was read later: on both sides, also after a shortened handshake, in which
+ * no certificate is shown. */
+static void judged_again(void **state)
+{
+	(void)state;
+	issue("eu", "gamma");
+	make_authority("other", "eu");
+	issue("other", "beta");
+	struct tls_context *gamma = load("gamma");
+	struct tls_context *other = load_at("other", "eu", "beta", day(1));
+	revoke_node("eu", "gamma");
+	struct tls_context *later = load("beta");
+	for (int resumed = 0; resumed < 2; resumed++) {
+		connect_ends(gamma, beta, "beta");
+		assert_open();
+		assert_int_equal(tls_channel_resumed(listens.channel), resumed);
+		assert_int_equal(tls_channel_judge(listens.channel, beta, day(1)), TLS_NO_REASON);
+		assert_int_equal(tls_channel_judge(listens.channel, later, day(1)), TLS_REVOKED);
+		assert_int_equal(tls_channel_judge(listens.channel, other, day(1)), TLS_UNKNOWN_AUTHORITY);
+		assert_int_equal(tls_channel_judge(listens.channel, beta, day(400)), TLS_EXPIRED);
+		assert_int_equal(tls_channel_judge(dials.channel, later, day(1)), TLS_NO_REASON);
+		assert_int_equal(tls_channel_judge(dials.channel, other, day(1)), TLS_UNKNOWN_AUTHORITY);
+		hang_up();
+	}
+	tls_context_unref(&gamma);
+	tls_context_unref(&other);
+	tls_context_unref(&later);
+}
+
 /* The list may be left out, and then nobody is revoked. */
 static void no_list(void **state)
 {
@@ -437,6 +466,7 @@ int main(void)
 	    TEST(wrong_name),
 	    TEST(part_of_a_name),
 	    TEST(revoked),
+	    TEST(judged_again),
 	    TEST(no_list),
 	    TEST(list_that_has_run_out),
 	    TEST(wrong_cluster),
