@@ -30,6 +30,27 @@ class TestAuthority(cluster.Case):
                     out.write(f.read())
         return '"%s"' % path
 
+    def incarnations(self):
+        """Who left and came back has another one."""
+        return {m["name"]: m["incarnation"] for m in self.c.wait_agree("abc")["members"]}
+
+    def links_anew(self, why):
+        """Links have ended for this reason, and all are there again."""
+        wait.until(lambda: any(node.lines("event=peer_refused .*" + why) for node in self.c), "links that end")
+        for node in self.c:
+            wait.until(lambda: [row["state"] for row in node.ask("links")["links"]] == ["open"] * 4,
+                       lambda: "four links: %r" % node.ask("links"))
+
+    def test_stolen(self):
+        """A certificate is revoked, and its node has another one."""
+        self.c = c = self.formed("a", "b", "c", kind="loopback")
+        before = self.incarnations()
+        c.authority.revoke("a")
+        c["a"].identity = c.authority.issue("a", "--force")
+        self.reload()
+        self.links_anew("revoked")
+        self.assertEqual(self.incarnations(), before)
+
     def test_change(self):
         self.c = c = self.formed("a", "b", "c", kind="loopback")
         self.other = authority.Authority(self.scope, name="pki2")
@@ -38,8 +59,10 @@ class TestAuthority(cluster.Case):
         for node in c:
             node.identity = self.other.issue(node.name)
         self.reload()
-        self.restart_all()
+        before = self.incarnations()
         self.reload(ca='"%s"' % self.other.ca, crl='"%s"' % self.other.crl)
+        self.links_anew("since the last reload")
+        self.assertEqual(self.incarnations(), before)
         self.restart_all()
         # The old one counts nothing any more.
         c["b"].identity = old
