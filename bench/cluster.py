@@ -16,6 +16,7 @@ from processes import Failed, free_port, nobody_group
 FAILOVER_HEAD = ("who is killed", "rounds", "until the new view, ms", "goal")
 LINKS_HEAD = ("frames of", "over", "frames/s", "MB/s", "CPU us/frame, both ends", "x OpenSSL alone")
 PLAN_HEAD = ("plan of buckets", "ms", "goal")
+CHANGE_HEAD = ("a member is started again, of", "at the coordinator, ms", "at each other node, ms", "goal")
 NODES = ("alpha", "beta", "gamma")
 WAYS = {"links": "links of weir", "tls": "OpenSSL alone"}
 GOALS = {"member": 100, "coordinator": 500}
@@ -163,7 +164,15 @@ def plans(bench):
     return [(what + text, "%.2f" % line[key + "_ms"], "under 10") for key, text in told]
 
 
+def change(bench):
+    """What the view change itself takes of the one thread that beats, too, at each node; medians."""
+    [line] = run_json([bench.programs["view_change"]])
+    what = "{members:,} members, {apps} apps of {buckets:,} buckets".format(**line)
+    return [(what, "%.1f + %.1f" % (line["propose_ms"], line["commit_ms"]), "%.1f" % line["install_ms"], "under 10")]
+
+
 def measure(bench, o, add_table):
     add_table(FAILOVER_HEAD, failover(bench, 2 if o.quick else 20))
     add_table(LINKS_HEAD, links(bench, 16 if o.quick else 256, o.rounds))
     add_table(PLAN_HEAD, plans(bench))
+    add_table(CHANGE_HEAD, change(bench))
