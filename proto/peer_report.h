@@ -16,9 +16,9 @@ enum peer_report_kind {
 
 struct peer_report {
 	enum peer_report_kind kind;
-	struct view name;      /* of a node or an app; empty: LEAVE */
-	uint64_t incarnation;  /* REFUSED, SILENT: the one that is meant; else 0 */
-	uint64_t epoch;        /* ASKED, LOST: the view that the sender has installed, and manages these buckets in; else 0 */
+	struct view name;     /* of a node or an app; empty: LEAVE */
+	uint64_t incarnation; /* REFUSED, SILENT: the one that is meant; else 0 */
+	uint64_t epoch; /* ASKED, LOST: the view that the sender has installed, and manages these buckets in; else 0 */
 	uint32_t first, count; /* ASKED, LOST: buckets; else 0 */
 };
 
