@@ -1,8 +1,12 @@
 """Nodes become a cluster, agree on who is in it and what each manages, and leave it in good order."""
 import os
 import shutil
+import time
 
-from harness import cluster, wait, weir
+from harness import cluster, history, wait, weir
+
+T = 2  # failure-timeout of a Cluster, s
+STORED = slice(16, 32)  # in the file `promise`
 
 
 def balanced(test, buckets, names):
@@ -64,13 +68,34 @@ class TestForm(cluster.Case):
                                     if r["peer"] == row["peer"] and r["link"] == "control" and r["rtt_us"] > 0],
                            "a round trip time")
             self.assertGreater(row["received_frames"], 0)
+            # So much may leave before any of it is given back; what is on its way takes from it.
+            self.assertEqual(row["credit"], 1 << 20) if row["link"] == "bulk" else self.assertGreater(row["credit"], 1 << 19)
+        self.grow(c["a"], found)
+
+    def grow(self, node, before):
+        """Beats go on and are heard: all that is counted grows, on each link, and a frame has a head of 16 bytes."""
+        counts = [way + what for way in ("sent_", "received_") for what in ("frames", "bytes")]
+        for old in before:
+            def new(old=old):
+                return next(r for r in node.ask("links")["links"] if (r["peer"], r["link"]) == (old["peer"], old["link"]))
+            now = wait.until(lambda: (lambda r: all(r[k] > old[k] for k in counts) and r)(new()),
+                             lambda: "all of it grows: %r, %r" % (old, new()))
+            for way in ("sent_", "received_"):
+                self.assertGreater(old[way + "bytes"], 16 * old[way + "frames"])
+                self.assertGreater(now[way + "bytes"] - old[way + "bytes"],
+                                   16 * (now[way + "frames"] - old[way + "frames"]))
 
     def test_a_minority_waits(self):
-        """One of three is no cluster; two are."""
+        """One of three is no cluster, however long it waits; two are."""
         c = self.cluster("a", "b", "c")
         c.start("a")
         c["a"].wait_line("event=admin_opened")
         self.assertEqual(c["a"].wait_state("seeking")["epoch"], 0)
+        began = time.monotonic()
+        wait.until(lambda: time.monotonic() - began > 2 * T, "longer than it takes to give anybody up")
+        self.assertEqual(history.events(c["a"].process.log(), "coordinator_began", "view_committed", "view_installed"), [])
+        shown = c["a"].show()
+        self.assertEqual((shown["state"], shown["epoch"], shown["majority"]), ("seeking", 0, False))
         c.start("b")
         c.wait_agree("ab")
 
@@ -136,8 +161,10 @@ class TestForm(cluster.Case):
         c["a"].set(zone="rack-1", public_url='"https://a.example.org"')
         c.start()
         for node in c:
-            member = wait.until(lambda: c.wait_agree("abc")["members"][0], "a view")
-            self.assertEqual((member["name"], member["zone"]), ("a", "rack-1"))
+            c.wait_agree("abc")
+            members = node.view()["members"]
+            self.assertEqual([(m["name"], m["zone"], m["url"]) for m in members],
+                             [("a", "rack-1", "https://a.example.org"), ("b", "", ""), ("c", "", "")])
 
 
 class TestEnd(cluster.Shared):
@@ -183,16 +210,32 @@ class Damage:
 
     FOLDER = "state/cluster"
 
-    def damage(self, how, name="a"):
+    def damage(self, how, name="a", seen=True):
+        """seen: the node tells of it, and what was there is kept; otherwise nothing is there to tell of."""
         c = self.c
         c[name].kill()
         before = c.wait_agree(c.others(name))
         folder = c[name].scope.path(self.FOLDER)
+        aside = os.path.join(folder, "damaged")
+        shutil.rmtree(aside, ignore_errors=True)  # of the test before
         self.assertTrue(self.files(folder))
         how(folder)
         self.overlook_berkeley_db(c[name])
         c[name].start()
+        if seen:
+            c[name].wait_line("event=control_damaged .*file=db .*moved=damaged$")
+            self.assertIn(os.path.join(aside, "control.db"), self.files(aside))
         self.assertGreater(c.wait_agree(c.nodes)["epoch"], before["epoch"])
+        self.assertEqual(seen, os.path.isdir(aside))
+        self.assertEqual(seen, bool(c[name].lines("event=control_damaged")))
+        # Until it has stored what the others have, its vote may be none, and no second one may be lost.
+        wait.until(lambda: len({self.stored(node) for node in c}) == 1,
+                   lambda: "all have stored the same record: %r" % [self.stored(node) for node in c])
+
+    def stored(self, node):
+        """Term and number of the record that it has said to have stored."""
+        with open(os.path.join(node.scope.path(self.FOLDER), "promise"), "rb") as f:
+            return f.read()[STORED].hex()
 
     @staticmethod
     def overlook_berkeley_db(node):
@@ -226,7 +269,7 @@ class TestDatabase(Damage, cluster.Shared):
     names = "abc"
 
     def test_gone(self):
-        self.damage(shutil.rmtree)
+        self.damage(shutil.rmtree, seen=False)
 
     def test_empty_files(self):
         def truncate(folder):

@@ -71,7 +71,7 @@ class TestCertificates(Three):
         self.undisturbed()
 
     def test_another_nodes_name(self):
-        """The certificate says b, and b is there: it is let in as b or refused, and the cluster does not come apart."""
+        """The certificate says b, and b is there: without a word nothing comes of it. What it says is in TestFrames."""
         self.knock(self.c.authority.issue_odd("b"))
         self.undisturbed()
 
@@ -254,13 +254,13 @@ class TestFrames(Three):
         self.host = self.c.net.host("x")
         self.identity = self.c.authority.issue("x")
 
-    def talk(self, data):
+    def talk(self, data, to="a"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.minimum_version = False, ssl.TLSVersion.TLSv1_3
         context.load_verify_locations(self.c.authority.ca)
         context.load_cert_chain(*self.identity)
         # One that is not closed keeps one of its address's places for a second.
-        with context.wrap_socket(self.host.connect(self.c["a"].host, cluster.PORT)) as s:
+        with context.wrap_socket(self.host.connect(self.c[to].host, cluster.PORT)) as s:
             s.settimeout(wait.BOUND)
             s.sendall(data)
             try:
@@ -299,6 +299,17 @@ class TestFrames(Three):
                     return len(self.c["a"].lines(line)) > before
                 wait.until(logged, lambda: "a line that says %s" % said)
         self.undisturbed()
+
+    def test_another_nodes_name(self):
+        """Whoever has b's certificate is neither c nor a second b, nor the node that it talks to."""
+        before = self.c["a"].view()
+        self.identity = self.c.authority.issue_odd("b")
+        for name, said in ((b"c", "its certificate has another name"), (b"b", "another process of this name"),
+                           (b"a", "it has the name of this node")):
+            self.talk(self.hello(1, 1, name))
+            # There is one line a second for each kind; the last one comes when its second is over.
+            self.c["a"].wait_line('event=peer_refused reason=name detail="%s.*" .*name=b ' % said)
+        self.assertEqual(self.c.wait_agree("abc"), before)
 
     def test_another_version(self):
         """Both ranges are in the log of who refuses."""
@@ -360,8 +371,19 @@ class TestFrames(Three):
         self.c["c"].start()
         self.c.wait_agree("abc")
         self.assertNotEqual(incarnation(), old)
-        before = self.c["a"].view()
+        before, line = self.c["a"].view(), 'event=peer_refused reason=removed detail="its incarnation was removed".* name=c '
         self.identity = self.c.authority.issue_odd("c")
-        self.talk(self.hello(1, 1, b"c", int(old, 16)))
-        self.c["a"].wait_line('event=peer_refused reason=removed detail="its incarnation was removed".* name=c ')
+        # As on a link that is open: it leaves, has others forgotten, and reports them dead.
+        other = [m for m in before["members"] if m["name"] == "b"][0]
+        said = self.hello(1, 1, b"c", int(old, 16))
+        for i, report in enumerate((self.report(3), self.report(4, b"b"), self.report(1, b"b", int(other["incarnation"], 16)))):
+            said += self.head(len(report), 7, sequence=2 + i) + report
+        for node in self.c:
+            if node.name != "c":
+                self.talk(said, node.name)
+                node.wait_line(line)
         self.assertEqual(self.c.wait_agree("abc"), before)
+
+    @staticmethod
+    def report(kind, name=b"", incarnation=0):
+        return bytes([kind, len(name)]) + name + incarnation.to_bytes(8, "big") + bytes(16)

@@ -59,6 +59,25 @@ class TestHistory(case.Case):
         said = self.problems(**self.GOOD, a_1=BEGAN % 5 + COMMITTED % (5, "v"))
         self.assertEqual(said, ["a 1 committed epoch 5 and began after 5"])
 
+    def test_a_reign_that_another_one_has_ended(self):
+        """Each log alone is as it must be: b was elected after a, and a goes on."""
+        def said(a, b):
+            seen = INSTALLED % (1, "a", "x")
+            return self.problems(a_0=BEGAN % 0 + COMMITTED % (1, "x") + seen + a, b_0=seen + b)
+        b = BEGAN % 5 + COMMITTED % (6, "v")
+        self.assertEqual(said(COMMITTED % (5, "w") + COMMITTED % (7, "u"), b),
+                         ["a 0 committed epoch 7 and began after 0, and b 0 committed 6"])
+        # It has won once more, but does not know of what b has decided.
+        self.assertEqual(said(COMMITTED % (5, "w") + ENDED + BEGAN % 5 + COMMITTED % (7, "u"), b),
+                         ["a 0 committed epoch 7 and began after 5, and b 0 committed 6"])
+        self.assertEqual(said(COMMITTED % (5, "w") + ENDED + BEGAN % 6 + COMMITTED % (7, "u"), b), [])
+        # Whose log comes first says nothing of what was first; nor is a restarted node the one that it was.
+        self.assertEqual(said(BEGAN % 1 + COMMITTED % (6, "v"), BEGAN % 1 + COMMITTED % (5, "w") + COMMITTED % (8, "t")),
+                         ["a 0 committed epoch 6 and began after 1, and b 0 committed 5",
+                          "b 0 committed epoch 8 and began after 1, and a 0 committed 6"])
+        self.assertEqual(self.problems(**self.GOOD, b_2=INSTALLED % (5, "b", "v") + BEGAN % 2 + COMMITTED % (5, "v")),
+                         ["b 2 committed epoch 5 and began after 2, and b 0 committed 3"])
+
     def test_logs_that_say_nothing(self):
         self.assertEqual(self.problems(**self.GOOD, c_0="", c_1=BEGAN % 4), ["c has installed no view"])
         self.assertEqual(self.problems({"c"}, **self.GOOD, c_0=""), [])

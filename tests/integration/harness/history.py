@@ -38,7 +38,7 @@ def problems(logs, strangers=(), seen=()):
 
     Logs that say nothing prove nothing. So each node has installed a view, except `strangers`, which are never let in; and
     `seen`, {node: (epoch, coordinator)...} of what was read elsewhere, stands in the logs as well."""
-    return [*_rising(logs), *_one_each(logs), *_reigns(logs), *_silent(logs, strangers), *_unsaid(logs, dict(seen))]
+    return [*_rising(logs), *_one_each(logs), *_reigns(logs), *_interrupted(logs), *_silent(logs, strangers), *_unsaid(logs, dict(seen))]
 
 
 def _node(process):
@@ -72,9 +72,8 @@ def _one_each(logs):
                 yield "epoch %d has %d %s:\n  %s" % (epoch, len(all_), what, "\n  ".join(all_.values()))
 
 
-def _reigns(logs):
-    """Views are committed by whoever coordinates, between the beginning of that and its end, and are later than all that
-    it had seen when it began."""
+def _committed(logs):
+    """(process, the epoch after which it began to coordinate, or None, event) for each view that was committed."""
     for process, text in logs.items():
         after = None
         for e in events(text, "coordinator_began", "coordinator_ended", "view_committed"):
@@ -82,10 +81,28 @@ def _reigns(logs):
                 after = e.number("after_epoch")
             elif e.name == "coordinator_ended":
                 after = None
-            elif after is None:
-                yield "%s committed epoch %d and does not coordinate" % (process, e.number("epoch"))
-            elif e.number("epoch") <= after:
-                yield "%s committed epoch %d and began after %d" % (process, e.number("epoch"), after)
+            else:
+                yield process, after, e
+
+
+def _reigns(logs):
+    """Views are committed by whoever coordinates, between the beginning of that and its end, and are later than all that
+    it had seen when it began."""
+    for process, after, e in _committed(logs):
+        if after is None:
+            yield "%s committed epoch %d and does not coordinate" % (process, e.number("epoch"))
+        elif e.number("epoch") <= after:
+            yield "%s committed epoch %d and began after %d" % (process, e.number("epoch"), after)
+
+
+def _interrupted(logs):
+    """What was committed elsewhere ends a reign: whoever commits a later view has begun after it."""
+    committed = sorted(((e.number("epoch"), process, after) for process, after, e in _committed(logs)), key=lambda c: c[:2])
+    for epoch, process, after in committed:
+        between = [(e, p) for e, p, _ in committed if p != process and after is not None and after < e < epoch]
+        if between:
+            yield "%s committed epoch %d and began after %d, and %s committed %d" % (process, epoch, after,
+                                                                                   *reversed(between[-1]))
 
 
 def _silent(logs, strangers):
