@@ -421,7 +421,7 @@ class TestWitness(cluster.Shared):
             cls.c.founders = ["a", "b", "w"]
             cls.c.add("a")
             cls.c.add("b")
-            cls.c.add("w", witness="yes", priority="500")  # as a rule, the others coordinate only while it is not there
+            cls.c.add("w", witness="yes", priority="500")  # where all know the same, it is elected
             cls.c.start()
 
     def test_it_hosts_nothing(self):
