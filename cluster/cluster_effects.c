@@ -338,7 +338,10 @@ static void do_for_links(struct cluster *c, const struct clus_effect *e)
 		forbid(c, e);
 		break;
 	case CLUS_DO_DROP:
-		peers_drop(c->peers, e->name, e->number, e->bye);
+		if (e->bye == PEER_BYE_MALFORMED) /* by what it greets with, or by a beat */
+			peers_refuse(c->peers, e->name, e->number, "its epoch is made up");
+		else
+			peers_drop(c->peers, e->name, e->number, e->bye);
 		break;
 	case CLUS_DO_REDIAL:
 		peers_redial(c->peers);

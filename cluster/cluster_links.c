@@ -94,7 +94,7 @@ static void take_report(struct cluster *c, struct view name, uint64_t incarnatio
 	if (peer_report_decode(body, &report) == 0)
 		node_step(c, &e);
 	else
-		peers_drop(c->peers, name, incarnation, PEER_BYE_MALFORMED);
+		peers_refuse(c->peers, name, incarnation, "REPORT is none");
 }
 
 static bool on_frame(void *owner, struct view name, uint64_t incarnation, enum peer_type type, struct view body)

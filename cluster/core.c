@@ -240,8 +240,10 @@ static void committed(struct clus_core *c, struct view bytes)
 	clus_view_fini(&c->agreed);
 	struct clus_effect *e = core_do(c, CLUS_DO_SEND_VIEW, view_of(NULL, 0));
 	e->bytes = buf_view(&c->view_bytes);
-	for (size_t i = 0; i < core_node_count(c); i++)
+	for (size_t i = 0; i < core_node_count(c); i++) {
 		core_node_at(c, i)->sent_epoch = c->view.epoch;
+		core_node_at(c, i)->sent_at = c->now;
+	}
 }
 
 static void learnt(struct clus_core *c, struct view bytes)
@@ -358,7 +360,7 @@ static void take_view(struct clus_core *c, const struct clus_event *e)
 {
 	struct clus_node *n = core_node_find(c, e->name);
 
-	if (n && n->up && !c->coordinating)
+	if (n && n->up && !c->coordinating && (!core_may_act(c) || core_has_say(c, n)))
 		(void)core_install(c, e->bytes, e->name);
 }
 

@@ -213,10 +213,12 @@ bool core_install(struct clus_core *c, struct view bytes, struct view from)
 
 	if (decode(c, bytes, from, &v))
 		return false;
-	bool ours = core_is_ours(c, v.cluster);
+	bool ours = core_is_ours(c, v.cluster), made_up = core_is_made_up(c, v.epoch);
 	if (!ours)
 		core_log(c, CLUS_LOG_OTHER_CLUSTER, from, "view", v.epoch);
-	if (!ours || is_late(c, &v)) {
+	else if (made_up)
+		core_log(c, CLUS_LOG_BAD_VIEW, from, "its epoch is made up", v.epoch);
+	if (!ours || made_up || is_late(c, &v)) {
 		clus_view_fini(&v);
 		return false;
 	}

@@ -31,6 +31,23 @@ bool core_hears(const struct clus_core *c, const struct clus_node *n)
 	return n->heard && !is_over(c, n->heard_at, c->failure_ms);
 }
 
+static bool is_of(const struct clus_view *v, struct view name)
+{
+	return v->epoch > 0 && (clus_view_member(v, name) != CLUS_NONE || clus_view_voter(v, name) != CLUS_NONE);
+}
+
+bool core_has_say(const struct clus_core *c, const struct clus_node *n)
+{
+	if (core_place(c) == CLUS_NONE && c->agreed.epoch == 0)
+		return true;
+	return is_of(&c->view, n->name) || is_of(&c->agreed, n->name);
+}
+
+bool core_is_made_up(const struct clus_core *c, uint64_t epoch)
+{
+	return epoch > c->seen_epoch && epoch - c->seen_epoch >= EPOCH_LEAP;
+}
+
 /* --- the coordinator's majority --- */
 
 bool core_is_ahead(const struct clus_core *c, const struct clus_node *n)
@@ -223,7 +240,7 @@ void core_reincarnate(struct clus_core *c)
 	(void)core_do(c, CLUS_DO_REINCARNATE, view_of(NULL, 0));
 }
 
-static bool may_act(const struct clus_core *c)
+bool core_may_act(const struct clus_core *c)
 {
 	return core_place(c) != CLUS_NONE && c->lease_at.ms > 0 && !is_over(c, c->lease_at, c->failure_ms / 2);
 }
@@ -246,7 +263,7 @@ static enum clus_state state_of(const struct clus_core *c)
 
 void core_review(struct clus_core *c)
 {
-	bool fenced = !may_act(c);
+	bool fenced = !core_may_act(c);
 	const char *why = core_place(c) == CLUS_NONE ? "the view is without this node"
 						     : "nothing of the coordinator for half of failure-timeout";
 

@@ -205,6 +205,8 @@ static bool refuse(struct clus_core *c, const struct peer_hello *h, struct clus_
 			core_log(c, CLUS_LOG_OTHER_CLUSTER, h->name, "HELLO", 0);
 		n->told_cluster = h->incarnation;
 		drop(c, h->name, h->incarnation, PEER_BYE_CLUSTER);
+	} else if (core_is_made_up(c, h->epoch)) {
+		drop(c, h->name, h->incarnation, PEER_BYE_MALFORMED);
 	} else if (h->incarnation == n->dead) {
 		drop(c, h->name, h->incarnation, PEER_BYE_REMOVED);
 	} else if (is_in_use(c, n, h->incarnation)) {
@@ -239,11 +241,13 @@ void core_send_view(struct clus_core *c, struct clus_node *n)
 }
 
 /* Who wants to get in may be linked to us alone, and must learn who coordinates now. Others may have told it meanwhile,
- * so it is given some time. */
-static void help_in(struct clus_core *c, struct clus_node *n)
+ * so it is given some time. And a member may have refused what its coordinator has sent, since it did not know it:
+ * when it has heard of no other one for so long, it takes it. */
+static void send_again(struct clus_core *c, struct clus_node *n)
 {
-	if (n->epoch >= c->view.epoch || clus_view_member(&c->view, n->name) != CLUS_NONE ||
-	    instant_since_ms(c->now, n->sent_at) < c->failure_ms / 2)
+	bool mine = c->coordinating || clus_view_member(&c->view, n->name) == CLUS_NONE;
+
+	if (!mine || n->epoch >= c->view.epoch || instant_since_ms(c->now, n->sent_at) < c->failure_ms / 2)
 		return;
 	n->sent_epoch = 0;
 	core_send_view(c, n);
@@ -420,13 +424,17 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 
 	if (!n || !n->up)
 		return;
+	if (core_is_made_up(c, e->beat->epoch)) {
+		drop(c, n->name, n->facts.incarnation, PEER_BYE_MALFORMED);
+		return;
+	}
 	n->heard = true;
 	n->heard_at = c->now;
 	c->dirty = c->dirty || (n->epoch != e->beat->epoch && core_is_out(c, n));
 	n->epoch = e->beat->epoch;
 	if (instant_before(n->confirmed, confirmed) && !instant_before(c->now, confirmed))
 		n->confirmed = confirmed;
-	if (c->coordinating && core_is_ahead(c, n)) {
+	if (c->coordinating && core_is_ahead(c, n) && core_has_say(c, n)) {
 		core_step_down(c, "others have a newer view");
 	} else if (c->coordinating) {
 		take_row(c, n, e->beat->heard);
@@ -435,8 +443,7 @@ void core_beat(struct clus_core *c, const struct clus_event *e)
 		   instant_before(c->lease_at, n->confirmed)) {
 		c->lease_at = n->confirmed;
 	}
-	if (!c->coordinating)
-		help_in(c, n);
+	send_again(c, n);
 }
 
 void clus_core_heard(const struct clus_core *c, struct view to, struct buf *out)

@@ -51,6 +51,11 @@ void core_judge(struct clus_core *c);
 void core_quorum(struct clus_core *c);
 /* It has installed a view that is not ours, while we coordinate: somebody else does. */
 bool core_is_ahead(const struct clus_core *c, const struct clus_node *n);
+/* Its word about a newer view counts: it is a member or a voter, or we are in no view and nothing is agreed on. */
+bool core_has_say(const struct clus_core *c, const struct clus_node *n);
+/* No cluster has had so many views since the last one that was seen. */
+bool core_is_made_up(const struct clus_core *c, uint64_t epoch);
+bool core_may_act(const struct clus_core *c);
 bool core_vouches(const struct clus_core *c, struct view name);
 void core_was_removed(struct clus_core *c, struct view by);
 void core_reincarnate(struct clus_core *c);

@@ -10,6 +10,8 @@ enum {
 	EFFECT_ROOM = (CLUS_VOTERS_MAX + 1) * CLUS_NAME_MAX, /* for the texts of one that must not fail */
 };
 
+#define EPOCH_LEAP (UINT64_C(1) << 32) /* an epoch so far ahead is made up: they must not run out */
+
 /* What a HELLO says. */
 struct clus_facts {
 	struct view name, address, zone, url; /* in `memory`, as the apps */

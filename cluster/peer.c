@@ -133,6 +133,17 @@ void peers_drop(struct peers *p, struct view name, uint64_t incarnation, enum pe
 		peer_say_down(p, peer, PEERS_CLOSED);
 }
 
+void peers_refuse(struct peers *p, struct view name, uint64_t incarnation, const char *why)
+{
+	struct peer *peer = peers_find(p, name);
+	struct conn *c = peer ? peer->links[PEER_LINK_CONTROL].open : NULL;
+
+	if (peer && peer->incarnation == incarnation)
+		peer_log_refused(p, REFUSED_GOODBYE + PEER_BYE_MALFORMED, peer_goodbye_text(PEER_BYE_MALFORMED), why,
+				 c ? c->address : "", name);
+	peers_drop(p, name, incarnation, PEER_BYE_MALFORMED);
+}
+
 bool peers_is_up(const struct peers *p, struct view name)
 {
 	const struct peer *peer = peers_find(p, name);

@@ -106,6 +106,8 @@ void peers_dealt(struct peers *p, struct view name, uint64_t connection, enum pe
 MUST_USE int peers_forbid(struct peers *p, struct view name, uint64_t incarnation);
 /* The links to that incarnation end with this GOODBYE; `down` says so with CLOSED. */
 void peers_drop(struct peers *p, struct view name, uint64_t incarnation, enum peer_goodbye_reason reason);
+/* The same with `malformed`, for what only the owner can see, and with a line that says why. */
+void peers_refuse(struct peers *p, struct view name, uint64_t incarnation, const char *why);
 /* HELLO says something else from now on: control links are made anew, one after the other. */
 void peers_redial(struct peers *p);
 /* This node is another one from now on: all links are made anew, at once. */

@@ -114,6 +114,9 @@ static inline void check_votes(struct sim *s, const struct clus_view *old, const
 		changed += clus_view_voter(old, v->voters[i]) == CLUS_NONE;
 	SIM_HOLDS(s, changed <= 1 || old->epoch == 0, "%u votes changed with epoch %llu", changed,
 		  (unsigned long long)v->epoch);
+	for (unsigned i = 0; i < s->count; i++)
+		SIM_HOLDS(s, s->nodes[i].hello.votes || clus_view_voter(v, view_str(s->nodes[i].name)) == CLUS_NONE,
+			  "%s votes in epoch %llu", s->nodes[i].name, (unsigned long long)v->epoch);
 }
 
 static inline void check_agreed(struct sim *s, struct view bytes)
@@ -198,6 +201,18 @@ static inline void check_end(struct sim *s)
 	sim_fini(s);
 }
 
+/* What the view says of it is what it says itself; a witness hosts nothing. */
+static inline bool check_is_told(const struct clus_view *v, const struct clus_member *m, const struct peer_hello *h)
+{
+	uint16_t count = h->witness ? 0 : h->app_count;
+	bool same = m->hosted_count == count && m->witness == h->witness && view_eq(m->zone, h->zone);
+
+	for (uint16_t i = 0; same && i < count; i++)
+		same = view_eq(v->apps[m->hosted[i].app].name, h->apps[i].name) &&
+		       m->hosted[i].digest == h->apps[i].digest;
+	return same;
+}
+
 /* Exactly `nodes` (bits) are in one view that all of them have, may act, and nothing is lost. */
 static inline bool check_is_settled(const struct sim *s, unsigned nodes)
 {
@@ -212,7 +227,8 @@ static inline bool check_is_settled(const struct sim *s, unsigned nodes)
 		}
 		if (!s->nodes[i].core || m == CLUS_NONE || !check_may_act(s, i) ||
 		    checked.last.members[m].incarnation != s->nodes[i].hello.incarnation ||
-		    clus_core_epoch(s->nodes[i].core) != checked.last.epoch)
+		    clus_core_epoch(s->nodes[i].core) != checked.last.epoch ||
+		    !check_is_told(&checked.last, &checked.last.members[m], &s->nodes[i].hello))
 			return false;
 		coordinators += clus_core_coordinates(s->nodes[i].core);
 	}

@@ -6,12 +6,40 @@
 
 enum { RANDOM_CALM_MS = 60000 };
 
+/* Other settings, an app more or less, none at all, another zone. */
+static inline void random_reload(struct sim *s, unsigned i)
+{
+	static const char *const zones[] = {"", "north", "south"};
+	struct peer_hello *h = &s->nodes[i].hello;
+	struct clus_event e = {.kind = CLUS_OWN_APPS, .hello = h};
+
+	sim_app(s, i, "shop", 1 + sim_below(s, 3));
+	h->apps[1] = h->apps[0];
+	h->apps[0].name = VIEW("blog"); /* in the order of names */
+	h->app_count = (uint16_t)sim_below(s, 3);
+	if (h->app_count == 1 && sim_below(s, 4) != 0)
+		h->apps[0] = h->apps[1];
+	h->zone = view_str(zones[sim_below(s, 3)]);
+	sim_say(s, i, "reloads with %u apps, %s", h->app_count, s->nodes[i].settings);
+	sim_step_core(s, i, &e);
+}
+
+/* What never changes while it runs. */
+static inline void random_part(struct sim *s, unsigned i)
+{
+	struct peer_hello *h = &s->nodes[i].hello;
+
+	h->witness = sim_below(s, 4) == 0;
+	h->votes = h->witness || sim_below(s, 3) != 0;
+	sim_say(s, i, "is%s, and votes%s", h->witness ? " a witness" : " none", h->votes ? "" : " not");
+}
+
 static inline void random_fault(struct sim *s)
 {
 	unsigned i = (unsigned)sim_below(s, s->count), k = (unsigned)sim_below(s, s->count);
 	struct sim_node *n = &s->nodes[i];
 
-	switch (sim_below(s, 11)) {
+	switch (sim_below(s, 12)) {
 	case 0:
 		if (n->core)
 			sim_kill(s, i);
@@ -44,6 +72,10 @@ static inline void random_fault(struct sim *s)
 	case 9:
 		if (i != k)
 			sim_refuse(s, i, k, !s->refused[i][k]);
+		break;
+	case 10:
+		if (sim_runs(s, i))
+			random_reload(s, i);
 		break;
 	default:
 		if (sim_runs(s, i) && sim_below(s, 3) == 0) {
@@ -82,9 +114,11 @@ static inline uint64_t random_run(struct sim *s, uint64_t seed, uint64_t ms, boo
 	unsigned count = 3 + (unsigned)sim_below(s, 5), all = (1U << count) - 1;
 	s->delay_ms = 1 + (unsigned)sim_below(s, 60);
 	for (unsigned i = 0; i < count; i++) {
-		/* The first three begin; the others come in by them. */
+		/* The first three begin, and vote; the others come in by them. */
 		sim_node(s, i, names[i], i < 3 ? 7 : 1U << sim_below(s, 3));
 		s->nodes[i].rate = 970 + sim_below(s, 61);
+		if (i >= 3)
+			random_part(s, i);
 		sim_start(s, i);
 	}
 	while (s->now_ms < ms) {

@@ -421,7 +421,7 @@ class TestWitness(cluster.Shared):
             cls.c.founders = ["a", "b", "w"]
             cls.c.add("a")
             cls.c.add("b")
-            cls.c.add("w", witness="yes")
+            cls.c.add("w", witness="yes", priority="500")  # where all know the same, it is elected
             cls.c.start()
 
     def test_it_hosts_nothing(self):
@@ -449,11 +449,23 @@ class TestWitness(cluster.Shared):
     def test_the_witness_is_killed(self):
         self.one_is_killed("w")
 
-    def test_the_two_do_not_hear_each_other(self):
+    def led_by(self, *names):
+        """One of these coordinates; the others are ended until it is so."""
+        def led():
+            old = self.coordinator()
+            if old not in names:
+                self.c[old].kill()
+                self.c.wait_agree(self.c.others(old))
+                self.c.mend()
+            return old in names
+        wait.until(led, "%s coordinates" % " or ".join(names), 4 * wait.BOUND)
+        return self.coordinator()
+
+    def two_do_not_hear_each_other(self, *by):
         """The witness hears both; the coordinator goes on with what it reaches, and one view holds."""
         if net.why_not():
             self.skipTest("cutting links needs network namespaces: " + net.why_not())
-        c, coordinator = self.c, self.coordinator()
+        c, coordinator = self.c, self.led_by(*by)
         c.net.cut("a", "b")
         wait.until(lambda: linked(c["a"], "b") == linked(c["b"], "a") == 0, "a and b do not hear each other")
         view = c.wait_agree("abw" if coordinator == "w" else [coordinator, "w"])
@@ -466,3 +478,9 @@ class TestWitness(cluster.Shared):
         wait.until(holds, "the view holds")
         c.net.mend()
         c.wait_agree("abw")
+
+    def test_the_two_do_not_hear_each_other_and_the_witness_coordinates(self):
+        self.two_do_not_hear_each_other("w")
+
+    def test_the_two_do_not_hear_each_other_and_one_coordinates(self):
+        self.two_do_not_hear_each_other("a", "b")

@@ -68,8 +68,9 @@ class TestForm(cluster.Case):
                                     if r["peer"] == row["peer"] and r["link"] == "control" and r["rtt_us"] > 0],
                            "a round trip time")
             self.assertGreater(row["received_frames"], 0)
-            # So much may leave before any of it is given back; what is on its way takes from it.
-            self.assertEqual(row["credit"], 1 << 20) if row["link"] == "bulk" else self.assertGreater(row["credit"], 1 << 19)
+            # 1 MiB, less what was sent and is not given back yet: of beats, which are all there is on bulk, nothing.
+            self.assertGreaterEqual(row["credit"], 1 << (20 if row["link"] == "bulk" else 19))
+            self.assertLessEqual(row["credit"], 1 << 20)
         self.grow(c["a"], found)
 
     def grow(self, node, before):

@@ -269,13 +269,13 @@ class TestFrames(Three):
             except (ConnectionResetError, ssl.SSLError):
                 pass
 
-    def hello(self, least, greatest, name=b"x", incarnation=1):
+    def hello(self, least, greatest, name=b"x", incarnation=1, epoch=0):
         """As doc/peer-protocol.md has it: control link, never in a view, no apps."""
         def text(said, count):
             return len(said).to_bytes(count, "big") + said
         body = (b"weir" + least.to_bytes(2, "big") + greatest.to_bytes(2, "big") + bytes([0]) + bytes(16) + text(name, 1)
-                + incarnation.to_bytes(8, "big") + bytes(8) + bytes([0]) + text(b"10.77.0.99:7400", 2) + text(b"", 1) + text(b"", 2)
-                + bytes(2))
+                + incarnation.to_bytes(8, "big") + epoch.to_bytes(8, "big") + bytes([0]) + text(b"10.77.0.99:7400", 2)
+                + text(b"", 1) + text(b"", 2) + bytes(2))
         return self.head(len(body), 1) + body
 
     @staticmethod
@@ -288,6 +288,7 @@ class TestFrames(Three):
                            ("frame before HELLO", self.head(0, 3)), ("unknown frame type", self.head(0, 99)),
                            ("unknown frame flags", self.head(0, 1, flags=1)),
                            ("sequence number out of turn", self.head(0, 1, sequence=2)), ("HELLO is none", self.head(0, 1)),
+                           ("its epoch is made up", self.hello(1, 1, epoch=1 << 40)),
                            ("unknown frame flags", bytes(range(256)) * 16)):
             with self.subTest(said=said):
                 line = 'event=peer_refused reason=malformed detail="%s".* name=x ' % said

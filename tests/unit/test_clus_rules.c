@@ -478,6 +478,139 @@ static void who_is_no_member_has_no_say(void **state)
 	one_end(&one);
 }
 
+/* A view of these, as `from` sends it. */
+static void sends(const char *from, const struct one_view *v)
+{
+	struct buf bytes = {0};
+
+	one_step(&one, (struct clus_event){.kind = CLUS_VIEW, .name = view_str(from), .bytes = one_make(&bytes, v)});
+	buf_fini(&bytes);
+}
+
+/* alpha, a member of FIVE that beta coordinates; yuri is linked, and no member. */
+static void follow(void)
+{
+	one_begin(&one, "alpha", 1, 4);
+	learn(&FIVE);
+	ups(15, 10);
+	one_beat(&one, "beta", 10, "alpha ");
+	one_up(&one, "yuri", 8, 0);
+	assert_true(one_may_act(&one));
+}
+
+/* Right in every byte, and nobody has agreed on it. */
+static void who_is_no_member_gives_no_view(void **state)
+{
+	struct one_view next = FIVE;
+
+	(void)state;
+	follow();
+	next.epoch = 11;
+	next.coordinator = 0;
+	sends("yuri", &next);
+	assert_int_equal(one_epoch(&one), 10);
+	sends("gamma", &next);
+	assert_int_equal(one_epoch(&one), 11);
+	one_end(&one);
+}
+
+/* All whom it knows may have been replaced while it was away. */
+static void who_hears_no_coordinator_takes_views_of_anybody(void **state)
+{
+	struct one_view next = FIVE;
+
+	(void)state;
+	follow();
+	one_tick(&one, T / 2 - 1);
+	next.epoch = 11;
+	sends("yuri", &next);
+	assert_int_equal(one_epoch(&one), 10);
+	one.now_ms += 1; /* by the clock, not by the last look at it */
+	sends("yuri", &next);
+	assert_int_equal(one_epoch(&one), 11);
+	one_end(&one);
+	/* So does who is in no view. */
+	one_begin(&one, "alpha", 9, 4);
+	learn(&FIVE);
+	one_up(&one, "yuri", 8, 0);
+	sends("yuri", &next);
+	assert_int_equal(one_epoch(&one), 11);
+	one_end(&one);
+}
+
+static void who_is_no_member_makes_nobody_step_down(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 11);
+	one_up(&one, "yuri", 8, 0);
+	one_beat(&one, "yuri", 50, "");
+	assert_true(clus_core_coordinates(one.core));
+	assert_int_equal(one.did[CLUS_DO_STEP_DOWN], 0);
+	one_beat(&one, "gamma", 50, "");
+	assert_false(clus_core_coordinates(one.core));
+	one_end(&one);
+	/* Also before it has begun, and where the view that it begins with is not installed. */
+	one_begin(&one, "alpha", 9, 4);
+	ups(15, 10);
+	one_up(&one, "yuri", 8, 0);
+	coordinates(&FIVE);
+	one_beat(&one, "yuri", 50, "");
+	assert_true(clus_core_coordinates(one.core));
+	one_beat(&one, "gamma", 50, "");
+	assert_false(clus_core_coordinates(one.core));
+	one_end(&one);
+}
+
+/* Who has refused a view says by its beats that it is without it. */
+static void a_view_is_sent_again_to_who_does_not_have_it(void **state)
+{
+	(void)state;
+	take_over();
+	beats(15, 10);
+	unsigned before = one.did[CLUS_DO_SEND_VIEW];
+	one_tick(&one, T / 4);
+	beats(15, 10);
+	assert_int_equal(one.did[CLUS_DO_SEND_VIEW], before);
+	one_tick(&one, T / 4);
+	beats(1, 10);
+	beats(1, 10);
+	beats(14, 11);
+	assert_int_equal(one.did[CLUS_DO_SEND_VIEW], before + 1);
+	one_end(&one);
+}
+
+/* They must not run out: a member, too, can have gone mad. */
+static void an_epoch_that_is_made_up_is_refused(void **state)
+{
+	const uint64_t leap = UINT64_C(1) << 32;
+	struct one_view next = FIVE;
+
+	(void)state;
+	follow();
+	next.epoch = 10 + leap;
+	sends("beta", &next);
+	assert_int_equal(one_epoch(&one), 10);
+	assert_int_equal(one.logged[CLUS_LOG_BAD_VIEW], 1);
+	next.epoch = 9 + leap;
+	sends("beta", &next);
+	assert_int_equal(one_epoch(&one), 9 + leap);
+	one_end(&one);
+	take_over();
+	beats(15, 11);
+	one_beat(&one, "gamma", 11 + leap, "");
+	assert_true(clus_core_coordinates(one.core));
+	assert_int_equal(one.did[CLUS_DO_DROP], 1);
+	assert_int_equal(one.bye, PEER_BYE_MALFORMED);
+	one_up(&one, "zeta", 9, 11 + leap);
+	assert_int_equal(one.did[CLUS_DO_DROP], 2);
+	one_tick(&one, T / 8);
+	assert_false(one_proposes(&one, "zeta"));
+	one_beat(&one, "gamma", 10 + leap, "");
+	assert_false(clus_core_coordinates(one.core));
+	one_end(&one);
+}
+
 /* It is linked, and a proposal that nobody has agreed on yet is without it. */
 static void who_is_not_in_the_proposal_is_not_named(void **state)
 {
@@ -712,6 +845,11 @@ int main(void)
 	    cmocka_unit_test(refused_is_said_of_one_incarnation),
 	    cmocka_unit_test(a_refusal_of_before_is_not_reported),
 	    cmocka_unit_test(who_is_no_member_has_no_say),
+	    cmocka_unit_test(who_is_no_member_gives_no_view),
+	    cmocka_unit_test(who_hears_no_coordinator_takes_views_of_anybody),
+	    cmocka_unit_test(who_is_no_member_makes_nobody_step_down),
+	    cmocka_unit_test(a_view_is_sent_again_to_who_does_not_have_it),
+	    cmocka_unit_test(an_epoch_that_is_made_up_is_refused),
 	    cmocka_unit_test(who_is_not_in_the_proposal_is_not_named),
 	    cmocka_unit_test(votes_change_one_by_one),
 	    cmocka_unit_test(votes_asked_for_at_once_change_one_after_the_other),

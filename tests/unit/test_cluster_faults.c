@@ -194,13 +194,40 @@ static int tear_down(void **state)
 
 #define NODE_TEST(name) cmocka_unit_test_setup_teardown(name, nodes_set_up, tear_down)
 
+/* --- mad --- */
+
+static void deliver_rubbish(struct mail *mail)
+{
+	struct visit *v = CONTAINER_OF(mail, struct visit, mail);
+
+	assert_int_equal(peers_send(v->c->peers, view_str(coordinator_of(&nodes[0])), PEER_REPORT, VIEW("rubbish")), 0);
+	v->done = true;
+}
+
+/* Its links end, with a line that says why, and come again. */
+static void a_report_that_is_none(void **state)
+{
+	static const char line[] = "event=peer_refused reason=malformed detail=\"REPORT is none\"";
+	char name[40];
+	struct visit v;
+
+	(void)state;
+	form();
+	struct node *boss = node_named(coordinator_of(&nodes[0])), *one = other_than(boss, NULL);
+	snprintf(name, sizeof name, "name=%s ", one->name);
+	unsigned refused = logged(line, name), down = logged("event=peer_down", name);
+	visit(&v, one, deliver_rubbish);
+	RUN_UNTIL(logged(line, name) == refused + 1);
+	RUN_UNTIL(logged("event=peer_down", name) > down);
+	RUN_UNTIL(are_one(NODES));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    NODE_TEST(two_processes_of_one_name),
-	    NODE_TEST(who_breaks_is_not_dead_at_once),
-	    NODE_TEST(a_coordinator_whose_disk_hangs),
-	    NODE_TEST(these_two_are_not_forgotten),
+	    NODE_TEST(two_processes_of_one_name),      NODE_TEST(who_breaks_is_not_dead_at_once),
+	    NODE_TEST(a_coordinator_whose_disk_hangs), NODE_TEST(these_two_are_not_forgotten),
+	    NODE_TEST(a_report_that_is_none),
 	};
 	return cmocka_run_group_tests(tests, cluster_folder, cluster_folder_gone);
 }

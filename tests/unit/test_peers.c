@@ -280,6 +280,21 @@ static void forbidden(void **state)
 	assert_int_equal(alpha.up_incarnation, 23);
 }
 
+/* The process was stopped for longer than failure-timeout. What the others have said meanwhile lies in its sockets, and
+ * its timers come before it has read that. */
+static void who_has_slept_hears_first(void **state)
+{
+	(void)state;
+	link_up();
+	RUN_UNTIL(alpha.beats > 0 && beta.beats > 0);
+	unsigned a = alpha.beats, b = beta.beats;
+	(void)poll(NULL, 0, FAILURE_MS + FAILURE_MS / 8);
+	RUN_UNTIL(alpha.beats > a + 3 && beta.beats > b + 3);
+	assert_int_equal(alpha.downs[PEERS_SILENT] + beta.downs[PEERS_SILENT], 0);
+	assert_int_equal(alpha.downs[PEERS_CLOSED] + beta.downs[PEERS_CLOSED], 0);
+	assert_int_equal(alpha.ups, 1);
+}
+
 /* It takes no part any more, and its sockets are there still. */
 static void silent(void **state)
 {
@@ -577,6 +592,7 @@ int main(void)
 	    TEST(two_of_one_name),
 	    TEST(silence_gives_the_name_back),
 	    TEST(forbidden),
+	    TEST(who_has_slept_hears_first),
 	    TEST(silent),
 	    TEST(one_link_is_silent),
 	    TEST(unreachable),
