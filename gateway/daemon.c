@@ -20,6 +20,8 @@
 
 static const int signals[DAEMON_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
 
+enum { MEMBER_ENDS_MS = 5000 }; /* it takes milliseconds, where its disk answers */
+
 /* --- stop --- */
 
 static void each_worker(struct daemon *d, void (*act)(struct worker *))
@@ -46,21 +48,58 @@ static void loop_stop(struct daemon *d)
 {
 	signals_stop(d);
 	net_timer_stop(&d->loop, &d->drain);
+	net_timer_stop(&d->loop, &d->member_ends);
 	net_timer_stop(&d->loop, &d->stops_look);
 	notify_unwatch(&d->notify);
 	watch_stop(d->gateway.watch);
 	net_loop_stop(&d->loop);
 }
 
+static void say_stopped(const struct daemon *d)
+{
+	log_event(LOG_INFO, "stopped", LOG_S("node", daemon_conf(d)->node));
+}
+
+/* A thread of the cluster's is held up in the system, and has what would be freed. Its folder is as good as after a
+ * kill. */
+static _Noreturn void end_beside_member(struct daemon *d)
+{
+	bool was_up = d->started.s > 0;
+
+	if (was_up)
+		say_stopped(d);
+	pidfile_remove(&d->pidfile);
+	log_close();
+	_exit(was_up ? 0 : 1);
+}
+
 static void applications_stopped(void *arg)
 {
-	loop_stop(arg);
+	struct daemon *d = arg;
+
+	if (d->member_hangs)
+		end_beside_member(d);
+	loop_stop(d);
 }
 
 static void member_stopped(void *owner)
 {
 	struct daemon *d = owner;
 
+	net_timer_stop(&d->loop, &d->member_ends);
+	if (d->member_hangs)
+		d->member_hangs = false; /* it ended after all, and the rest is under way */
+	else
+		applications_stop(d->applications, applications_stopped, d);
+}
+
+/* Its disk does not answer, as a rule; nobody is served any more, and all sessions are stored. */
+static void on_member_hangs(struct net_timer *timer)
+{
+	struct daemon *d = CONTAINER_OF(timer, struct daemon, member_ends);
+
+	log_event(LOG_WARN, "cluster_not_stopped", LOG_S("reason", "the control plane does not answer"));
+	d->member_hangs = true;
 	applications_stop(d->applications, applications_stopped, d);
 }
 
@@ -70,10 +109,12 @@ static void deliver_stored(struct mail *mail)
 
 	d->state = DAEMON_STOPPING;
 	admin_close(d->admin);
-	if (d->gateway.cluster)
+	if (d->gateway.cluster) {
+		net_timer_start(&d->loop, &d->member_ends, MEMBER_ENDS_MS);
 		member_stop(d->gateway.member);
-	else
+	} else {
 		member_stopped(d);
+	}
 }
 
 /* On the stack's thread: all that was in memory is stored. */
@@ -464,6 +505,7 @@ static struct daemon *daemon_new(struct conf *c, const char *path)
 	d->gateway.served = worker_served;
 	d->gateway.quiet = worker_quiet;
 	net_timer_init(&d->drain, on_drain_timeout);
+	net_timer_init(&d->member_ends, on_member_hangs);
 	notify_init(&d->notify);
 	control_init(d);
 	if (reload_init(d, c) == 0)
@@ -502,7 +544,7 @@ int daemon_run(struct conf *c, const char *path)
 	buf_fini(&report);
 	net_loop_run(&d->loop);
 	if (!err)
-		log_event(LOG_INFO, "stopped", LOG_S("node", daemon_conf(d)->node));
+		say_stopped(d);
 	daemon_fini(d);
 	free(d);
 	log_close();

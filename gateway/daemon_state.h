@@ -44,11 +44,12 @@ struct daemon {
 	struct applications *applications; /* owned */
 	struct admin *admin;               /* owned; NULL: not running yet */
 	struct progress *progress;         /* one for each worker */
-	struct net_timer drain;
+	struct net_timer drain, member_ends;
 	unsigned workers_started, workers_unlistened, workers_served, workers_quiet;
 	enum daemon_state state;
-	bool hung_up; /* no request is left, so that session sockets close */
-	bool hurry;   /* INT: sessions in memory are not stored */
+	bool hung_up;      /* no request is left, so that session sockets close */
+	bool hurry;        /* INT: sessions in memory are not stored */
+	bool member_hangs; /* the cluster has not ended in time: the process ends without it */
 	struct mail stored;
 	/* Generations and reloads. */
 	struct list generations;   /* owned; the oldest first */

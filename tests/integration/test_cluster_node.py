@@ -8,7 +8,7 @@ import signal
 import threading
 from urllib.parse import parse_qsl
 
-from harness import address, admin, adopted, cgi, cluster, lone, resp, servers, wait, weir
+from harness import address, admin, adopted, cgi, cluster, lone, resp, servers, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case
 from harness.chromium import Chromium
@@ -323,6 +323,28 @@ class TestEnd(Case):
     def test_it_ends_though_nobody_is_there(self):
         site = Site(self.scope, "", tail=lone.Lone(self.scope, peers=True).tail)
         site.weir.stop()
+
+    def hangs(self, number):
+        """The control plane does not answer, as where its disk does not; the process ends all the same."""
+        site = Site(self.scope, "", tail=lone.Lone(self.scope).tail + "admin { open = always }\n")
+        admin.wait_open(site.weir)
+        wait_state(site, "member")
+        with stall.stalled(site.weir.pid, "weir-control"):
+            site.weir.process.send(number)
+            site.weir.wait_line("event=cluster_not_stopped ")
+            site.weir.wait_line("event=stopped ")
+        self.assertEqual(site.weir.wait_exit(), 0)
+        # And comes back with what it had.
+        site.weir._stopped = False
+        site.weir.start()
+        admin.wait_open(site.weir)
+        wait_state(site, "member")
+
+    def test_it_ends_though_its_disk_hangs(self):
+        self.hangs(signal.SIGTERM)
+
+    def test_it_ends_at_once_though_its_disk_hangs(self):
+        self.hangs(signal.SIGINT)
 
 
 class TestBrowser(Case):

@@ -29,7 +29,8 @@ def threads(pid):
 
 @contextlib.contextmanager
 def stalled(pid, name):
-    """Inside of it the thread of this name does nothing. To be left by the thread that has entered it."""
+    """Inside of it the thread of this name does nothing. To be left by the thread that has entered it. The process may
+    end meanwhile."""
     thread = wait.until(lambda: [t for t, n in threads(pid).items() if n == name], "a thread " + name)[0]
     _ptrace(SEIZE, thread)
     try:
@@ -37,4 +38,7 @@ def stalled(pid, name):
         os.waitpid(thread, WALL)
         yield
     finally:
-        _ptrace(DETACH, thread)
+        try:
+            _ptrace(DETACH, thread)
+        except ProcessLookupError:
+            os.waitpid(thread, WALL)
