@@ -232,6 +232,14 @@ static void shake_hands(struct tls_channel *c)
 		judge(c, result);
 }
 
+/* While OpenSSL waits for the rest of a handshake message nothing can be written. Such messages are short, and whoever
+ * means well sends each in one record. */
+static void refuse_pieces(struct tls_channel *c)
+{
+	if (SSL_in_init(c->ssl))
+		fail(c, TLS_PROTOCOL, false, "a handshake message in pieces");
+}
+
 /* Whether there may be more. */
 static bool read_some(struct tls_channel *c, struct buf *plain)
 {
@@ -245,6 +253,8 @@ static bool read_some(struct tls_channel *c, struct buf *plain)
 	int result = SSL_read_ex(c->ssl, at, TLS_PLAIN_MAX, &got);
 	if (result != 1) {
 		judge(c, result);
+		if (c->state == TLS_OPEN)
+			refuse_pieces(c);
 		return false;
 	}
 	buf_commit(plain, got);
@@ -308,9 +318,11 @@ int tls_channel_write(struct tls_channel *c, struct view plain, struct buf *out)
 	int result = SSL_write_ex(c->ssl, plain.at, plain.len, &written);
 	if (result != 1)
 		judge(c, result);
-	INVARIANT(c->state == TLS_FAILED || written == plain.len);
+	if (result != 1 && c->state == TLS_OPEN)
+		fail(c, TLS_PROTOCOL, false, "nothing can be written");
+	INVARIANT(c->state != TLS_OPEN || written == plain.len);
 	leave(c);
-	return c->state == TLS_FAILED ? ERR_CLOSED : 0;
+	return c->state == TLS_OPEN ? 0 : ERR_CLOSED;
 }
 
 void tls_channel_end(struct tls_channel *c, struct buf *out)
