@@ -26,7 +26,7 @@ struct conf_cluster {
 	char *certificate, *key, *ca;
 	char *crl; /* NULL: nobody is revoked */
 	bool votes, witness;
-	uint32_t priority; /* 0: never coordinates */
+	uint32_t priority; /* 0: only where no other can coordinate */
 	uint64_t failure_timeout_ms, election_timeout_ms;
 };
 

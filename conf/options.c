@@ -227,7 +227,7 @@ const struct conf_option conf_options[] = {
     OPTION("cluster", "votes", BOOL, .preset = "yes", AT(conf_cluster, votes),
 	   .help = "Whether the node may be one of the voters."),
     OPTION("cluster", "priority", NUMBER, .preset = "100", .min = 0, .max = 1000, AT(conf_cluster, priority),
-	   .help = "The greatest is preferred as coordinator; 0: never coordinates."),
+	   .help = "The greatest is preferred as coordinator; 0: only where no other can."),
     OPTION("cluster", "witness", BOOL, .preset = "no", AT(conf_cluster, witness),
 	   .help = "The node votes and hosts no app."),
     OPTION("cluster", "failure-timeout", TIME, .preset = "2s", .min = 200, .max = 60 * SECOND, .agreed = true,
