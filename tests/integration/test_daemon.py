@@ -12,7 +12,7 @@ import stat
 import threading
 import time
 
-from harness import address, case, cgi, fcgi, stall, wait, weir
+from harness import address, authority, case, cgi, fcgi, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case
 from harness.site import Front, Site
@@ -62,11 +62,14 @@ class TestCommandLine(Case):
     def test_examples(self):
         """What examples/ shows is accepted as it stands."""
         folder = os.path.join(case.TREE, "examples", "weir")
+        pki = authority.Authority(self.scope, "shop")
+        pki.issue("alpha")
         for name in sorted(os.listdir(folder)):
             with self.subTest(name=name):
                 with open(os.path.join(folder, name)) as f:
-                    # It names programs that are not installed here.
-                    path = self.config(re.sub('"spawn:[^"]*"', '"spawn:/bin/true"', f.read()))
+                    # It names programs and certificates that are not installed here.
+                    text = re.sub('"spawn:[^"]*"', '"spawn:/bin/true"', f.read())
+                    path = self.config(re.sub('"/etc/weir/([a-z]+[.](pem|key))"', r'"%s/\1"' % pki.dir, text))
                 code, text = weir.run(["-t", "-c", path])
                 self.assertEqual(code, 0, text)
 
