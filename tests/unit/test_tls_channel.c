@@ -1,28 +1,8 @@
 /* A channel between two nodes: it opens wherever its bytes are cut, carries what it is given, ends, and is resumed; a
  * reload leaves it alone. test_tls_refusal.c has those who are not let in. */
-#include "tests/unit/tls_fixture.h"
+#include "tests/unit/tls_pair.h"
 
 #include <stdlib.h>
-
-static struct tls_context *alpha, *beta;
-
-static int set_up(void **state)
-{
-	if (cluster_set_up(state) != 0)
-		return -1;
-	alpha = load("alpha");
-	beta = load("beta");
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	int err = cluster_tear_down(state);
-
-	tls_context_unref(&alpha);
-	tls_context_unref(&beta);
-	return err;
-}
 
 static void say(struct end *from, const char *text)
 {
@@ -389,7 +369,6 @@ static void a_new_certificate_is_used_after_a_reload(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    TEST(both_know_each_other),
 	    TEST(an_unknown_address_tells_its_name),

@@ -1,6 +1,6 @@
 /* The N-th allocation fails, be it OpenSSL's, a buffer's or of tls/ itself: what was asked for fails or goes through,
  * and nothing else happens. */
-#include "tests/unit/tls_fixture.h"
+#include "tests/unit/tls_pair.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -49,26 +49,6 @@ static void ssl_free(void *p, const char *file, int line)
 	(void)file;
 	(void)line;
 	free(p);
-}
-
-static struct tls_context *alpha, *beta;
-
-static int set_up(void **state)
-{
-	if (cluster_set_up(state) != 0)
-		return -1;
-	alpha = load("alpha");
-	beta = load("beta");
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	int err = cluster_tear_down(state);
-
-	tls_context_unref(&alpha);
-	tls_context_unref(&beta);
-	return err;
 }
 
 /* Whether both have heard each other. */
@@ -157,7 +137,6 @@ static void an_authority(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {TEST(a_handshake), TEST(a_load), TEST(an_authority)};
 
 	if (CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free) != 1)

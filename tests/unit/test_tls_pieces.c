@@ -1,7 +1,7 @@
 /* An open channel gets a handshake message of which only the beginning comes: OpenSSL then thinks that it shakes hands
  * and writes nothing more. Nobody who means well cuts them. OpenSSL does not either, so the record is made here by hand
  * (RFC 8446, sections 4.6.3, 5.2, 7.1 and 7.3). */
-#include "tests/unit/tls_fixture.h"
+#include "tests/unit/tls_pair.h"
 
 #include "tls/inside.h"
 
@@ -12,7 +12,6 @@
 
 enum { SECRET_MAX = 64, TAG_BYTES = 16, IV_BYTES = 12, HEAD_BYTES = 5 };
 
-static struct tls_context *alpha, *beta;
 static uint8_t secret[SECRET_MAX]; /* what the keys of the dialler's records are made of */
 static size_t secret_len;
 
@@ -24,25 +23,6 @@ static void keep_secret(const SSL *ssl, const char *line)
 		return;
 	const char *hex = strrchr(line, ' ') + 1;
 	assert_int_equal(OPENSSL_hexstr2buf_ex(secret, sizeof secret, &secret_len, hex, '\0'), 1);
-}
-
-static int set_up(void **state)
-{
-	if (cluster_set_up(state) != 0)
-		return -1;
-	alpha = load("alpha");
-	beta = load("beta");
-	SSL_CTX_set_keylog_callback(alpha->ssl, keep_secret);
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	int err = cluster_tear_down(state);
-
-	tls_context_unref(&alpha);
-	tls_context_unref(&beta);
-	return err;
 }
 
 /* HKDF-Expand-Label with an empty context. */
@@ -92,6 +72,13 @@ static size_t seal(uint8_t *record, const uint8_t *message, size_t len)
 /* KeyUpdate, update_not_requested: type, length, and what is asked for. */
 static const uint8_t key_update[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1, 0};
 
+static void connect_both(void)
+{
+	SSL_CTX_set_keylog_callback(alpha->ssl, keep_secret);
+	connect_ends(alpha, beta, "beta");
+	assert_open();
+}
+
 static void hear(const uint8_t *message, size_t len)
 {
 	uint8_t record[128];
@@ -103,8 +90,7 @@ static void hear(const uint8_t *message, size_t len)
 static void a_whole_one_is_heard(void **state)
 {
 	(void)state;
-	connect_ends(alpha, beta, "beta");
-	assert_open();
+	connect_both();
 	hear(key_update, sizeof key_update);
 	assert_int_equal(tls_channel_state(listens.channel), TLS_OPEN);
 	assert_int_equal(tls_channel_write(listens.channel, VIEW("an answer"), &listens.out), 0);
@@ -114,8 +100,7 @@ static void a_whole_one_is_heard(void **state)
 static void the_beginning_of_one_fails_it(void **state)
 {
 	(void)state;
-	connect_ends(alpha, beta, "beta");
-	assert_open();
+	connect_both();
 	hear(key_update, sizeof key_update - 1);
 	assert_int_equal(tls_channel_state(listens.channel), TLS_FAILED);
 	assert_int_equal(tls_channel_failure(listens.channel)->reason, TLS_PROTOCOL);
@@ -125,8 +110,7 @@ static void the_beginning_of_one_fails_it(void **state)
 static void less_than_a_head_changes_nothing(void **state)
 {
 	(void)state;
-	connect_ends(alpha, beta, "beta");
-	assert_open();
+	connect_both();
 	hear(key_update, 3);
 	assert_int_equal(tls_channel_write(listens.channel, VIEW("an answer"), &listens.out), 0);
 }
@@ -134,9 +118,9 @@ static void less_than_a_head_changes_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(a_whole_one_is_heard, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(the_beginning_of_one_fails_it, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(less_than_a_head_changes_nothing, set_up, tear_down),
+	    TEST(a_whole_one_is_heard),
+	    TEST(the_beginning_of_one_fails_it),
+	    TEST(less_than_a_head_changes_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
