@@ -8,12 +8,11 @@ import signal
 import threading
 from urllib.parse import parse_qsl
 
-from harness import address, admin, adopted, cgi, cluster, lone, resp, servers, stall, wait, weir
+from harness import address, admin, adopted, cgi, cluster, lone, resp, stall, wait, weir
 from harness.backend import Backend
 from harness.case import Case
-from harness.chromium import Chromium
 from harness.site import Front, Site
-from harness.status import EVERYBODY, PATH, SECTION, document, metrics, status
+from harness.status import EVERYBODY, document, metrics, status
 
 FENCED = "this node is fenced"
 
@@ -352,11 +351,7 @@ class TestEnd(Case):
 class TestBrowser(Case):
     def setUp(self):
         super().setUp()
-        self.lone = lone.Lone(self.scope)
-        self.site = Site(self.scope, "", where=address.tcp(), tail=self.lone.tail + SECTION % (PATH, '"127.0.0.1"'))
-        self.nginx = servers.Nginx(self.scope, self.site.where, servers.EXAMPLES)
-        self.browser = Chromium(self.scope)
-        self.browser.open("http://%s%s" % (self.nginx.where, PATH))
+        self.site, self.nginx, self.browser = lone.browsed(self.scope)
 
     def test_shows_the_cluster(self):
         wait.until(lambda: "member" == self.browser.text("#cluster-state"), lambda: self.browser.text("body"))

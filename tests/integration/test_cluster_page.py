@@ -2,10 +2,9 @@
 import json
 import re
 
-from harness import address, cluster, lone, servers, wait, web, weir
+from harness import cluster, lone, servers, wait, web, weir
 from harness.case import Case
 from harness.chromium import Chromium
-from harness.site import Site
 from harness.status import PATH, SECTION
 
 CELLS = 96
@@ -51,11 +50,7 @@ class TestMadeUp(Case):
 
     def setUp(self):
         super().setUp()
-        self.lone = lone.Lone(self.scope)
-        self.site = Site(self.scope, "", where=address.tcp(), tail=self.lone.tail + SECTION % (PATH, '"127.0.0.1"'))
-        self.nginx = servers.Nginx(self.scope, self.site.where, servers.EXAMPLES)
-        self.browser = Chromium(self.scope)
-        self.browser.open("http://%s%s" % (self.nginx.where, PATH))
+        self.site, self.nginx, self.browser = lone.browsed(self.scope)
 
     def show(self, change):
         d = wait.until(lambda: (lambda d: d["cluster"] and d["cluster"]["members"] and d)(

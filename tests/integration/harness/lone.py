@@ -1,6 +1,9 @@
 """A node with a section cluster, on a loopback address and without others: it is a cluster of its own, or, with a peer that
 is not there, one that seeks and is fenced."""
-from . import address, authority
+from . import address, authority, servers
+from .chromium import Chromium
+from .site import Site
+from .status import PATH, SECTION
 
 
 class Lone:
@@ -20,3 +23,12 @@ class Lone:
         if self.peers:
             said["peers"] = '{ "%s" }' % self.nobody
         return 'cluster "eu" {\n%s\n%s\n}\n' % ("\n".join("  %s = %s" % item for item in said.items()), self.more)
+
+
+def browsed(scope):
+    """(such a node, the nginx before it, a browser that looks at its status page)"""
+    site = Site(scope, "", where=address.tcp(), tail=Lone(scope).tail + SECTION % (PATH, '"127.0.0.1"'))
+    nginx = servers.Nginx(scope, site.where, servers.EXAMPLES)
+    browser = Chromium(scope)
+    browser.open("http://%s%s" % (nginx.where, PATH))
+    return site, nginx, browser
